@@ -1,0 +1,122 @@
+"""harness.yaml -> Config: the schema of version 1, each field with one sentence on what it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Section(BaseModel):
+    """Base of every section: immutable, unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Limits(Section):
+    """What the production harness allows the agent."""
+
+    turns: Annotated[int, Field(ge=1)] = 12  # model calls a trial may make
+    seconds: Annotated[float, Field(gt=0)] = 120.0  # working time: queueing and back-off are not counted
+    tool_seconds: Annotated[float, Field(gt=0)] = 30.0  # one tool call; past it the agent gets an error result
+    tokens: Annotated[int, Field(ge=1)] | None = None  # input + output tokens of a trial
+
+
+class Retries(Section):
+    """The production retry budget, spent in the gateway."""
+
+    model_call: Annotated[int, Field(ge=0, le=20)] = 2  # extra tries of one model call
+
+
+class MiddlewareSpec(Section):
+    """One LangChain middleware: `{use: module:Class, with: {...}}`."""
+
+    use: str
+    with_: dict[str, Any] = Field(default_factory=dict, alias="with")
+
+
+class Harness(Section):
+    """The constant: everything but the model."""
+
+    entrypoint: str | None = None  # module:function, (model, context) -> Runnable
+    prompt: str | None = None  # system prompt, when there is no entrypoint
+    tools: list[str] = Field(default_factory=list)  # module:function
+    middleware: list[MiddlewareSpec] = Field(default_factory=list)
+    source: str = "."  # directory copied into the image, importable there by its own name
+    requirements: list[str] = Field(default_factory=list)  # pip requirements of the harness
+    base_image: str = "python:3.12-slim-bookworm"
+    limits: Limits = Limits()
+    retries: Retries = Retries()
+    config: dict[str, Any] = Field(default_factory=dict)  # handed to build_agent as it is
+
+
+class Reserve(Section):
+    """The floor: guaranteed, or the trial is not admitted."""
+
+    cpus: Annotated[float, Field(gt=0)] = 0.5
+    memory: int = 256 * 2**20  # bytes
+
+
+class Resources(Section):
+    """The ceiling of one container. Sizes in bytes after reading."""
+
+    cpus: Annotated[float, Field(gt=0)] = 1.0
+    memory: int = 512 * 2**20
+    reserve: Reserve = Reserve()
+    pids: Annotated[int, Field(ge=8)] = 128
+    disk: int = 64 * 2**20
+    network: Literal["none"] = "none"
+
+
+class Candidate(Section):
+    """A model under test."""
+
+    name: str
+    model: str  # provider:model, simulated:..., local:...
+    params: dict[str, Any] = Field(default_factory=dict)  # temperature, max_tokens, ...
+    base_url: str | None = None  # an OpenAI-compatible server
+    api_key_env: str | None = None  # environment variable that holds the key, where it is not the provider's own
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its numbers are a simulation's and must be stamped as such."""
+        return self.model.startswith("simulated:")
+
+
+class EvaluatorSpec(Section):
+    """One evaluator. `kind` is a built-in's name, or `use` for a user's own."""
+
+    kind: str
+    name: str  # key in `scores`: the kind, or the function's name for `use`
+    options: dict[str, Any] = Field(default_factory=dict)
+    use: str | None = None  # module:function
+    threshold: float | None = None  # none: reported, not required
+
+
+class Infra(Section):
+    """What to do about infrastructure errors."""
+
+    attempts: Annotated[int, Field(ge=1, le=20)] = 3  # executions of one trial at most
+    max_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.02  # above it the run is inconclusive
+    startup_seconds: Annotated[float, Field(gt=0)] = 120.0  # container start to the agent's first step
+
+
+class Config(Section):
+    """The whole of harness.yaml, resolved."""
+
+    version: Literal[1] = 1
+    name: str
+    harness: Harness
+    resources: Resources = Resources()
+    candidates: list[Candidate]
+    dataset: str
+    trials: Annotated[int, Field(ge=1)] = 1
+    evaluators: list[EvaluatorSpec]
+    infra: Infra = Infra()
+    seed: int = 0
+    max_concurrency: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+
+    # not a key of the file: where it was read from
+    file: Path = Field(default=Path("harness.yaml"), exclude=True)
+    root: Path = Field(default=Path("."), exclude=True)  # absolute directory of the file; paths are relative to it

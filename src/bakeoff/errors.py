@@ -1,0 +1,104 @@
+"""Every exception bakeoff raises on purpose, in one tree.
+
+    BakeoffError
+    ├── InputError            bad input or usage: exit 2, names file, line, key and mend
+    ├── UnfitEnvironment      this machine cannot run it: exit 4
+    ├── Interrupted           the user stopped the run: exit 130, resumable
+    ├── ModelCallError        one model call failed for good (kind says how); becomes evidence, never a score
+    └── EvaluatorError        an evaluator raised or gave no number; becomes evidence, never a score
+
+Exit codes are DESIGN.md's contract; `cli` is the only place that turns an exception into one.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class BakeoffError(Exception):
+    """The root: anything bakeoff says to its user instead of showing a traceback."""
+
+    exit_code = 1
+
+
+class InputError(BakeoffError):
+    """Bad input. One sentence on what is wrong, where, and how to mend it.
+
+    Args:
+        problem: what is wrong, one sentence without the place.
+        file: path as the user would write it.
+        line: 1-based line, where known.
+        key: dotted path of the key (`resources.memory`), where known.
+        mend: what to do about it, one sentence.
+    """
+
+    exit_code = 2
+
+    def __init__(
+        self,
+        problem: str,
+        *,
+        file: str | None = None,
+        line: int | None = None,
+        key: str | None = None,
+        mend: str | None = None,
+    ) -> None:
+        self.problem, self.file, self.line, self.key, self.mend = problem, file, line, key, mend
+        place = ":".join(str(part) for part in (file, line) if part is not None)
+        where = ": ".join(part for part in (place, key) if part)
+        super().__init__(f"{where}: {problem}" if where else problem)
+
+
+class UnfitEnvironment(BakeoffError):  # noqa: N818 - it reads as a state, not as an error of the program
+    """This machine cannot run it: no Docker, no image, not enough memory. `mend` says what to do."""
+
+    exit_code = 4
+
+    def __init__(self, problem: str, *, mend: str | None = None) -> None:
+        self.problem, self.mend = problem, mend
+        super().__init__(problem)
+
+
+class Interrupted(BakeoffError):  # noqa: N818
+    """The user stopped the run; what finished is on disk."""
+
+    exit_code = 130
+
+
+class ModelErrorKind(StrEnum):
+    """How a model call failed for good, after the retry budget was spent."""
+
+    RATE_LIMITED = "rate_limited"
+    UNAVAILABLE = "unavailable"
+    TIMEOUT = "timeout"
+    AUTH = "auth"
+    BAD_RESPONSE = "bad_response"
+    CONTEXT_OVERFLOW = "context_overflow"
+    REFUSAL = "refusal"  # the provider itself refused to answer (a content filter)
+    BAD_REQUEST = "bad_request"  # the provider rejects what the harness sent
+    INTERNAL = "internal"  # the gateway's own failure
+
+
+class ModelCallError(BakeoffError):
+    """One model call failed for good.
+
+    Args:
+        kind: the class of failure; `verdict.py` maps it to a cause.
+        message: the provider's text with keys redacted, bounded.
+        status: HTTP status where there was one.
+        attempts: how many times the call was sent.
+    """
+
+    def __init__(
+        self, kind: ModelErrorKind, message: str, *, status: int | None = None, attempts: int = 1
+    ) -> None:
+        self.kind, self.message, self.status, self.attempts = kind, message, status, attempts
+        super().__init__(f"{kind}: {message}")
+
+
+class EvaluatorError(BakeoffError):
+    """An evaluator raised, or returned something that is not a score in [0, 1]."""
+
+    def __init__(self, evaluator: str, message: str) -> None:
+        self.evaluator, self.message = evaluator, message
+        super().__init__(f"{evaluator}: {message}")

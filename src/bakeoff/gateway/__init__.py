@@ -1,0 +1,1 @@
+"""The gateway: the host-side only road to a model."""
