@@ -1,0 +1,93 @@
+"""Making hostile text harmless: agent-made text before it reaches a terminal or a Markdown page.
+
+A model can write an escape sequence that repaints the terminal, a bidirectional override that swaps what is
+read, or a pipe that moves a table's columns. Everything here shows such text instead of obeying it: nothing
+is silently dropped.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+LIMIT = 4000  # characters kept of a text
+CELL_LIMIT = 200  # characters kept of a text in a table cell or in running prose
+
+_JOINERS = "\u200c\u200d"  # needed by Persian, by Indic scripts and by emoji; they move nothing on the screen
+_HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # controls, formats (bidi, tags), lone surrogates, line separators
+_PUNCTUATION = re.compile(r"([\\`*_\[\]<>|~$&])")
+_BLOCK_START = re.compile(r"^(?:([#+=:-])|(\d{1,9})([.)]))")
+_LINK = re.compile(r"(?i)(https?|ftp|mailto|xmpp)(:)|(www)(\.)|(@)")
+
+
+def _visible(char: str, keep: str) -> str:
+    if char in keep or unicodedata.category(char) not in _HIDDEN or char in _JOINERS:
+        return char
+    code = ord(char)
+    if code < 0x20:
+        return chr(0x2400 + code)  # the control pictures: ESC becomes ␛
+    return f"\\u{{{code:x}}}"
+
+
+def _show(text: str, keep: str) -> str:
+    return text if text.isascii() and text.isprintable() else "".join(_visible(char, keep) for char in text)
+
+
+def bounded(text: str, limit: int) -> str:
+    """The text itself, or its first `limit` characters and a note of how many were left out."""
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} more characters)"
+
+
+def terminal(text: str, limit: int = LIMIT) -> str:
+    """Text for a terminal: newlines stay, any other control or bidi character is made visible.
+
+    The result still has to be given to rich as `Text`, or through `rich.markup.escape`: brackets are left
+    alone.
+    """
+    text = bounded(text.replace("\r\n", "\n").replace("\t", "    "), limit)
+    return _show(text, keep="\n")
+
+
+def line(text: str, limit: int = CELL_LIMIT) -> str:
+    """Text for one line of a terminal: as `terminal`, with all white space folded to single spaces."""
+    return _show(bounded(" ".join(text.split()), limit), keep="")
+
+
+def markdown(text: str, limit: int = CELL_LIMIT) -> str:
+    """Text for running Markdown: one line, shown literally, also in a cell or at a line's start.
+
+    Backslashes before ASCII punctuation are CommonMark's own escape (section 2.4). Bare links are broken up
+    too, since GitHub's dialect makes links of them without any markup.
+    """
+    escaped = _PUNCTUATION.sub(r"\\\1", line(text, limit))
+    escaped = _LINK.sub(
+        lambda m: f"{m[1]}\\:" if m[1] else f"{m[3]}\\." if m[3] else "\\@",
+        escaped,
+    )
+    return _BLOCK_START.sub(lambda m: f"\\{m[1]}" if m[1] else f"{m[2]}\\{m[3]}", escaped)
+
+
+def markdown_cell(text: str, limit: int = CELL_LIMIT) -> str:
+    """Text for one cell of a Markdown table; an empty one becomes a dash, so that the column is seen."""
+    return markdown(text, limit) or "–"
+
+
+def code(text: str, limit: int = CELL_LIMIT) -> str:
+    """Text as an inline code span whose delimiter is longer than any in the text; not for table cells."""
+    shown = line(text, limit)
+    if not shown:
+        return "–"
+    ticks = "`" * (_longest(shown, "`") + 1)
+    pad = " " if shown[0] == "`" or shown[-1] == "`" else ""
+    return f"{ticks}{pad}{shown}{pad}{ticks}"
+
+
+def code_block(text: str, language: str = "", limit: int = LIMIT) -> str:
+    """Text as a fenced code block whose fence is longer than any in the text (CommonMark, section 4.5)."""
+    shown = terminal(text, limit)
+    fence = "`" * max(3, _longest(shown, "`") + 1)
+    return f"{fence}{language}\n{shown}\n{fence}"
+
+
+def _longest(text: str, char: str) -> int:
+    return max((len(run) for run in re.findall(f"{re.escape(char)}+", text)), default=0)
