@@ -1,0 +1,341 @@
+"""The run directory: every fact of a run on disk, appended as it happens, readable with `jq`.
+
+    <run_id>/
+    ├── manifest.json                     what was run, on what; replaced atomically
+    ├── trials.jsonl                      one line a finished trial; only ever appended
+    ├── trajectories/<trial>.json         ATIF, the last attempt
+    ├── attempts/<trial>.<n>.log          the harness's stderr
+    └── report.md                         made from the rest
+
+A trial counts as finished when its line is on disk, so write its trajectory and logs first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import json
+import os
+import re
+import secrets
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from bakeoff.errors import InputError, UnfitEnvironment
+from bakeoff.records import JsonDict, Manifest, TrialRecord
+
+RUNS = Path("runs")  # where runs are kept unless `--out` says otherwise
+MANIFEST, TRIALS, REPORT = "manifest.json", "trials.jsonl", "report.md"
+NAME_BYTES = 180  # longest readable part of a file name; file systems take 255 bytes
+
+
+def new_run_id(name: str, now: datetime) -> str:
+    """A run's id: UTC time, so that names sort by age; the harness's name; four random characters."""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "run"
+    return f"{now.astimezone(UTC):%Y%m%d-%H%M%S}-{slug}-{secrets.token_hex(2)}"
+
+
+def file_name(trial_id: str) -> str:
+    """The trial's file name without its suffix: slashes become `__`.
+
+    Where that alone could collide, be hidden or not be a file name, a digest of the id keeps it unique and
+    harmless.
+    """
+    name = trial_id.replace("/", "__")
+    plain = re.sub(r"[^\w.@+=,-]", "-", name).lstrip(".-") or "trial"
+    if plain == name and "__" not in trial_id and len(name.encode()) <= NAME_BYTES:
+        return name
+    digest = hashlib.sha256(trial_id.encode(errors="surrogatepass")).hexdigest()[:10]
+    return f"{plain.encode()[:NAME_BYTES].decode(errors='ignore')}.{digest}"
+
+
+class RunDirectory:
+    """One run on disk. Writing is thread-safe within one process; reading needs no lock.
+
+    Attributes:
+        path: the directory.
+        warnings: what was found damaged and could be lived with, filled in by `trials`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.warnings: list[str] = []
+        self._lock = threading.Lock()
+        self._tail_checked = False
+
+    @property
+    def run_id(self) -> str:
+        """The run's id: the directory's name."""
+        return self.path.resolve().name
+
+    @classmethod
+    def create(cls, out: Path, manifest: Manifest) -> RunDirectory:
+        """Make `out/<run_id>/` with its manifest. Raises InputError when it is there already."""
+        path = out / manifest.run_id
+        with _writing(path):
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError as error:
+                raise InputError(
+                    "the run directory is there already", file=str(path), mend="give another --out"
+                ) from error
+            (path / "trajectories").mkdir()
+            (path / "attempts").mkdir()
+            (path / TRIALS).touch()
+        run = cls(path)
+        run._write_manifest(manifest)
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """A run that is on disk. Raises InputError when `path` is not a run directory."""
+        if not (path / MANIFEST).is_file():
+            raise InputError(
+                f"this is not a run directory: there is no {MANIFEST} in it"
+                if path.is_dir()
+                else "no such run",
+                file=str(path),
+                mend=f"give a directory made by `bakeoff run`, a run id below {RUNS}/, or `latest`",
+            )
+        return cls(path)
+
+    @classmethod
+    def resolve(cls, run: str, runs: Path = RUNS) -> RunDirectory:
+        """A run as its user names it: a path, a run id below `runs` or its beginning, or `latest`."""
+        known = sorted(entry.parent.name for entry in runs.glob(f"*/{MANIFEST}"))
+        if run == "latest":
+            if not known:
+                raise InputError("there is no run yet", file=str(runs), mend="start one with `bakeoff run`")
+            return cls.open(runs / known[-1])
+        if (Path(run) / MANIFEST).is_file():
+            return cls.open(Path(run))
+        begins = [name for name in known if name.startswith(run)]
+        if run in known or len(begins) == 1:
+            return cls.open(runs / (run if run in known else begins[0]))
+        if near := (begins or difflib.get_close_matches(run, known)):
+            raise InputError(
+                "this names several runs" if begins else "no such run",
+                file=run,
+                mend=f"perhaps {' or '.join(near[-3:])}",
+            )
+        return cls.open(Path(run))
+
+    # --- writing ------------------------------------------------------------------------------------
+
+    def append(self, trial: TrialRecord) -> None:
+        """Add one finished trial; it is on the disk when this returns.
+
+        Raises UnfitEnvironment when the disk refuses; no half line is left then and earlier lines are
+        untouched.
+        """
+        line = _encode(trial.model_dump(mode="json")) + b"\n"
+        path = self.path / TRIALS
+        with self._lock, _writing(path):
+            if not self._tail_checked:
+                self._mend_tail(path)
+                self._tail_checked = True
+            # unbuffered: a failed write must not leave bytes behind that a later flush would write
+            with path.open("ab", buffering=0) as file:
+                before = file.seek(0, os.SEEK_END)
+                try:
+                    _write_all(file.fileno(), line)
+                    os.fsync(file.fileno())
+                except OSError:
+                    with contextlib.suppress(OSError):  # the first error is the one to tell
+                        file.truncate(before)
+                    raise
+
+    def _mend_tail(self, path: Path) -> None:
+        """Make the file end in a newline, so that the next line stands alone.
+
+        A process killed while it wrote leaves half a line. Whole but for its newline, it is kept; otherwise
+        it is moved aside, since its trial has to run again and half a line in the middle would make the
+        file unreadable.
+        """
+        if not path.exists():
+            return
+        with path.open("rb+") as file:
+            start, tail = _unfinished_line(file)
+            if not tail:
+                return
+            try:
+                TrialRecord.model_validate_json(tail)
+            except ValidationError:
+                with (self.path / f"{TRIALS}.torn").open("ab") as torn:
+                    torn.write(tail + b"\n")
+                    torn.flush()
+                    os.fsync(torn.fileno())
+                file.truncate(start)
+            else:
+                file.seek(0, os.SEEK_END)
+                file.write(b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def write_trajectory(self, trial_id: str, trajectory: JsonDict) -> Path:
+        """Write the trial's trajectory; a re-attempt's replaces it."""
+        path = self.trajectory_path(trial_id)
+        self._replace(path, _encode(trajectory, indent=1) + b"\n")
+        return path
+
+    def write_log(self, trial_id: str, attempt: int, text: str) -> Path:
+        """Write the stderr of one attempt (1-based)."""
+        path = self.log_path(trial_id, attempt)
+        self._replace(path, text.encode(errors="backslashreplace"))
+        return path
+
+    def write_report(self, text: str) -> Path:
+        """Write report.md."""
+        path = self.path / REPORT
+        self._replace(path, text.encode(errors="backslashreplace"))
+        return path
+
+    def update_manifest(self, **changes: Any) -> Manifest:
+        """Change fields of the manifest, atomically: a reader sees the old one or the new one."""
+        with self._lock:
+            manifest = Manifest.model_validate(self.manifest().model_dump() | changes)
+            self._write_manifest(manifest)
+        return manifest
+
+    def _write_manifest(self, manifest: Manifest) -> None:
+        self._replace(self.path / MANIFEST, _encode(manifest.model_dump(mode="json"), indent=2) + b"\n")
+
+    def _replace(self, path: Path, content: bytes) -> None:
+        temporary = path.with_name(f"{path.name}.{threading.get_ident()}.tmp")
+        with _writing(path):
+            try:
+                with temporary.open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(path)
+                _sync_directory(path.parent)
+            finally:
+                temporary.unlink(missing_ok=True)
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    def manifest(self) -> Manifest:
+        """The manifest. Raises InputError when it is damaged."""
+        path = self.path / MANIFEST
+        try:
+            return Manifest.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InputError(
+                f"the manifest is damaged: {first['msg']}",
+                file=str(path),
+                key=".".join(str(part) for part in first["loc"]) or None,
+                mend="restore the file from a backup, or run again; trials.jsonl is readable without it",
+            ) from error
+
+    def trials(self) -> Iterator[TrialRecord]:
+        """Every finished trial, in the order it finished; one in memory at a time.
+
+        A torn last line (the process was killed while writing it) is left out and told in `warnings`.
+        Raises InputError with file and line for damage anywhere else.
+        """
+        path = self.path / TRIALS
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            for number, raw in enumerate(file, start=1):
+                try:
+                    yield TrialRecord.model_validate_json(raw)
+                except ValidationError as error:
+                    if not raw.endswith(b"\n"):
+                        warning = (
+                            f"{TRIALS}:{number}: the last line is torn: left out, its trial is not finished"
+                        )
+                        if warning not in self.warnings:
+                            self.warnings.append(warning)
+                        return
+                    first = error.errors()[0]
+                    raise InputError(
+                        f"this line is damaged: {first['msg']}",
+                        file=str(path),
+                        line=number,
+                        key=".".join(str(part) for part in first["loc"]) or None,
+                        mend="restore the file, or delete that line: its trial then counts as not run",
+                    ) from error
+
+    def trajectory_path(self, trial_id: str) -> Path:
+        """Where the trial's trajectory is, or will be."""
+        return self.path / "trajectories" / f"{file_name(trial_id)}.json"
+
+    def log_path(self, trial_id: str, attempt: int) -> Path:
+        """Where the log of one attempt (1-based) is, or will be."""
+        return self.path / "attempts" / f"{file_name(trial_id)}.{attempt}.log"
+
+    def trajectory(self, trial_id: str) -> JsonDict | None:
+        """The trial's trajectory; None when there is none. Raises InputError when it is damaged."""
+        path = self.trajectory_path(trial_id)
+        if not path.exists():
+            return None
+        try:
+            loaded = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise InputError(f"the trajectory is damaged: {error}", file=str(path)) from error
+        if not isinstance(loaded, dict):
+            raise InputError("the trajectory is damaged: not a JSON object", file=str(path))
+        return loaded
+
+    def log(self, trial_id: str, attempt: int) -> str | None:
+        """The stderr of one attempt (1-based); None when there is none."""
+        path = self.log_path(trial_id, attempt)
+        return path.read_text(errors="replace") if path.exists() else None
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn a refusal of the file system into a sentence the user can act on."""
+    try:
+        yield
+    except OSError as error:
+        raise UnfitEnvironment(
+            f"cannot write {path}: {error.strerror or error}",
+            mend="free some space or make the directory writable; the trials written so far are safe",
+        ) from error
+
+
+def _encode(value: JsonDict, indent: int | None = None) -> bytes:
+    """JSON in UTF-8. A lone surrogate, which a hostile agent can send, has no UTF-8 form and becomes `?`.
+
+    Raises ValueError for NaN and infinities: they are not JSON, and a line with one could not be read again.
+    """
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent).encode(errors="replace")
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _sync_directory(path: Path) -> None:
+    """A rename is durable only when its directory is on the disk too."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _unfinished_line(file: Any, block: int = 65536) -> tuple[int, bytes]:
+    """Offset and bytes of what follows the last newline of a binary file."""
+    position = file.seek(0, os.SEEK_END)
+    tail = b""
+    while position > 0:
+        step = min(block, position)
+        position -= step
+        file.seek(position)
+        tail = file.read(step) + tail
+        if (cut := tail.rfind(b"\n")) >= 0:
+            return position + cut + 1, tail[cut + 1 :]
+    return 0, tail
