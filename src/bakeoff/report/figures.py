@@ -1,0 +1,62 @@
+"""Numbers as people read them; what is not known is a dash, never a zero."""
+
+from __future__ import annotations
+
+UNKNOWN = "–"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share in [0, 1] as `93.5 %`."""
+    return UNKNOWN if share is None else f"{100 * share:.{digits}f} %"
+
+
+def points(difference: float | None) -> str:
+    """A difference of shares in percentage points, with its sign: `+4.2`."""
+    return UNKNOWN if difference is None else f"{100 * difference:+.1f}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """An interval of shares: `88.1 to 97.0 %`."""
+    return UNKNOWN if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f} %"
+
+
+def size(count: float | None) -> str:
+    """Bytes in binary units: `512 MiB`."""
+    if count is None:
+        return UNKNOWN
+    for unit in ("B", "KiB", "MiB"):
+        if abs(count) < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.4g} {unit}"
+        count /= 1024
+    return f"{count:.4g} GiB"
+
+
+def seconds(value: float | None) -> str:
+    """A duration: `4.2 s`, `3 min 05 s`, `2 h 07 min`."""
+    if value is None:
+        return UNKNOWN
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def dollars(value: float | None) -> str:
+    """US dollars, with more digits for small sums: `$0.0123`."""
+    if value is None:
+        return UNKNOWN
+    return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A plain number to `digits` significant ones: whole ones with thousands apart."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:,.0f}" if float(value).is_integer() or abs(value) >= 10**digits else f"{value:.{digits}g}"
+
+
+def p_value(value: float | None) -> str:
+    """A p-value; below a thousandth only that is said."""
+    if value is None:
+        return UNKNOWN
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
