@@ -1,8 +1,8 @@
 """The Docker Engine: finding one that answers, installing and starting one where none does and it may.
 
-`connect` only looks. `ensure` may act, and only on this machine: a host or context that the user named is theirs
-to mend. An engine that bakeoff started runs on after the command, since the next run needs it again; `stop` ends
-that one by its process id, and no other.
+`connect` only looks. `ensure` may act, and only on this machine: a host or context that the user named is
+theirs to mend. An engine that bakeoff started runs on after the command, since the next run needs it again;
+`stop` ends that one by its process id, and no other.
 """
 
 from __future__ import annotations
