@@ -1,0 +1,483 @@
+"""One attempt: a spec goes in, a container runs, a result with its evidence comes out. No judgement here."""
+
+from __future__ import annotations
+
+import base64
+import json
+import queue
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from bakeoff import messages as msgs
+from bakeoff.errors import ModelCallError, ModelErrorKind
+from bakeoff.gateway.types import CallContext, ChatBackend, ModelReply, ModelRequest
+from bakeoff.records import (
+    AttemptResult,
+    ClockFacts,
+    DockerFacts,
+    Evidence,
+    HarnessFacts,
+    JsonDict,
+    KernelFacts,
+    ModelCall,
+    ModelFault,
+    Record,
+    ResourceLimits,
+    ToolCall,
+    TrialSpec,
+    Usage,
+)
+from bakeoff.sandbox.container import STDERR, WORKDIR, Container, ContainerFault
+from bakeoff_runner import wire
+
+STOP_SECONDS = 10.0  # between asking the supervisor to stop and killing the container from outside
+MEMORY_SLACK = 4096  # the kernel rounds limits down to a page
+
+
+class AttemptSpec(Record):
+    """Everything an attempt needs, as plain values: it could run on another host."""
+
+    trial: TrialSpec
+    attempt: int
+    harness: JsonDict  # what the runner needs: entrypoint, or prompt, tools and middleware; config
+    limits: JsonDict  # turns, seconds, tool_seconds
+    token_limit: int | None = None
+    startup_seconds: float = 120.0
+    resources: ResourceLimits
+    inputs: JsonDict
+    messages: list[JsonDict]
+    files: dict[str, str] = Field(default_factory=dict)  # name below the workdir -> path on this host
+    reference: JsonDict = Field(default_factory=dict)  # for simulated models; stays on this side
+
+
+class Attempt:
+    """The state of one running attempt. Its own thread calls `run`; `stop` may be called from any."""
+
+    def __init__(
+        self,
+        spec: AttemptSpec,
+        container: Container,
+        backend: ChatBackend,
+        calls: ThreadPoolExecutor,
+        on_memory: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self.spec, self.container, self.backend, self.calls = spec, container, backend, calls
+        self.on_memory = on_memory
+        self.inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+        self.token = secrets.token_hex(16)
+        self.over = threading.Event()
+        self.began = time.monotonic()
+        self.started: float | None = None  # when the agent started
+        self.finished: float | None = None
+        self.model_calls: list[ModelCall] = []
+        self.queue_spans: list[tuple[float, float]] = []
+        self.in_flight = 0
+        self.calls_made = 0
+        self.tools: dict[str, ToolCall] = {}
+        self.tool_errnos: list[int] = []
+        self.conversation: list[JsonDict] = []  # LangChain messages, as far as they are known
+        self.structured: str | None = None
+        self.log = bytearray()
+        self.kernel = KernelFacts()
+        self.read_back: JsonDict = {}
+        self.facts: dict[str, Any] = {}  # fields of Evidence, gathered as they come
+        self.harness: dict[str, Any] = {"reached": "nothing"}
+        self.cancelled = False
+
+    # --- the story of an attempt
+
+    def run(self) -> AttemptResult:
+        """Start the container, serve it until it ends, and gather the evidence. Raises nothing."""
+        started_at = datetime.now(UTC)
+        docker_facts, host_config = DockerFacts(), {}
+        try:
+            self.container.start()
+            reader = threading.Thread(target=self._read, name="reader", daemon=True)
+            reader.start()
+            self.container.send(self._opening())
+            self._serve()
+            self.over.set()
+            docker_facts, host_config = self.container.end()
+            reader.join(STOP_SECONDS)
+        except ContainerFault as fault:
+            docker_facts = fault.facts
+        except Exception as error:  # noqa: BLE001 - bakeoff's own failure is evidence too: infra.unknown, loudly
+            self.facts["internal_error"] = f"{type(error).__name__}: {error}"
+        finally:
+            self.over.set()
+            self.container.close()
+        return self._result(started_at, docker_facts, host_config)
+
+    def stop(self) -> None:
+        """Cancel from outside (the user's Ctrl-C)."""
+        self.inbox.put(("cancel", None))
+
+    def _opening(self) -> bytes:
+        spec = self.spec
+        start = {
+            "token": self.token,
+            "workdir": WORKDIR,
+            "log_bytes": wire.MAX_LOG,
+            "output_bytes": wire.MAX_OUTPUT,
+        }
+        task = {
+            "workdir": WORKDIR,
+            "files": {n: base64.b64encode(Path(p).read_bytes()).decode() for n, p in spec.files.items()},
+            "limits": spec.limits,
+            "harness": spec.harness,
+            "inputs": spec.inputs,
+            "messages": spec.messages,
+        }
+        return wire.notification("supervisor/start", start) + wire.encode(
+            {"id": wire.RUN_ID, "method": "harness/run", "params": task}
+        )
+
+    def _read(self) -> None:
+        """The reader thread: frames to whole lines, bounded."""
+        buffer = bytearray()
+        for kind, data in self.container.frames():
+            if kind == STDERR:
+                self.log += data[: wire.MAX_LOG - len(self.log)]
+                continue
+            buffer += data
+            while (end := buffer.find(b"\n")) >= 0:
+                self.inbox.put(("line", bytes(buffer[:end])))
+                del buffer[: end + 1]
+            if len(buffer) > wire.MAX_LINE + 1024:  # the supervisor keeps lines shorter: this is not the supervisor
+                self.inbox.put(("flood", None))
+                return
+        self.inbox.put(("eof", None))
+
+    def _serve(self) -> None:
+        """The loop: one event at a time until the streams close."""
+        killed_at: float | None = None
+        while True:
+            try:
+                kind, value = self.inbox.get(timeout=self._patience(killed_at))
+            except queue.Empty:
+                if killed_at is None:
+                    self._expire()
+                    killed_at = time.monotonic()
+                    continue
+                self.container.kill()
+                killed_at = time.monotonic()
+                continue
+            if kind == "eof":
+                return
+            if kind == "line":
+                self._line(value)
+            elif kind == "reply":
+                self._reply(*value)
+            elif kind == "flood":
+                self.facts["output_overflow"] = True
+                self.container.kill()
+                return
+            elif kind == "cancel":
+                self.cancelled = True
+                self._ask_to_stop()
+                killed_at = killed_at or time.monotonic()
+
+    def _patience(self, killed_at: float | None) -> float | None:
+        """Seconds until something must be done; None while a model call is out, since its queueing is not yet known."""
+        now = time.monotonic()
+        if killed_at is not None:
+            return max(0.0, killed_at + STOP_SECONDS - now)
+        if self.finished is not None:  # it has answered; what is left is its exit
+            return max(0.0, self.finished + STOP_SECONDS - now)
+        if self.started is None:
+            return max(0.0, self.began + self.spec.startup_seconds - now)
+        if self.in_flight:
+            return None
+        return max(0.0, self.spec.limits["seconds"] - self._working(now))
+
+    def _expire(self) -> None:
+        if self.finished is None:
+            self.facts["time_limit_hit" if self.started is not None else "startup_timeout"] = True
+        self._ask_to_stop()
+
+    def _ask_to_stop(self) -> None:
+        self.container.send(wire.notification("supervisor/stop", {}))
+
+    # --- lines from the container: hostile until shown otherwise
+
+    def _line(self, line: bytes) -> None:
+        try:
+            message = json.loads(line)
+            if not isinstance(message, dict):
+                raise TypeError("not an object")
+            self._dispatch(message)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            self._protest(f"{type(error).__name__}: {error}: {line[:80]!r}")
+
+    def _protest(self, text: str) -> None:
+        errors: list[str] = self.facts.setdefault("protocol_errors", [])
+        if len(errors) < 20:
+            errors.append(text[:300])
+
+    def _dispatch(self, message: JsonDict) -> None:
+        method, params = message.get("method"), message.get("params")
+        if method is None and message.get("id") == wire.RUN_ID:
+            self._answered(message)
+        elif isinstance(method, str) and method.startswith("supervisor/"):
+            if not isinstance(params, dict) or not secrets.compare_digest(str(params.get("token")), self.token):
+                self._protest(f"forged {method}")
+                return
+            self._supervisor(method, params)
+        elif method == "model/generate":
+            self._model_call(message["id"], params or {})
+        elif method == "harness/loaded":
+            self.harness["reached"] = "loaded"
+        elif method == "harness/started":
+            if self.started is None:  # once: a second one would set the clock back
+                self.started = time.monotonic()
+                self.harness["reached"] = "started"
+                self.harness["startup_seconds"] = self.started - self.began
+        elif method in ("tool/start", "tool/end"):
+            self._tool(method, params or {})
+        else:
+            self._protest(f"unknown method {str(method)[:40]!r}")
+
+    def _supervisor(self, method: str, params: JsonDict) -> None:
+        if method == "supervisor/sample":
+            self.on_memory(params["memory_bytes"])
+            return
+        self._read_kernel(params["kernel"])
+        if method == "supervisor/ready":
+            if self.harness["reached"] == "nothing":
+                self.harness["reached"] = "supervisor"
+            if self.facts["limits_mismatch"]:
+                self._ask_to_stop()  # whatever it measured would be a measurement of something else
+        else:
+            self.harness["exit_code"], self.harness["signal"] = params["exit_code"], params["signal"]
+            if params["overflow"]:
+                self.facts["output_overflow"] = True
+
+    def _read_kernel(self, kernel: JsonDict) -> None:
+        self.read_back = kernel
+        self.facts["limits_mismatch"] = mismatches(self.spec.resources, kernel)
+        known = {k: v for k, v in kernel.items() if k in KernelFacts.model_fields}
+        self.kernel = KernelFacts(source="container", **known)
+
+    def _tool(self, method: str, params: JsonDict) -> None:
+        call_id = str(params["call_id"])[:200]
+        if method == "tool/start":
+            started = time.monotonic() - (self.started or self.began)
+            self.tools[call_id] = ToolCall(
+                call_id=call_id, name=str(params["name"])[:200], args=dict(params["args"]), started=started
+            )
+        elif call_id in self.tools:
+            if isinstance(params["errno"], int):
+                self.tool_errnos.append(params["errno"])
+            result, error = params["result"], params["error"]
+            self.tools[call_id] = self.tools[call_id].model_copy(
+                update={
+                    "seconds": float(params["seconds"]),
+                    "result": None if result is None else str(result)[: wire.MAX_RESULT_TEXT],
+                    "error": None if error is None else str(error)[: wire.MAX_RESULT_TEXT],
+                    "timed_out": params["timed_out"] is True,
+                }
+            )
+
+    def _answered(self, message: JsonDict) -> None:
+        if self.finished is not None:
+            self._protest("a second answer")
+            return
+        if "error" in message:
+            data = message["error"]["data"]
+            self.harness["error_type"] = str(data["type"])[:200]
+            self.harness["error_message"] = str(message["error"]["message"])[:2000]
+            self.harness["error_errnos"] = [e for e in data["errnos"] if isinstance(e, int)][:20]
+        else:
+            self.conversation = msgs.checked(message["result"]["messages"])
+            answer = message["result"].get("answer")
+            self.structured = answer if isinstance(answer, str) else None
+            self.harness["reached"] = "answered"
+        self.finished = time.monotonic()
+
+    # --- model calls
+
+    def _model_call(self, ident: str, params: JsonDict) -> None:
+        limit = self._limit_reached()
+        if limit:
+            self._reply_error(ident, wire.LIMIT_REACHED, limit, f"limits.{limit} is used up")
+            return
+        messages = msgs.checked(params["messages"])
+        self.conversation = messages
+        request = ModelRequest(
+            messages=messages,
+            tools=params["tools"],
+            tool_choice=params["tool_choice"],
+            stop=params["stop"],
+            params=dict(params["params"]),
+        )
+        trial = self.spec.trial
+        context = CallContext(
+            trial_id=trial.trial_id,
+            example_id=trial.example_id,
+            seed=trial.seed,
+            index=self.calls_made,
+            reference=self.spec.reference,
+            cancelled=self.over.is_set,
+        )
+        self.calls_made += 1
+        self.in_flight += 1
+        self.calls.submit(self._complete, ident, request, context)
+
+    def _limit_reached(self) -> str | None:
+        if self.calls_made >= self.spec.limits["turns"]:
+            self.facts["turn_limit_hit"] = True
+            return "turns"
+        spent = sum((c.input_tokens or 0) + (c.output_tokens or 0) for c in self.model_calls)
+        if self.spec.token_limit is not None and spent >= self.spec.token_limit:
+            self.facts["token_limit_hit"] = True
+            return "tokens"
+        return None
+
+    def _complete(self, ident: str, request: ModelRequest, context: CallContext) -> None:
+        """In a thread of the pool: the call itself."""
+        sent = time.monotonic()
+        outcome: ModelReply | ModelCallError
+        try:
+            outcome = self.backend.complete(request, context)
+        except ModelCallError as error:
+            outcome = error
+        except Exception as error:  # noqa: BLE001 - the gateway promised ModelCallError; its own fault is on record as such
+            outcome = ModelCallError(ModelErrorKind.INTERNAL, f"{type(error).__name__}: {error}"[:2000])
+        self.inbox.put(("reply", (ident, context.index, sent, request, outcome)))
+
+    def _reply(
+        self, ident: str, index: int, sent: float, request: ModelRequest, outcome: ModelReply | ModelCallError
+    ) -> None:
+        self.in_flight -= 1
+        started = sent - (self.started or self.began)
+        if isinstance(outcome, ModelCallError):
+            fault = ModelFault(
+                kind=outcome.kind, message=outcome.message, status=outcome.status, attempts=outcome.attempts
+            )
+            self.facts["model_fault"] = fault
+            waited = time.monotonic() - sent
+            self.queue_spans.append((sent, sent + waited))  # a call that never succeeded is no time of the agent's
+            self.model_calls.append(
+                ModelCall(index=index, started=started, seconds=0.0, queued_seconds=waited, error=fault)
+            )
+            self._reply_error(ident, wire.MODEL_ERROR, outcome.kind, outcome.message)
+            return
+        self.queue_spans.append((sent, sent + outcome.queued_seconds))
+        self.model_calls.append(
+            ModelCall(
+                index=index,
+                started=started,
+                seconds=outcome.seconds,
+                queued_seconds=outcome.queued_seconds,
+                attempts=outcome.attempts,
+                input_tokens=outcome.input_tokens,
+                output_tokens=outcome.output_tokens,
+                cached_tokens=outcome.cached_tokens,
+                cost_usd=outcome.cost_usd,
+                finish_reason=outcome.finish_reason,
+                message=outcome.message,
+            )
+        )
+        self.conversation = [*request.messages, outcome.message]
+        self.container.send(wire.encode({"id": ident, "result": {"message": outcome.message}}))
+
+    def _reply_error(self, ident: str, code: int, kind: str, message: str) -> None:
+        error = {"code": code, "message": message, "data": {"kind": kind}}
+        self.container.send(wire.encode({"id": ident, "error": error}))
+
+    # --- clocks and the result
+
+    def _queued(self) -> float:
+        """Seconds in which at least one call was waiting: the union of the spans, not their sum."""
+        total, reached = 0.0, float("-inf")
+        for start, end in sorted(self.queue_spans):
+            total += max(0.0, end - max(start, reached))
+            reached = max(reached, end)
+        return total
+
+    def _working(self, now: float) -> float:
+        return 0.0 if self.started is None else max(0.0, now - self.started - self._queued())
+
+    def _result(self, started_at: datetime, docker_facts: DockerFacts, host_config: JsonDict) -> AttemptResult:
+        end = self.finished or time.monotonic()
+        working = self._working(end)
+        if working > self.spec.limits["seconds"] and "time_limit_hit" not in self.facts:
+            self.facts["time_limit_hit"] = True
+        tools = list(self.tools.values())
+        self.harness["tool_timeouts"] = sum(tool.timed_out for tool in tools)
+        self.harness["tool_errors"] = sum(tool.error is not None for tool in tools)
+        self.harness["error_errnos"] = [*self.harness.get("error_errnos", []), *self.tool_errnos]
+        evidence = Evidence(
+            docker=docker_facts,
+            kernel=self.kernel,
+            harness=HarnessFacts(**self.harness),
+            clock=ClockFacts(
+                wall_seconds=time.monotonic() - self.began,
+                working_seconds=working,
+                model_seconds=sum(call.seconds for call in self.model_calls),
+                queued_seconds=self._queued(),
+            ),
+            answer=msgs.answer_facts(self.conversation, self.structured),
+            **self.facts,
+        )
+        calls = self.model_calls
+        costs = [call.cost_usd for call in calls if call.error is None]
+        return AttemptResult(
+            attempt=self.spec.attempt,
+            evidence=evidence,
+            requested=self.spec.resources,
+            effective=effective(self.read_back, host_config),
+            messages=msgs.to_openai(self.conversation),
+            model_calls=calls,
+            tool_calls=tools,
+            usage=Usage(
+                model_calls=len(calls),
+                input_tokens=sum(call.input_tokens or 0 for call in calls),
+                output_tokens=sum(call.output_tokens or 0 for call in calls),
+                cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
+            ),
+            started_at=started_at,
+            finished_at=datetime.now(UTC),
+            log=self.log.decode("utf-8", "replace"),
+        )
+
+
+def effective(kernel: JsonDict, host_config: JsonDict) -> ResourceLimits:
+    """The limits as the kernel holds them; the network as Docker does. `None`: could not be read."""
+    return ResourceLimits(
+        cpus=kernel.get("cpus_limit"),
+        memory_bytes=kernel.get("memory_limit_bytes"),
+        pids=kernel.get("pids_limit"),
+        disk_bytes=kernel.get("disk_limit_bytes"),
+        network=host_config.get("NetworkMode"),
+    )
+
+
+def mismatches(requested: ResourceLimits, kernel: JsonDict) -> list[str]:
+    """What the kernel enforces that is not what was asked for, a sentence each.
+
+    A page of slack for sizes (the kernel rounds), a hundredth for the CPU quota; swap must be none.
+    """
+    checks = (
+        ("memory", requested.memory_bytes, kernel.get("memory_limit_bytes"), MEMORY_SLACK),
+        ("cpus", requested.cpus, kernel.get("cpus_limit"), 0.01),
+        ("pids", requested.pids, kernel.get("pids_limit"), 0),
+        ("disk", requested.disk_bytes, kernel.get("disk_limit_bytes"), MEMORY_SLACK),
+    )
+    found = [
+        f"{name}: asked {asked}, effective {'no limit' if got is None else got}"
+        for name, asked, got, slack in checks
+        if asked is not None and (got is None or abs(got - asked) > slack)
+    ]
+    swap = kernel.get("swap_limit_bytes")
+    if swap:
+        found.append(f"swap: asked none, effective {swap}")
+    return found

@@ -1,0 +1,267 @@
+"""The harness image: base image + pinned wheels + the runner + the user's source, checked to load.
+
+Two layers, each tagged by a key made of everything that went into it: dependencies, which change rarely, and source. A
+layer is made by running its steps in a networkless container and committing it, which works with every Docker API, needs no
+build context and leaves no wheel behind.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import docker.errors
+from docker import DockerClient
+
+import bakeoff_runner
+from bakeoff.config import Config
+from bakeoff.errors import InputError, UnfitEnvironment
+from bakeoff.sandbox import base_image, wheels
+from bakeoff.sandbox.container import ENVIRONMENT, LABEL, USER
+
+RECIPE = 1  # raise it when the steps below change
+BUILD_SECONDS = 900
+SKIP = {"__pycache__", ".git", ".venv", "venv", "node_modules", "runs", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
+MAX_SOURCE_BYTES = 200 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that can run the harness, and what is in it."""
+
+    id: str  # sha256:...
+    reference: str
+    key: str  # digest of all that went in: equal keys, equal harness
+    source_digest: str
+    python: str
+    base: dict[str, Any]  # kind, reference, digest
+    packages: dict[str, str]  # name -> version, Python packages only
+
+    def record(self) -> dict[str, Any]:
+        """For the manifest."""
+        return asdict(self)
+
+
+def ensure(client: DockerClient, config: Config, say: Callable[[str], None]) -> Image:
+    """The image for this harness, made if it is not there.
+
+    Raises:
+        InputError: the harness does not load in it; names the key.
+        UnfitEnvironment: the image cannot be made here.
+    """
+    base = base_image.ensure(client, config.harness.base_image, say)
+    machine = client.info()["Architecture"]
+    wheel_key = wheels.key(config.harness.requirements, base.python_version, machine)
+    deps_key = _digest([RECIPE, base.digest, wheel_key])
+    payload = harness_payload(config)
+    source = dict(source_files(config))
+    source_digest = _digest([(name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in source.items()])
+    runner = dict(_walk(Path(bakeoff_runner.__file__).parent, set()))
+    runner_digest = _digest([(name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in runner.items()])
+    key = _digest([deps_key, source_digest, runner_digest, payload])
+    reference = f"bakeoff/harness:{key}"
+    found = _find(client, reference)
+    if found is None:
+        deps = f"bakeoff/dependencies:{deps_key}"
+        if _find(client, deps) is None:
+            _make_dependencies(client, config, base, deps, machine, say)
+        _make_harness(client, config, deps, reference, payload, source, runner, say)
+        found = _find(client, reference)
+        if found is None:
+            raise UnfitEnvironment(f"Docker lost the image {reference} just made", mend="run it again")
+    packages = json.loads(found["Config"]["Labels"]["bakeoff.packages"])
+    return Image(
+        id=found["Id"],
+        reference=reference,
+        key=key,
+        source_digest=source_digest,
+        python=base.python_version,
+        base={"kind": base.kind, "reference": base.reference, "digest": base.digest},
+        packages=packages,
+    )
+
+
+def harness_payload(config: Config) -> dict[str, Any]:
+    """What the runner needs to know of the harness, as plain values."""
+    harness = config.harness
+    return {
+        "entrypoint": harness.entrypoint,
+        "prompt": harness.prompt,
+        "tools": harness.tools,
+        "middleware": [{"use": item.use, "with": item.with_} for item in harness.middleware],
+        "config": harness.config,
+    }
+
+
+def source_files(config: Config) -> Iterator[tuple[str, Path]]:
+    """(path in the image below /opt/harness, path here), sorted. The dataset stays out: it has the answers."""
+    source = (config.root / config.harness.source).resolve()
+    prefix = f"{source.name}/" if (source / "__init__.py").exists() else ""
+    dataset = (config.root / config.dataset).resolve()
+    total = 0
+    for name, path in _walk(source, {dataset}):
+        total += path.stat().st_size
+        if total > MAX_SOURCE_BYTES:
+            raise InputError(
+                f"the source directory is larger than {MAX_SOURCE_BYTES // 2**20} MiB",
+                file=str(config.file),
+                key="harness.source",
+                mend="name the directory of the agent's package alone",
+            )
+        yield prefix + name, path
+
+
+def _walk(directory: Path, without: set[Path]) -> Iterator[tuple[str, Path]]:
+    for path in sorted(directory.rglob("*")):
+        parts = path.relative_to(directory).parts
+        hidden = any(part in SKIP or part.startswith(".") for part in parts)
+        if path.is_file() and not hidden and path.resolve() not in without:
+            yield "/".join(parts), path
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _find(client: DockerClient, reference: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = client.api.inspect_image(reference)
+    except docker.errors.ImageNotFound:
+        return None
+    return found
+
+
+def _make_dependencies(
+    client: DockerClient,
+    config: Config,
+    base: base_image.BaseImage,
+    tag: str,
+    machine: str,
+    say: Callable[[str], None],
+) -> None:
+    began = time.monotonic()
+    house = wheels.ensure(config.harness.requirements, base.python_version, machine, say)
+    say(f"wheels: {len(house.packages)} packages resolved and fetched in {time.monotonic() - began:.1f} s")
+    began = time.monotonic()
+    files = {f"opt/wheels/{path.name}": path for path in house.path.iterdir()}
+    script = """set -e
+python3 -m venv /opt/venv
+/opt/venv/bin/pip --disable-pip-version-check install -q --no-index --no-deps --no-compile --find-links /opt/wheels \
+  -r /opt/wheels/requirements.lock
+rm -rf /opt/wheels
+# unchecked: nothing can change below a read-only root, so nothing need be compared at import
+/opt/venv/bin/python -m compileall -q -j 2 --invalidation-mode unchecked-hash /opt/venv/lib || true
+echo 'agent:x:10001:10001::/task:/bin/sh' >> /etc/passwd
+mkdir -p /task
+"""
+    labels = {f"{LABEL}.packages": json.dumps(house.packages, sort_keys=True)}
+    code, output = _layer(client, base.image_id, ["sh", "-c", script], files, tag, labels)
+    if code != 0:
+        raise UnfitEnvironment(
+            f"the wheels do not install in {base.reference}: {output[-800:]}",
+            mend="the base image needs python3 with venv and pip; see `bakeoff doctor`",
+        )
+    say(f"image: dependencies installed in {time.monotonic() - began:.1f} s ({tag})")
+
+
+def _make_harness(
+    client: DockerClient,
+    config: Config,
+    deps: str,
+    tag: str,
+    payload: dict[str, Any],
+    source: dict[str, Path],
+    runner: dict[str, Path],
+    say: Callable[[str], None],
+) -> None:
+    began = time.monotonic()
+    files = {f"opt/harness/{name}": path for name, path in source.items()}
+    files |= {f"opt/runner/bakeoff_runner/{name}": path for name, path in runner.items()}
+    script = """set -e
+site=$(/opt/venv/bin/python -c 'import site; print(site.getsitepackages()[0])')
+cp -r /opt/runner/bakeoff_runner "$site/"
+rm -rf /opt/runner
+echo /opt/harness > "$site/bakeoff_harness.pth"
+mkdir -p /opt/harness
+/opt/venv/bin/python -m compileall -q --invalidation-mode unchecked-hash "$site/bakeoff_runner" /opt/harness || true
+cd /task
+exec /opt/venv/bin/python -I -m bakeoff_runner.check "$1"
+"""
+    command = ["sh", "-c", script, "check", json.dumps(payload)]
+    code, output = _layer(client, deps, command, files, tag, {})
+    report = _last_object(output)
+    if code != 0 or report is None:
+        raise UnfitEnvironment(f"the harness could not be checked in its image: {output[-800:]}", mend="see the text above")
+    if not report["ok"]:
+        client.api.remove_image(tag, force=True)
+        raise _does_not_load(config, report)
+    say(f"image: harness built and loaded in {time.monotonic() - began:.1f} s ({tag})")
+
+
+def _does_not_load(config: Config, report: dict[str, Any]) -> InputError:
+    from bakeoff.config_file import line_of
+
+    return InputError(
+        report["problem"],
+        file=str(config.file),
+        line=line_of(config.file, report["key"]),
+        key=report["key"],
+        mend="mend the import; a package that is missing in the image goes into harness.requirements",
+    )
+
+
+def _last_object(output: str) -> dict[str, Any] | None:
+    lines = output.strip().splitlines()
+    try:
+        value = json.loads(lines[-1]) if lines else None
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _layer(
+    client: DockerClient, image: str, command: list[str], files: dict[str, Path], tag: str, labels: dict[str, str]
+) -> tuple[int, str]:
+    """Run `command` on top of `image` with `files` put in, and commit the result as `tag`; (exit code, output)."""
+    made = client.api.create_container(
+        image,
+        command=command,
+        entrypoint=[],
+        user="0",
+        environment={**ENVIRONMENT, "HOME": "/root", "TMPDIR": "/tmp"},  # noqa: S108 - in the image
+        labels={f"{LABEL}.build": tag},
+        host_config=client.api.create_host_config(network_mode="none"),
+        use_config_proxy=False,
+    )["Id"]
+    try:
+        with tempfile.TemporaryFile() as archive:
+            _pack(files, archive)
+            client.api.put_archive(made, "/", archive)
+        client.api.start(made)
+        code = client.api.wait(made, timeout=BUILD_SECONDS)["StatusCode"]
+        output = client.api.logs(made).decode("utf-8", "replace")
+        if code == 0:
+            changes = [f"LABEL {name}={json.dumps(value)}" for name, value in labels.items()]
+            repository, _, version = tag.partition(":")
+            client.api.commit(made, repository, version, changes=[*changes, f"USER {USER}", "ENTRYPOINT []"])
+    finally:
+        client.api.remove_container(made, v=True, force=True)
+    return code, output
+
+
+def _pack(files: dict[str, Path], archive: IO[bytes]) -> None:
+    """Write a tar of the files and rewind it: on disk, since wheels can be large."""
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name, path in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = path.stat().st_size, 0o755 if path.stat().st_mode & 0o111 else 0o644
+            with path.open("rb") as content:
+                tar.addfile(entry, content)
+    archive.seek(0)

@@ -1,0 +1,5 @@
+"""`python -m bakeoff_runner`: the supervisor."""
+
+from bakeoff_runner.supervisor import main
+
+main()

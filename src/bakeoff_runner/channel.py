@@ -1,0 +1,78 @@
+"""The harness's end of the wire: calls that wait for their reply, from any thread, and notifications."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from concurrent.futures import Future
+from itertools import count
+from typing import Any
+
+from bakeoff_runner import wire
+
+
+class RemoteError(RuntimeError):
+    """The host answered a call with an error. `kind` is the gateway's word for it."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        self.kind = kind
+        super().__init__(f"{kind}: {message}")
+
+
+class ModelUnavailable(RemoteError):  # noqa: N818 - reads as what happened
+    """The gateway could not get an answer from the model within the retry budget."""
+
+
+class LimitReached(RemoteError):  # noqa: N818
+    """The production limit on model calls or tokens is used up."""
+
+
+class Channel:
+    """JSON-RPC over two file descriptors."""
+
+    def __init__(self, reader: int, writer: int) -> None:
+        self._reader = os.fdopen(reader, "rb")
+        self._writer = writer
+        self._writing = threading.Lock()
+        self._ids = count(1)
+        self._waiting: dict[str, Future[dict[str, Any]]] = {}
+        for end in (reader, writer):
+            os.set_inheritable(end, False)
+
+    def first_request(self) -> dict[str, Any]:
+        """Wait for `harness/run`; then start listening for replies."""
+        request: dict[str, Any] = json.loads(self._reader.readline())
+        threading.Thread(target=self._listen, name="bakeoff-channel", daemon=True).start()
+        return request
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Write one line, whole."""
+        view = memoryview(wire.encode(message))
+        with self._writing:
+            while view:
+                view = view[os.write(self._writer, view) :]
+
+    def notify(self, method: str, params: dict[str, Any]) -> None:
+        """Tell the host something that has no reply."""
+        self.send({"method": method, "params": params})
+
+    def submit(self, method: str, params: dict[str, Any]) -> Future[dict[str, Any]]:
+        """Start a call; the future gives its result, or raises `RemoteError`."""
+        ident = f"h{next(self._ids)}"
+        future: Future[dict[str, Any]] = Future()
+        self._waiting[ident] = future
+        self.send({"id": ident, "method": method, "params": params})
+        return future
+
+    def _listen(self) -> None:
+        for line in self._reader:
+            reply = json.loads(line)
+            future = self._waiting.pop(reply["id"])
+            if "error" in reply:
+                error = reply["error"]
+                kind = error.get("data", {}).get("kind", "error")
+                sort = LimitReached if error["code"] == wire.LIMIT_REACHED else ModelUnavailable
+                future.set_exception(sort(kind, error["message"]))
+            else:
+                future.set_result(reply["result"])

@@ -1,0 +1,261 @@
+"""PID 1 of the container: forks the harness, carries its lines, outlives its OOM kill, and reports what the kernel counted.
+
+It is small and does nothing clever, since the memory and CPU it uses are charged to the agent's limits. The harness is
+forked before the first line is read, so the supervisor's token never stands in the harness's memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+import time
+from typing import Any
+
+from bakeoff_runner import cgroup, wire
+
+SAMPLE_MS = 250  # disk and (on old kernels) pids have no peak counter, so they are sampled at this pace
+TELL_SECONDS = 1.0  # how often the host hears of the memory in use, for its display
+CHUNK = 64 * 1024
+GRACE_SECONDS = 5.0  # for the last bytes in the pipes, once the harness has gone
+
+
+class Supervisor:
+    """One attempt's worth of supervision: call `run` once."""
+
+    def __init__(self, child: int, to_child: int, from_child: int, child_log: int) -> None:
+        self.child, self.to_child, self.from_child, self.child_log = child, to_child, from_child, child_log
+        self.token = ""
+        self.workdir = "/task"
+        self.log_left, self.output_left = wire.MAX_LOG, wire.MAX_OUTPUT
+        self.inbox = b""  # from the host, up to the last newline
+        self.for_child = bytearray()  # accepted from the host, not yet taken by the harness
+        self.outbox = bytearray()  # from the harness, up to the last newline
+        self.skipping = False  # inside a line that went over its bound
+        self.overflow: str | None = None
+        self.log_dropped = 0
+        self.status: int | None = None  # the harness's wait status
+        self.disk_peak, self.disk_full, self.pids_peak = 0, False, 0
+        self.told = time.monotonic()
+
+    def run(self) -> None:
+        """Carry lines until the harness has ended or the host is gone; then report and return."""
+        wakeup, bell = os.pipe()
+        for end in (bell, wakeup, self.to_child):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: self.stop())
+        poll = select.poll()
+        for end in (0, wakeup, self.from_child, self.child_log):
+            poll.register(end, select.POLLIN)
+        writable = False
+        while self.status is None:
+            if bool(self.for_child) != writable:
+                writable = not writable
+                if writable:
+                    poll.register(self.to_child, select.POLLOUT)
+                else:
+                    poll.unregister(self.to_child)
+            for end, _ in poll.poll(SAMPLE_MS):
+                if end == 0:
+                    if not self.read_host():
+                        poll.unregister(0)
+                        self.stop()
+                elif end == wakeup:
+                    os.read(wakeup, 512)
+                elif end == self.to_child:
+                    self.write_child()
+                elif not self.read_child(end):
+                    poll.unregister(end)
+            self.sample()
+            self.reap()
+        self.drain()
+        self.report()
+
+    # --- from the host
+
+    def read_host(self) -> bool:
+        data = os.read(0, CHUNK)
+        lines = (self.inbox + data).split(b"\n")
+        self.inbox = lines.pop()
+        for line in lines:
+            if line.startswith(wire.SUPERVISOR_PREFIX):
+                self.obey(json.loads(line))
+            else:
+                self.for_child += line + b"\n"
+        return bool(data)
+
+    def obey(self, message: dict[str, Any]) -> None:
+        if message["method"] == "supervisor/stop":
+            self.stop()
+            return
+        params = message["params"]
+        self.token, self.workdir = params["token"], params["workdir"]
+        self.log_left, self.output_left = params["log_bytes"], params["output_bytes"]
+        self.say("supervisor/ready", kernel=self.kernel())
+
+    def write_child(self) -> None:
+        try:
+            sent = os.write(self.to_child, self.for_child[:CHUNK])
+            del self.for_child[:sent]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:  # it closed its end or died; SIGCHLD tells which
+            self.for_child.clear()
+
+    # --- from the harness
+
+    def read_child(self, end: int) -> bool:
+        data = os.read(end, CHUNK)
+        if end == self.child_log:
+            kept = data[: self.log_left]
+            self.log_left -= len(kept)
+            self.log_dropped += len(data) - len(kept)
+            _write_all(2, kept)
+        else:
+            self.forward(data)
+        return bool(data)
+
+    def forward(self, data: bytes) -> None:
+        """Pass on whole lines within the bounds; a line is never passed on in part, whatever the harness does."""
+        self.output_left -= len(data)
+        if self.output_left < 0:
+            self.overflow = self.overflow or "total output"
+            self.outbox.clear()
+            self.stop()
+            return
+        self.outbox += data
+        newline = self.outbox.rfind(b"\n") + 1
+        if newline:
+            whole = bytes(self.outbox[:newline])
+            del self.outbox[:newline]
+            if self.skipping:
+                whole = whole[whole.index(b"\n") + 1 :]
+                self.skipping = False
+            _write_all(1, whole)
+        if len(self.outbox) > wire.MAX_LINE:
+            self.overflow = self.overflow or "line"
+            self.outbox.clear()
+            self.skipping = True
+
+    # --- ends and facts
+
+    def stop(self) -> None:
+        """Kill the harness; the loop then sees it end."""
+        if self.status is None:
+            os.kill(self.child, signal.SIGKILL)
+
+    def reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid == self.child:
+                self.status = status
+
+    def drain(self) -> None:
+        """Kill what the harness left running, then take the last bytes out of its pipes."""
+        try:
+            os.kill(-1, signal.SIGKILL)  # from PID 1: everything else in the container
+        except ProcessLookupError:
+            pass
+        for end in (self.from_child, self.child_log):
+            poll = select.poll()
+            poll.register(end, select.POLLIN)
+            while poll.poll(GRACE_SECONDS * 1000) and self.read_child(end):
+                pass
+        self.reap()
+
+    def sample(self) -> None:
+        try:
+            stat = os.statvfs(self.workdir)
+        except OSError:
+            return
+        self.disk_peak = max(self.disk_peak, (stat.f_blocks - stat.f_bfree) * stat.f_frsize)
+        self.disk_full = self.disk_full or (stat.f_blocks > 0 and stat.f_bfree == 0)
+        self.pids_peak = max(self.pids_peak, cgroup.pids_current() or 0)
+        if time.monotonic() - self.told >= TELL_SECONDS:
+            self.told = time.monotonic()
+            self.say("supervisor/sample", memory_bytes=cgroup.memory_current())
+
+    def kernel(self) -> dict[str, Any]:
+        self.sample()
+        facts = cgroup.facts()
+        if facts["pids_peak"] is None:
+            facts["pids_peak"] = self.pids_peak or None
+        stat = os.statvfs(self.workdir)
+        return {
+            **facts,
+            "disk_limit_bytes": stat.f_blocks * stat.f_frsize,
+            "disk_peak_bytes": self.disk_peak,
+            "disk_full": self.disk_full,
+        }
+
+    def report(self) -> None:
+        status = self.status or 0
+        self.say(
+            "supervisor/exit",
+            exit_code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
+            signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
+            overflow=self.overflow,
+            log_dropped=self.log_dropped,
+            kernel=self.kernel(),
+        )
+
+    def say(self, method: str, **params: Any) -> None:
+        _write_all(1, wire.notification(method, {"token": self.token, **params}))
+
+
+def _write_all(end: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(end, view) :]
+
+
+def _undumpable() -> None:
+    """Close /proc/1/{mem,fd,environ} to the harness, which runs under the same user (prctl(2), PR_SET_DUMPABLE)."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
+
+
+def main() -> None:
+    """Fork the harness, supervise it, report, exit 0. A failure of the supervisor itself exits non-zero."""
+    child_in, to_child = os.pipe()
+    from_child, child_out = os.pipe()
+    child_log, log_in = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        for end in (to_child, from_child, child_log):
+            os.close(end)
+        os.dup2(log_in, 1)
+        os.dup2(log_in, 2)
+        null = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(null, 0)  # the harness has no business with the container's stdin
+        for end in (null, log_in):
+            os.close(end)
+        _prefer_for_oom()
+        from bakeoff_runner.harness import serve
+
+        serve(child_in, child_out)
+    for end in (child_in, child_out, log_in):
+        os.close(end)
+    _undumpable()
+    Supervisor(pid, to_child, from_child, child_log).run()
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _prefer_for_oom() -> None:
+    """When memory runs out the kernel must take the harness or its tools, never the witness."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
+            file.write("500")
+    except OSError:
+        print("bakeoff: oom_score_adj cannot be raised here", file=sys.stderr)

@@ -1,0 +1,44 @@
+"""The wire: JSON-RPC 2.0, one object a line, over the container's stdin and stdout.
+
+    host -> supervisor   supervisor/start {token, log_bytes, output_bytes}    always the first line
+                         supervisor/stop {}
+    host -> harness      harness/run (id 1) {...}                             answered at the end of the trial
+                         replies to model/generate
+    supervisor -> host   supervisor/ready {token, kernel}
+                         supervisor/exit {token, exit_code, signal, kernel, overflow}
+    harness -> host      model/generate (id) {messages, tools, ...}
+                         harness/loaded {}, harness/started {}
+                         tool/start {...}, tool/end {...}
+
+The token is the supervisor's alone: it is read after the harness was forked off, so a forged
+`supervisor/exit` cannot carry it. Lines and totals are bounded on both sides.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+MAX_LINE = 8 * 2**20  # bytes of one line, newline included
+MAX_OUTPUT = 64 * 2**20  # bytes a harness may send over the channel in one attempt
+MAX_LOG = 2**20  # bytes of the harness's own prints that are kept
+MAX_RESULT_TEXT = 16 * 2**10  # characters of a tool result in a tool/end notification
+
+RUN_ID = 1  # the id of harness/run
+
+# JSON-RPC error codes of our own, in the range the specification leaves to implementations
+HARNESS_ERROR = -32000
+MODEL_ERROR = -32001
+LIMIT_REACHED = -32002
+
+SUPERVISOR_PREFIX = b'{"jsonrpc": "2.0", "method": "supervisor/'
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """One message as one line. `jsonrpc` comes first, so that the supervisor knows its own lines by their prefix."""
+    return json.dumps({"jsonrpc": "2.0", **message}, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
+
+
+def notification(method: str, params: dict[str, Any]) -> bytes:
+    """A notification, as a line."""
+    return encode({"method": method, "params": params})
