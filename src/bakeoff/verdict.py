@@ -1,0 +1,489 @@
+"""Whose fault it was: `attribute` maps the evidence of one attempt, and its scores, to a verdict. No I/O.
+
+`CAUSES` is the one table: every cause in the order in which it is asked, with its predicate, its sentence and
+its consequences. The first row that holds decides; where none holds it is `infra.unknown`. Every `infra` row
+stands before every `model` row: an answer is held against the model only when no infrastructure fact speaks
+for it.
+
+Decisions that the table makes (DESIGN.md, section 5, is the contract):
+
+- Kernel facts come first, even before a lost container or a silent Docker daemon: they say *why*.
+- A model call that failed for good decides also when the agent lived on and answered without it, as a killed
+  tool does. An agent that got no model was not tested.
+- `bad_request` is `infra.harness_crash`: the harness sent what this provider rejects. Never the model's.
+- A harness killed by SIGKILL while its container lived and the kernel counts no OOM kill is
+  `infra.harness_crash`: something inside killed it. When Docker says that the container itself went away, it
+  is `infra.container_lost`.
+- `MemoryError` without an OOM kill is `infra.harness_crash`: the kernel enforces the pinned limit by killing,
+  so an allocation that merely failed was an absurd size or the host's own limit.
+- A harness that ended because a turn, token or time limit stopped it did not crash: the limit is the cause.
+- `infra.cpu_throttled` extends DESIGN.md's list: it is the CPU among the pinned limits of `as_deployed`.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Literal
+
+from bakeoff.errors import ModelErrorKind
+from bakeoff.records import AnswerFacts, Evidence, Verdict
+
+Aspect = Literal["trajectory", "answer"]  # what an evaluator judges: the way, or the result
+
+# `resource_bound` names the CPU when the quota stopped the container for a quarter of the time in which it
+# had something to run, throttled / (throttled + running), and for a second in all: a burst is no bound.
+CPU_BOUND_SHARE = 0.25
+CPU_BOUND_SECONDS = 1.0
+# The quota, not the model, used up the time limit when half of the working time was spent throttled: without
+# the quota the attempt would have had at least half of its limit left.
+CPU_STARVED_SHARE = 0.5
+
+_QUOTE = 200  # characters of agent-made text in a sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a rule sees: the evidence, whether it passed (None: not scored), what fell short."""
+
+    evidence: Evidence
+    passed: bool | None
+    failing: frozenset[Aspect]
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One row: a cause code, when it holds, what to say, and what follows from it."""
+
+    code: str
+    meaning: str  # one line for reports and the README
+    when: Callable[[Case], bool]
+    because: Callable[[Case], str]  # the fact that decided, in one sentence
+    transient: bool = False  # a second attempt may meet a better world
+    limit: bool = False  # due to the pinned limits: a failure in `as_deployed`
+    stops_candidate: bool = False  # every further trial of the candidate would end alike
+
+
+def _quote(text: str | None) -> str:
+    """Agent-made text, bounded, on one line, without control characters."""
+    flat = "".join(c if c.isprintable() else " " for c in (text or "")[: 4 * _QUOTE])
+    flat = " ".join(flat.split())
+    return flat if len(flat) <= _QUOTE else flat[: _QUOTE - 1] + "…"
+
+
+def _detail(text: str | None) -> str:
+    quoted = _quote(text)
+    return f": {quoted}" if quoted else ""
+
+
+# --- the facts that rules ask for --------------------------------------------------------------------
+
+
+def _oom_killed(e: Evidence) -> bool:
+    return bool(e.kernel.oom_kills) or e.docker.oom_killed is True
+
+
+def _disk_full(e: Evidence) -> bool:
+    return e.kernel.disk_full or errno.ENOSPC in e.harness.error_errnos
+
+
+def _pids_exhausted(e: Evidence) -> bool:
+    # EAGAIN alone may be any non-blocking call; it counts only where the kernel's own count is not known
+    uncounted = e.kernel.pids_refused is None and errno.EAGAIN in e.harness.error_errnos
+    return bool(e.kernel.pids_refused) or uncounted
+
+
+def _cpu_throttled(e: Evidence) -> bool:
+    throttled = e.kernel.throttled_seconds or 0.0
+    return _out_of_time(e) and throttled > 0 and throttled >= CPU_STARVED_SHARE * e.clock.working_seconds
+
+
+def _out_of_time(e: Evidence) -> bool:
+    """Ended by the clock alone: the other limits do not depend on how fast the host is."""
+    return e.time_limit_hit and not (e.turn_limit_hit or e.token_limit_hit)
+
+
+def _fault(*kinds: ModelErrorKind) -> Callable[[Case], bool]:
+    return lambda c: c.evidence.model_fault is not None and c.evidence.model_fault.kind in kinds
+
+
+def _own_failure(c: Case) -> bool:
+    return c.evidence.internal_error is not None or _fault(ModelErrorKind.INTERNAL)(c)
+
+
+def _last(e: Evidence) -> AnswerFacts:
+    """The model's last message; blank where it never spoke."""
+    return e.answer or AnswerFacts()
+
+
+def _answered(c: Case) -> bool:
+    """There is an answer to judge. The model's last words before the harness died are none."""
+    e = c.evidence
+    return e.answer is not None and (e.harness.reached == "answered" or c.passed is False)
+
+
+def _stopped_on_purpose(e: Evidence) -> bool:
+    """A limit of bakeoff, or the model's last message, ended the harness: no crash, however it died."""
+    if e.turn_limit_hit or e.token_limit_hit or e.time_limit_hit or e.startup_timeout:
+        return True
+    if e.model_fault is not None and e.model_fault.kind in (
+        ModelErrorKind.CONTEXT_OVERFLOW,
+        ModelErrorKind.REFUSAL,
+    ):
+        return True
+    return (_last(e).invalid_tool_call or _last(e).truncated) and e.harness.signal is None
+
+
+def _crashed(c: Case) -> bool:
+    e, harness = c.evidence, c.evidence.harness
+    if _fault(ModelErrorKind.BAD_REQUEST)(c):
+        return True
+    ended = harness.error_type is not None or harness.signal is not None or harness.exit_code is not None
+    return ended and harness.reached != "answered" and not _stopped_on_purpose(e)
+
+
+# --- the sentences that need more than a constant -----------------------------------------------------
+
+
+def _fault_says(what: str) -> Callable[[Case], str]:
+    def sentence(c: Case) -> str:
+        fault = c.evidence.model_fault
+        status = f" (HTTP {fault.status})" if fault and fault.status else ""
+        return f"{what}{status}{_detail(fault.message if fault else None)}"
+
+    return sentence
+
+
+def _docker_says(what: str) -> Callable[[Case], str]:
+    return lambda c: f"{what}{_detail(c.evidence.docker.error)}"
+
+
+def _oom_says(c: Case) -> str:
+    kills, limit = c.evidence.kernel.oom_kills, c.evidence.kernel.memory_limit_bytes
+    count = f"{kills} process{'es' if kills > 1 else ''}" if kills else "a process"
+    at = f" at the limit of {limit / 2**20:.0f} MiB" if limit else ""
+    return f"The kernel killed {count} in the container for memory{at}."
+
+
+def _pids_say(c: Case) -> str:
+    if refused := c.evidence.kernel.pids_refused:
+        return f"The pids limit refused {refused} new processes or threads."
+    return "The harness met EAGAIN, and the kernel's count of refused processes could not be read."
+
+
+def _startup_says(c: Case) -> str:
+    if c.evidence.startup_timeout:
+        return "The agent did not start within startup_seconds."
+    return _docker_says("Docker could not start the container")(c)
+
+
+def _unknown_says(c: Case) -> str:
+    e = c.evidence
+    if e.internal_error is not None:
+        return f"bakeoff itself failed{_detail(e.internal_error)}"
+    if _own_failure(c):
+        return _fault_says("bakeoff's gateway itself failed")(c)
+    return "No rule explains this evidence."
+
+
+def _crash_says(c: Case) -> str:
+    harness = c.evidence.harness
+    if _fault(ModelErrorKind.BAD_REQUEST)(c):
+        return _fault_says("The provider rejects what the harness sent")(c)
+    if harness.error_type is not None:
+        return f"The harness raised {_quote(harness.error_type)}{_detail(harness.error_message)}"
+    if harness.signal is not None:
+        number = harness.signal
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        uncounted = c.evidence.kernel.oom_kills is None
+        tail = ", and the kernel's OOM count could not be read" if uncounted else ""
+        return f"The harness was killed by {name}{tail}."
+    return f"The harness exited with code {harness.exit_code} and gave no answer."
+
+
+def _time_says(why: str) -> Callable[[Case], str]:
+    def sentence(c: Case) -> str:
+        e = c.evidence
+        if e.startup_timeout:
+            return f"The agent did not start in time {why}."
+        throttled = e.kernel.throttled_seconds
+        held = f" (throttled for {throttled:.1f} s)" if throttled else ""
+        return f"The time limit ended it after {e.clock.working_seconds:.1f} s of working time{held}{why}."
+
+    return sentence
+
+
+def _say(sentence: str) -> Callable[[Case], str]:
+    return lambda _: sentence
+
+
+_K = ModelErrorKind
+
+CAUSES: tuple[Cause, ...] = (
+    # --- the pinned limits, by the kernel's own count
+    Cause(
+        "infra.oom_killed",
+        "the kernel killed a process in the container for memory",
+        lambda c: _oom_killed(c.evidence),
+        _oom_says,
+        limit=True,
+    ),
+    Cause(
+        "infra.disk_full",
+        "the one writable place, /task, was full",
+        lambda c: _disk_full(c.evidence),
+        _say("/task had no room left."),
+        limit=True,
+    ),
+    Cause(
+        "infra.pids_exhausted",
+        "the pids limit refused a new process or thread",
+        lambda c: _pids_exhausted(c.evidence),
+        _pids_say,
+        limit=True,
+    ),
+    # --- the box
+    Cause(
+        "infra.limits_not_enforced",
+        "the effective limits are not the requested ones",
+        lambda c: bool(c.evidence.limits_mismatch),
+        lambda c: f"The limits are not what was asked for{_detail('; '.join(c.evidence.limits_mismatch))}",
+    ),
+    Cause(
+        "infra.image",
+        "the image is missing or broken",
+        lambda c: c.evidence.docker.error_kind == "image" or c.evidence.docker.failed_step == "image",
+        _docker_says("The image could not be used"),
+    ),
+    Cause(
+        "infra.docker_unavailable",
+        "the Docker daemon did not answer",
+        lambda c: c.evidence.docker.error_kind == "unavailable",
+        _docker_says("The Docker daemon did not answer"),
+        transient=True,
+    ),
+    Cause(
+        "infra.container_start",
+        "the container or the harness in it did not start",
+        lambda c: (
+            c.evidence.docker.error_kind == "start"
+            or (c.evidence.docker.error_kind is None and c.evidence.docker.failed_step in ("create", "start"))
+            or (c.evidence.startup_timeout and not c.evidence.host.contended)
+        ),
+        _startup_says,
+        transient=True,
+    ),
+    Cause(
+        "infra.container_lost",
+        "the container was killed or removed from outside",
+        lambda c: c.evidence.docker.error_kind == "lost",
+        _docker_says("The container was killed or removed from outside"),
+        transient=True,
+    ),
+    # --- the provider
+    Cause(
+        "infra.provider_auth",
+        "the provider refused the key",
+        _fault(_K.AUTH),
+        _fault_says("The provider refused the key"),
+        stops_candidate=True,
+    ),
+    Cause(
+        "infra.provider_rate_limited",
+        "the provider's rate limit outlasted the retry budget",
+        _fault(_K.RATE_LIMITED),
+        _fault_says("Rate-limited until the retry budget was spent"),
+        transient=True,
+    ),
+    Cause(
+        "infra.provider_unavailable",
+        "the provider could not be reached or answered with a server error",
+        _fault(_K.UNAVAILABLE),
+        _fault_says("The provider was unavailable"),
+        transient=True,
+    ),
+    Cause(
+        "infra.provider_timeout",
+        "the provider did not answer in time",
+        _fault(_K.TIMEOUT),
+        _fault_says("The provider did not answer in time"),
+        transient=True,
+    ),
+    Cause(
+        "infra.provider_bad_response",
+        "the provider's response could not be understood",
+        _fault(_K.BAD_RESPONSE),
+        _fault_says("The provider's response could not be understood"),
+        transient=True,
+    ),
+    # --- bakeoff itself, loudly; this row also takes what no row explains
+    Cause(
+        "infra.unknown", "bakeoff failed, or no rule explains it", _own_failure, _unknown_says, transient=True
+    ),
+    # --- the harness and the line to it
+    Cause(
+        "infra.output_limit",
+        "the harness sent more than the bound on its output",
+        lambda c: c.evidence.output_overflow,
+        _say("The harness sent more than the bound on its output."),
+    ),
+    Cause(
+        "infra.protocol",
+        "what the runner sent was not the protocol",
+        lambda c: bool(c.evidence.protocol_errors),
+        lambda c: f"The protocol was broken{_detail(c.evidence.protocol_errors[0])}",
+        transient=True,
+    ),
+    Cause(
+        "infra.harness_crash",
+        "the harness itself failed: an exception, a signal, an early exit, a request the provider rejects",
+        _crashed,
+        _crash_says,
+        transient=True,
+    ),
+    Cause(
+        "infra.evaluator",
+        "an evaluator failed or gave no number in [0, 1]",
+        lambda c: c.passed is None and c.evidence.evaluator_error is not None,
+        lambda c: f"An evaluator failed{_detail(c.evidence.evaluator_error)}",
+        transient=True,
+    ),
+    # --- the clock, where the model is not to blame
+    Cause(
+        "infra.host_contention",
+        "the time ran out while the host was too busy to give what it had promised",
+        lambda c: c.evidence.host.contended and (_out_of_time(c.evidence) or c.evidence.startup_timeout),
+        _time_says(" while the host was contended"),
+        transient=True,
+    ),
+    Cause(
+        "infra.cpu_throttled",
+        "the time ran out, at least half of it throttled by the pinned CPU quota",
+        lambda c: _cpu_throttled(c.evidence),
+        _time_says(", most of it spent waiting for the CPU quota"),
+        limit=True,
+    ),
+    # --- the model
+    Cause(
+        "model.context_overflow",
+        "the conversation outgrew the model's context window",
+        _fault(_K.CONTEXT_OVERFLOW),
+        _fault_says("The conversation outgrew the context window"),
+    ),
+    Cause(
+        "model.turn_limit",
+        "the agent used up its turns",
+        lambda c: c.evidence.turn_limit_hit,
+        _say("The agent used up its turns."),
+    ),
+    Cause(
+        "model.token_limit",
+        "the token budget was used up, or the last message was cut at its length limit",
+        lambda c: c.evidence.token_limit_hit or _last(c.evidence).truncated,
+        lambda c: (
+            "The token budget of the trial was used up."
+            if c.evidence.token_limit_hit
+            else "The last message was cut at the model's length limit."
+        ),
+    ),
+    Cause(
+        "model.time_limit",
+        "the agent's own working time ran out",
+        lambda c: c.evidence.time_limit_hit,
+        _time_says(""),
+    ),
+    Cause(
+        "model.refusal",
+        "the model, or its provider's filter, refused to answer",
+        lambda c: _fault(_K.REFUSAL)(c) or (_answered(c) and _last(c.evidence).refusal),
+        lambda c: _fault_says("The provider refused")(c) if _fault(_K.REFUSAL)(c) else "The model refused.",
+    ),
+    Cause(
+        "model.invalid_tool_call",
+        "ended by a tool call whose arguments do not parse",
+        lambda c: _last(c.evidence).invalid_tool_call,
+        _say("The last message asked for a tool with arguments that do not parse."),
+    ),
+    Cause(
+        "model.empty_answer",
+        "the model answered nothing",
+        lambda c: _answered(c) and not _last(c.evidence).text.strip(),
+        _say("The final answer is empty."),
+    ),
+    Cause(
+        "model.wrong_trajectory",
+        "the answer stands, the tool calls are not what was required",
+        lambda c: _answered(c) and c.passed is False and c.failing == {"trajectory"},
+        _say("Only evaluators of the trajectory are below their threshold."),
+    ),
+    Cause(
+        "model.wrong_answer",
+        "an answer was given and it is below a threshold",
+        lambda c: _answered(c) and c.passed is False,
+        _say("The answer is below a required threshold."),
+    ),
+)
+
+_BY_CODE = {cause.code: cause for cause in CAUSES}
+_UNKNOWN = _BY_CODE["infra.unknown"]
+
+LIMIT_CAUSES: frozenset[str] = frozenset(cause.code for cause in CAUSES if cause.limit)
+"""Infra causes due to the pinned limits (memory, disk, pids, CPU): failures in `as_deployed`."""
+
+
+def attribute(evidence: Evidence, passed: bool | None, failing: Collection[Aspect] = ()) -> Verdict:
+    """Judge one attempt.
+
+    Args:
+        evidence: every fact about the attempt.
+        passed: whether every evaluator with a threshold reached it; None when it was not scored.
+        failing: what the evaluators below their threshold judge (`ScoreSheet.failing_kinds`). `trajectory`
+            alone makes a failure `model.wrong_trajectory`; anything else is `model.wrong_answer`.
+
+    Returns:
+        `passed` whenever `passed` is true, whatever the attempt survived; else the first row of `CAUSES` that
+        holds; else `infra.unknown`. Never raises.
+    """
+    if passed:
+        return Verdict(verdict="passed", because="Every required evaluator reached its threshold.")
+    case = Case(evidence, passed, frozenset(failing))
+    cause = next((row for row in CAUSES if row.when(case)), _UNKNOWN)
+    return Verdict(
+        verdict="failed" if cause.code.startswith("model.") else "infra_error",
+        cause=cause.code,
+        because=cause.because(case),
+    )
+
+
+def resource_bound(evidence: Evidence) -> list[str]:
+    """The pinned limits that the attempt ran into, whether it passed or not: of memory, disk, pids, cpu."""
+    throttled, ran = evidence.kernel.throttled_seconds or 0.0, evidence.kernel.cpu_seconds or 0.0
+    bound = {
+        "memory": _oom_killed(evidence),
+        "disk": _disk_full(evidence),
+        "pids": _pids_exhausted(evidence),
+        "cpu": throttled >= CPU_BOUND_SECONDS and throttled >= CPU_BOUND_SHARE * (throttled + ran),
+    }
+    return [limit for limit, met in bound.items() if met]
+
+
+def transient(cause: str) -> bool:
+    """Whether a second attempt, after a pause, may meet a better world.
+
+    Never true of a model's failure, nor of the pinned limits: the same limits meet the same work again, and
+    where a second try does get through, the model chose otherwise, which is re-rolling the model.
+    """
+    return _BY_CODE[cause].transient
+
+
+def stops_candidate(cause: str) -> bool:
+    """Whether every further trial of the candidate would end the same way (a refused key)."""
+    return _BY_CODE[cause].stops_candidate
+
+
+def describe(cause: str) -> str:
+    """One line on what a cause means, for reports; a code of another version is said to be unknown."""
+    row = _BY_CODE.get(cause)
+    return row.meaning if row else "a cause this version of bakeoff does not know"
