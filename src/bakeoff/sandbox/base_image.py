@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import docker
 from docker.auth import resolve_repository_name
 from docker.errors import APIError, ImageNotFound
 from requests.exceptions import RequestException
 
-import docker
 from bakeoff.errors import InputError, UnfitEnvironment
 from bakeoff.host import cache_dir
 from bakeoff.sandbox.docker_engine import Say, apt_install, last_lines, privilege
@@ -41,7 +41,7 @@ STAND_IN_SUITE = "bookworm"
 STAND_IN_PACKAGES = ("python3", "python3-venv", "python-is-python3")
 STAND_IN_REPOSITORY = "bakeoff-base"
 
-LABEL_RECIPE = "bakeoff.base.recipe"  # only built images have it; a changed recipe is built anew
+LABEL_RECIPE = "bakeoff.base.recipe"  # a changed recipe is built anew
 LABEL_DIGEST = "bakeoff.base.digest"
 LABEL_MADE_BY = "bakeoff.base.made_by"
 
@@ -92,9 +92,7 @@ def ensure(client: docker.DockerClient, reference: str, say: Say) -> BaseImage:
         InputError: the image exists but has no Python that could run a harness.
         UnfitEnvironment: there is no such image and none can be made.
     """
-    image = _local(client, reference)
-    if image is None and reference in STAND_IN_FOR:
-        image = _stand_in(client)
+    image = _present(client, reference)
     if image is None:
         try:
             image = _pull(client, reference, say)
@@ -103,6 +101,20 @@ def ensure(client: docker.DockerClient, reference: str, say: Say) -> BaseImage:
                 raise
             say(f"{error}; building a stand-in for {reference} from Debian's packages")
             image = _build(client, say)
+    return _inspect(client, image, reference)
+
+
+def find(client: docker.DockerClient, reference: str) -> BaseImage | None:
+    """The base image if the engine has it (or its stand-in) already; makes nothing.
+
+    Raises:
+        InputError: the image exists but has no Python that could run a harness.
+    """
+    image = _present(client, reference)
+    return None if image is None else _inspect(client, image, reference)
+
+
+def _inspect(client: docker.DockerClient, image: Image, reference: str) -> BaseImage:
     found = _probe(client, image)
     refuse_unfit(found, reference)
     return describe(image.attrs, reference, found)
@@ -114,7 +126,7 @@ def describe(attributes: dict[str, Any], reference: str, found: Probe) -> BaseIm
     image_id: str = attributes["Id"]
     kind: Literal["pulled", "present", "built"] = "present"
     digest = image_id
-    if LABEL_RECIPE in labels:
+    if own_name(labels.get(LABEL_DIGEST, "")) in (attributes.get("RepoTags") or []):
         kind, digest = "built", labels[LABEL_DIGEST]
     elif repo_digests := attributes.get("RepoDigests"):
         kind, digest = "pulled", repo_digests[0].partition("@")[2]
@@ -128,16 +140,16 @@ def describe(attributes: dict[str, Any], reference: str, found: Probe) -> BaseIm
     )
 
 
-def _local(client: docker.DockerClient, reference: str) -> Image | None:
+def _present(client: docker.DockerClient, reference: str) -> Image | None:
     try:
         return client.images.get(reference)
     except ImageNotFound:
-        return None
-
-
-def _stand_in(client: docker.DockerClient) -> Image | None:
-    """The newest stand-in of the present recipe. A name alone would not do: anybody may have given it."""
-    built = client.images.list(filters={"label": f"{LABEL_RECIPE}={RECIPE}", "dangling": False})
+        if reference not in STAND_IN_FOR:
+            return None
+    # By name and label: anybody may give the name, and images made on top inherit the label. Newest first.
+    built = client.images.list(
+        name=STAND_IN_REPOSITORY, filters={"label": f"{LABEL_RECIPE}={RECIPE}", "dangling": False}
+    )
     return built[0] if built else None
 
 
@@ -234,19 +246,22 @@ def _build(client: docker.DockerClient, say: Say) -> Image:
         ]
         with tar.open("rb") as stream:
             answer = client.api.import_image(
-                src=stream, repository=STAND_IN_REPOSITORY, tag=own_tag(digest), changes=changes
+                src=stream,
+                repository=STAND_IN_REPOSITORY,
+                tag=own_name(digest).partition(":")[2],
+                changes=changes,
             )
     if not (match := re.search(r"sha256:[0-9a-f]{64}", answer)):
         raise UnfitEnvironment(
             f"Docker did not take the base image: {last_lines(answer)}", mend="See `docker info`."
         )
-    say(f"built {STAND_IN_REPOSITORY}:{own_tag(digest)} with {tool} in {time.monotonic() - started:.0f} s")
+    say(f"built {own_name(digest)} with {tool} in {time.monotonic() - started:.0f} s")
     return client.images.get(match.group())
 
 
-def own_tag(digest: str) -> str:
-    """The tag of one build: the suite and the start of its digest."""
-    return f"{STAND_IN_SUITE}-{digest.removeprefix('sha256:')[:12]}"
+def own_name(digest: str) -> str:
+    """The name of one build: the suite and the start of its digest."""
+    return f"{STAND_IN_REPOSITORY}:{STAND_IN_SUITE}-{digest.removeprefix('sha256:')[:12]}"
 
 
 def _mmdebstrap(root: tuple[str, ...], tar: Path) -> None:

@@ -1,0 +1,75 @@
+"""`bakeoff setup`: make this machine able to run a harness, and say what each step took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def setup(
+    harness: Annotated[
+        Path | None, typer.Argument(help="harness.yaml; without it, only Docker and the default base image.")
+    ] = None,
+    stop_docker: Annotated[
+        bool, typer.Option("--stop-docker", help="Stop the Docker Engine that bakeoff started, and no other.")
+    ] = False,
+) -> None:
+    """Make sure of Docker, the base image and the harness image. A second call does nothing again."""
+    # Imported here: Docker's client costs a quarter of a second that `bakeoff --help` need not pay.
+    from bakeoff import config_file  # noqa: PLC0415
+    from bakeoff.config import Harness  # noqa: PLC0415
+    from bakeoff.sandbox import base_image, docker_engine  # noqa: PLC0415
+
+    if stop_docker:
+        stopped = docker_engine.stop()
+        typer.echo(
+            "stopped the Docker Engine that bakeoff started" if stopped else "bakeoff started no engine"
+        )
+        return
+
+    path = harness or default_harness()
+    config = config_file.load(path) if path else None
+    with _step() as done:
+        client = docker_engine.ensure(_say)
+        done(f"Docker Engine {client.version()['Version']}")
+    with _step() as done:
+        reference = config.harness.base_image if config else Harness.model_fields["base_image"].default
+        base = base_image.ensure(client, reference, _say)
+        done(f"base image {base.reference}: {base.kind}, Python {base.python_version}, {base.digest[:19]}")
+    if config:
+        from bakeoff.sandbox import image  # noqa: PLC0415
+
+        with _step() as done:
+            image.ensure(client, config, _say)
+            done(f"harness image of {config.name}")
+    client.close()
+
+
+def default_harness() -> Path | None:
+    """The harness.yaml of the current directory, if there is one."""
+    path = Path("harness.yaml")
+    return path if path.exists() else None
+
+
+def _say(line: str) -> None:
+    typer.echo(f"  {line}")
+
+
+class _Done:
+    """Prints a finished step with the seconds since it began."""
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+
+    def __call__(self, what: str) -> None:
+        typer.echo(f"✓ {what} ({time.monotonic() - self.started:.1f} s)")
+
+
+@contextmanager
+def _step() -> Iterator[_Done]:
+    yield _Done()
