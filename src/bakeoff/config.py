@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from bakeoff.sizes import parse_size
+
+Size = Annotated[int, BeforeValidator(parse_size)]  # written as 512MiB, kept in bytes
 
 
 class Section(BaseModel):
     """Base of every section: immutable, unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Limits(Section):
@@ -19,7 +23,7 @@ class Limits(Section):
 
     turns: Annotated[int, Field(ge=1)] = 12  # model calls a trial may make
     seconds: Annotated[float, Field(gt=0)] = 120.0  # working time: queueing and back-off are not counted
-    tool_seconds: Annotated[float, Field(gt=0)] = 30.0  # one tool call; past it the agent gets an error result
+    tool_seconds: Annotated[float, Field(gt=0)] = 30.0  # one tool call; past it the agent gets an error
     tokens: Annotated[int, Field(ge=1)] | None = None  # input + output tokens of a trial
 
 
@@ -55,17 +59,17 @@ class Reserve(Section):
     """The floor: guaranteed, or the trial is not admitted."""
 
     cpus: Annotated[float, Field(gt=0)] = 0.5
-    memory: int = 256 * 2**20  # bytes
+    memory: Size = 256 * 2**20  # bytes
 
 
 class Resources(Section):
     """The ceiling of one container. Sizes in bytes after reading."""
 
     cpus: Annotated[float, Field(gt=0)] = 1.0
-    memory: int = 512 * 2**20
+    memory: Size = 512 * 2**20
     reserve: Reserve = Reserve()
     pids: Annotated[int, Field(ge=8)] = 128
-    disk: int = 64 * 2**20
+    disk: Size = 64 * 2**20
     network: Literal["none"] = "none"
 
 
@@ -76,7 +80,7 @@ class Candidate(Section):
     model: str  # provider:model, simulated:..., local:...
     params: dict[str, Any] = Field(default_factory=dict)  # temperature, max_tokens, ...
     base_url: str | None = None  # an OpenAI-compatible server
-    api_key_env: str | None = None  # environment variable that holds the key, where it is not the provider's own
+    api_key_env: str | None = None  # environment variable of the key, where it is not the provider's own
 
     @property
     def simulated(self) -> bool:
@@ -119,4 +123,4 @@ class Config(Section):
 
     # not a key of the file: where it was read from
     file: Path = Field(default=Path("harness.yaml"), exclude=True)
-    root: Path = Field(default=Path("."), exclude=True)  # absolute directory of the file; paths are relative to it
+    root: Path = Field(default=Path(), exclude=True)  # its absolute directory; paths are relative to it

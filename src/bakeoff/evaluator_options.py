@@ -1,4 +1,4 @@
-"""The options of each built-in evaluator: what harness.yaml may say under its name, and what it needs of a row."""
+"""The options of each built-in evaluator, as harness.yaml gives them, and what each needs of a row."""
 
 from __future__ import annotations
 

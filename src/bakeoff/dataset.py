@@ -1,0 +1,315 @@
+"""Reads the dataset (JSON Lines in LangSmith's shape) into Examples; a bad row is one error with its line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from bakeoff.config import Config, Section
+from bakeoff.config_file import line_of
+from bakeoff.errors import InputError
+from bakeoff.records import Example, JsonDict
+from bakeoff.schema import Loc, dotted, fit, found, nearest
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_ROLES = ("user", "assistant", "system", "developer", "tool")
+_LANGCHAIN_ROLES = {"human": "user", "ai": "assistant"}
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The examples of a run.
+
+    `digest` is the SHA-256, in hex, of the whole dataset file and of the content of every file its rows name:
+    it says which dataset this is, whichever of its rows are selected.
+    """
+
+    path: Path
+    digest: str
+    examples: list[Example]
+
+
+class _Call(Section):
+    """One call of a reference trajectory."""
+
+    name: Annotated[str, Field(min_length=1)]
+    args: dict[str, Any] = Field(default_factory=dict)
+    result: str | None = None  # text that the call's real result must contain
+
+
+class _Row(Section):
+    """One line of the dataset. `inputs`, `outputs` and `metadata` may have keys of the user's own."""
+
+    id: str
+    inputs: dict[str, Any]
+    outputs: dict[str, Any] = Field(default_factory=dict)
+    files: dict[str, str] = Field(default_factory=dict)
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class _Reference(Section):
+    """The keys of `outputs` that the built-in evaluators read."""
+
+    answer: str | None = None
+    trajectory: list[_Call] | None = None
+
+
+class _Metadata(Section):
+    """The keys of `metadata` that bakeoff reads."""
+
+    cluster: str | int | None = None
+    suite: str | int | None = None
+
+
+@dataclass(frozen=True)
+class _Place:
+    """One line of the dataset."""
+
+    file: str
+    line: int
+
+    def error(self, loc: Loc, problem: str, mend: str) -> InputError:
+        return InputError(problem, file=self.file, line=self.line, key=dotted(loc) or None, mend=mend)
+
+
+def load(config: Config) -> Dataset:
+    """Read and check the dataset that the configuration names.
+
+    Raises:
+        InputError: there is none, it has no rows, or its first bad row.
+    """
+    path = config.root / config.dataset
+    shown = _shown(config)
+    root = config.root.resolve()
+    digest = hashlib.sha256()
+    file_digests: dict[str, str] = {}  # one file is often shared by all rows: read it once
+    examples: list[Example] = []
+    lines: dict[str, int] = {}  # casefolded id -> its line
+    for number, raw in _lines(path, shown, config):
+        digest.update(raw)
+        place = _Place(shown, number)
+        row = _row(raw, place)
+        if row is None:
+            continue
+        if (first := lines.setdefault(row.id.casefold(), number)) != number:
+            mend = "Give each row an id of its own; upper and lower case alone do not tell two apart."
+            raise place.error(("id",), f"the id {row.id!r} is already used in line {first}", mend)
+        _check_names(row.files, place)
+        files = {name: str(_file(name, given, root, place)) for name, given in row.files.items()}
+        for name, file in files.items():
+            if file not in file_digests:
+                file_digests[file] = _file_digest(file, name, place)
+        examples.append(_example(row, files, place))
+    if not examples:
+        raise InputError("has no rows", file=shown, mend="Write one JSON object a line; see `bakeoff init`.")
+    for example in examples:
+        for name, file in sorted(example.files.items()):
+            digest.update(f"\0{example.id}\0{name}\0{file_digests[file]}".encode())
+    return Dataset(path, digest.hexdigest(), examples)
+
+
+def select(dataset: Dataset, patterns: Sequence[str]) -> Dataset:
+    """The examples whose id equals or matches (fnmatch) any of the patterns, in the dataset's order.
+
+    No patterns select everything.
+
+    Raises:
+        InputError: a pattern that matches nothing.
+    """
+    if not patterns:
+        return dataset
+    ids = [example.id for example in dataset.examples]
+    for pattern in patterns:
+        if not any(fnmatchcase(one, pattern) for one in ids):
+            meant = nearest(pattern, ids)
+            few = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
+            mend = f"Did you mean {meant}?" if meant else f"Ids here are {few}; `refund-*` works too."
+            raise InputError(f"no example has the id {pattern!r}", key="--example", mend=mend)
+    chosen = [one for one in dataset.examples if any(fnmatchcase(one.id, pattern) for pattern in patterns)]
+    return replace(dataset, examples=chosen)
+
+
+def place_of(config: Config, example: Example, loc: Loc, problem: str, mend: str) -> InputError:
+    """The error about one key of one row, for checks that need more than the dataset."""
+    return _Place(_shown(config), example.line).error(loc, problem, mend)
+
+
+def _shown(config: Config) -> str:
+    """The dataset's path as the user would write it, from where they gave the harness file's."""
+    return str(config.file.parent / config.dataset)
+
+
+def _lines(path: Path, shown: str, config: Config) -> Iterator[tuple[int, bytes]]:
+    """1-based numbers and raw lines. Only a line feed ends a line: JSON may hold U+2028 as it is."""
+
+    def unusable(problem: str, mend: str) -> InputError:
+        line = line_of(config.file, "dataset")
+        return InputError(problem, file=str(config.file), line=line, key="dataset", mend=mend)
+
+    try:
+        with path.open("rb") as file:
+            yield from enumerate(file, start=1)
+    except FileNotFoundError:
+        mend = "Give a path relative to the harness file's directory."
+        raise unusable(f"there is no file {shown}", mend) from None
+    except IsADirectoryError:
+        raise unusable(f"{shown} is a directory", "Give the JSON Lines file in it.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise unusable(f"{config.dataset!r} cannot be read: {reason}", "Check the path.") from None
+
+
+def _row(raw: bytes, place: _Place) -> _Row | None:
+    """One checked line; None for a blank one."""
+    try:
+        text = raw.decode("utf-8-sig" if place.line == 1 else "utf-8").strip()
+    except UnicodeDecodeError:
+        raise place.error((), "is not UTF-8 text", "Save the file as UTF-8.") from None
+    if not text:
+        return None
+    row = fit(_Row, _json(text, place), place)
+    if not _ID.fullmatch(row.id):
+        mend = "Use up to 100 letters, digits, `.`, `_` or `-`, starting with a letter or digit."
+        raise place.error(("id",), f"{row.id[:120]!r} cannot be part of a file name", mend)
+    # `outputs` and `metadata` may hold anything else for the user's own evaluators and analyses
+    fit(_Reference, _known(row.outputs, _Reference), place, ("outputs",))
+    fit(_Metadata, _known(row.metadata, _Metadata), place, ("metadata",))
+    return row
+
+
+def _known(values: JsonDict, model: type[Section]) -> JsonDict:
+    return {key: value for key, value in values.items() if key in model.model_fields}
+
+
+def _json(text: str, place: _Place) -> Any:
+    """One JSON value, without what Python's parser lets pass: twice-given keys, NaN, half surrogates."""
+
+    def pairs(items: list[tuple[str, Any]]) -> JsonDict:
+        values: JsonDict = {}
+        for key, value in items:
+            if key in values:
+                raise place.error((key,), "the key is given twice", "Keep one of the two.")
+            values[key] = value
+        return values
+
+    def constant(name: str) -> None:
+        raise place.error((), f"{name} is not JSON", "Write a number, or null.")
+
+    try:
+        value = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+        if "\\ud" in text.lower():
+            json.dumps(value, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        problem = f"is not JSON: {error.msg} at column {error.colno}"
+        raise place.error((), problem, "Write one complete JSON object a line.") from None
+    except UnicodeEncodeError:
+        raise place.error((), "has half a surrogate pair in it", "Write the character itself.") from None
+    except RecursionError:
+        raise place.error((), "is nested too deeply", "Flatten it.") from None
+    except ValueError as error:  # a whole number of thousands of digits
+        raise place.error((), f"is not usable JSON: {error}", "Write the number as text.") from None
+    return value
+
+
+def _example(row: _Row, files: dict[str, str], place: _Place) -> Example:
+    return Example(
+        id=row.id,
+        inputs=row.inputs,
+        messages=_messages(row.inputs, place),
+        outputs=row.outputs,
+        files=files,
+        metadata=row.metadata,
+        line=place.line,
+    )
+
+
+def _messages(inputs: JsonDict, place: _Place) -> list[JsonDict]:
+    """The conversation that starts the trial, OpenAI-style."""
+    if ("messages" in inputs) == ("question" in inputs):
+        both = "messages" in inputs
+        problem = "has both `messages` and `question`" if both else "has neither `messages` nor `question`"
+        mend = 'Write `{"question": "..."}` or `{"messages": [{"role": "user", "content": "..."}]}`.'
+        raise place.error(("inputs",), problem, mend)
+    if "question" in inputs:
+        question = inputs["question"]
+        if not isinstance(question, str) or not question.strip():
+            problem = f"expected text that is not empty, found {found(question)}"
+            raise place.error(("inputs", "question"), problem, "Write the user's question.")
+        return [{"role": "user", "content": question}]
+    messages = inputs["messages"]
+    loc: Loc = ("inputs", "messages")
+    if not isinstance(messages, list) or not messages:
+        problem = f"expected a list that is not empty, found {found(messages)}"
+        raise place.error(loc, problem, 'Write `[{"role": "user", "content": "..."}]`.')
+    for i, message in enumerate(messages):
+        _check_message(message, (*loc, i), place)
+    return messages
+
+
+def _check_message(message: object, loc: Loc, place: _Place) -> None:
+    if not isinstance(message, dict):
+        problem = f"expected a message, found {found(message)}"
+        raise place.error(loc, problem, 'Write `{"role": "user", "content": "..."}`.')
+    role, content = message.get("role"), message.get("content")
+    if role not in _ROLES:
+        meant = _LANGCHAIN_ROLES.get(role) if isinstance(role, str) else None
+        mend = f"Write `{meant}`." if meant else f"Write one of {', '.join(_ROLES)}."
+        raise place.error((*loc, "role"), f"is no role: {found(role)}", mend)
+    calls_only = content is None and role == "assistant" and message.get("tool_calls")
+    if not isinstance(content, (str, list)) and not calls_only:
+        problem = f"expected text or a list of content blocks, found {found(content)}"
+        raise place.error((*loc, "content"), problem, "Write the message's text.")
+
+
+# --- files ------------------------------------------------------------------------------------------
+
+
+def _check_names(names: Iterable[str], place: _Place) -> None:
+    """Each name is a plain path below /task, and none is another's directory."""
+    names = set(names)
+    for name in sorted(names):
+        pure = PurePosixPath(name)
+        plain = not pure.is_absolute() and ".." not in pure.parts and str(pure) == name != "."
+        if not plain or not name.isprintable():
+            mend = "Write a plain relative path, for example `orders.json` or `data/orders.json`."
+            raise place.error(("files", name), "is not a path below /task", mend)
+        if parent := next((str(one) for one in pure.parents if str(one) in names), None):
+            raise place.error(
+                ("files", name), f"{parent!r} is a file, not a directory", "Rename one of them."
+            )
+
+
+def _file(name: str, given: str, root: Path, place: _Place) -> Path:
+    """The absolute path of one of a row's files: a regular file below the root, links resolved."""
+    loc: Loc = ("files", name)
+    if PurePosixPath(given).is_absolute() or not given.isprintable():
+        mend = "Write it relative to the harness file's directory."
+        raise place.error(loc, f"{given!r} is not a relative path", mend)
+    try:
+        path = (root / given).resolve(strict=True)
+    except (OSError, RuntimeError):  # RuntimeError: a loop of links, before Python 3.13
+        mend = "Add the file, or write its path relative to the harness file's directory."
+        raise place.error(loc, f"there is no file {given!r}", mend) from None
+    if not path.is_relative_to(root):
+        mend = "Copy the file into the project."
+        raise place.error(loc, f"{given!r} climbs out of the project", mend)
+    if not path.is_file():
+        raise place.error(loc, f"{given!r} is not a regular file", "Name each file by itself.")
+    return path
+
+
+def _file_digest(file: str, name: str, place: _Place) -> str:
+    try:
+        with Path(file).open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError as error:
+        mend = "Make the file readable."
+        raise place.error(("files", name), f"cannot be read: {error.strerror}", mend) from None

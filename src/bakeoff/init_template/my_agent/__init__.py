@@ -1,0 +1,1 @@
+"""The harness that bakeoff holds constant while the models change."""

@@ -1,0 +1,256 @@
+"""Checks, before anything starts, that configuration, code, dataset, providers and host fit together."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from bakeoff.config import Candidate, Config, EvaluatorSpec
+from bakeoff.config_file import candidate_index, line_of
+from bakeoff.dataset import Dataset, place_of
+from bakeoff.errors import InputError
+from bakeoff.evaluator_options import BUILT_IN
+from bakeoff.harness_source import Definitions, SourceTree, definitions, misfit
+from bakeoff.records import Example
+from bakeoff.schema import Loc, dotted, nearest
+
+_SHOWN_NAMES = 12
+
+
+def check(
+    config: Config,
+    dataset: Dataset,
+    *,
+    cpus_available: float,
+    memory_available: int,
+    environ: Mapping[str, str] = os.environ,
+) -> None:
+    """Raise the first thing that would stop the run; cheap checks come first.
+
+    Args:
+        config: as `config_file.load` gives it.
+        dataset: the examples that are to run.
+        cpus_available: CPUs that the Docker host can give to one container.
+        memory_available: bytes that it can give to one container.
+        environ: where providers' keys are looked for.
+
+    Raises:
+        InputError: with file, line, key and mend.
+    """
+    _check_host(config, cpus_available, memory_available)
+    _check_rows(config, dataset)
+    tree = _source_tree(config)
+    _check_code(config, tree)
+    _check_providers(config, environ)
+    _check_evaluators(config, tree)  # last: it is the only check that runs the user's code
+
+
+def _error(config: Config, loc: Loc, problem: str, mend: str) -> InputError:
+    key = dotted(loc)
+    return InputError(problem, file=str(config.file), line=line_of(config.file, key), key=key, mend=mend)
+
+
+# --- host -------------------------------------------------------------------------------------------
+
+
+def _check_host(config: Config, cpus_available: float, memory_available: int) -> None:
+    resources = config.resources
+    if resources.cpus > cpus_available:
+        problem = f"{resources.cpus:g} CPUs are more than the {cpus_available:g} of this host"
+        mend = "Lower `resources.cpus` (or --cpus), or run on a larger host."
+        raise _error(config, ("resources", "cpus"), problem, mend)
+    if resources.memory > memory_available:
+        asked, there = resources.memory / 2**20, memory_available / 2**20
+        problem = f"{asked:.0f} MiB are more than the {there:.0f} MiB that this host can give"
+        mend = "Lower `resources.memory` (or --memory), or run on a larger host."
+        raise _error(config, ("resources", "memory"), problem, mend)
+
+
+# --- dataset ----------------------------------------------------------------------------------------
+
+
+def _check_rows(config: Config, dataset: Dataset) -> None:
+    """Every row has what the evaluators that decide need, and its files fit into /task."""
+    if not dataset.examples:
+        raise InputError("no example is left to run", file=str(config.file), mend="Select at least one row.")
+    required = {
+        needs: spec.name
+        for spec in config.evaluators
+        if spec.threshold is not None and spec.kind in BUILT_IN and (needs := BUILT_IN[spec.kind].needs)
+    }
+    for example in dataset.examples:
+        for key, evaluator in required.items():
+            if example.outputs.get(key) is None:
+                mend = f"Add `outputs.{key}` to the row, or take the threshold from {evaluator}."
+                problem = f"is missing, and the evaluator {evaluator} needs it"
+                raise place_of(config, example, ("outputs", key), problem, mend)
+        if (size := _files_size(example)) > config.resources.disk:
+            problem = (
+                f"the row's files have {size} bytes, more than `resources.disk` ({config.resources.disk})"
+            )
+            raise place_of(config, example, ("files",), problem, "Raise `resources.disk`.")
+
+
+def _files_size(example: Example) -> int:
+    return sum(Path(file).stat().st_size for file in example.files.values())
+
+
+# --- the harness's code -----------------------------------------------------------------------------
+
+
+def _source_tree(config: Config) -> SourceTree:
+    loc: Loc = ("harness", "source")
+    source = (config.root / config.harness.source).resolve()
+    if not source.is_dir():
+        problem = f"there is no directory {config.harness.source!r}"
+        raise _error(config, loc, problem, "Give the directory of the agent's code, relative to this file.")
+    tree = SourceTree.of(source)
+    if tree.package is not None and not tree.package.isidentifier():
+        problem = f"the package {tree.package!r} cannot be imported by that name"
+        raise _error(config, loc, problem, "Rename the directory to a Python identifier, such as my_agent.")
+    return tree
+
+
+def _check_code(config: Config, tree: SourceTree) -> None:
+    harness = config.harness
+    if harness.entrypoint is not None:
+        _check_reference(config, tree, ("harness", "entrypoint"), harness.entrypoint)
+    for i, tool in enumerate(harness.tools):
+        _check_reference(config, tree, ("harness", "tools", i), tool)
+    for i, middleware in enumerate(harness.middleware):
+        _check_reference(config, tree, ("harness", "middleware", i, "use"), middleware.use)
+
+
+def _check_reference(config: Config, tree: SourceTree, loc: Loc, reference: str) -> None:
+    """`module:name` exists in the source. What may be an installed package's is left to the image's check."""
+    module, _, name = reference.partition(":")
+    is_entrypoint = loc[-1] == "entrypoint"
+    file = tree.module_file(module)
+    if file is None:
+        modules = tree.modules()
+        meant = nearest(module, modules)
+        installed = not tree.owns(module) and not meant
+        if installed and not (is_entrypoint and not config.harness.requirements):
+            return
+        known = ", ".join(modules[:_SHOWN_NAMES]) or "none"
+        mend = f"Did you mean `{meant}:{name}`?" if meant else f"Modules there are: {known}."
+        problem = f"there is no module `{module}` in {config.harness.source}"
+        raise _error(config, loc, problem, mend)
+    if tree.module_file(f"{module}.{name}") is not None:
+        return  # a submodule: the image's check says that it is no function
+    found = _definitions(config, file)
+    if found is None or (name not in found.names and not found.complete):
+        return
+    if name not in found.names:
+        functions = [one for one, function in found.names.items() if function] or list(found.names)
+        meant = nearest(name, found.names)
+        known = ", ".join(functions[:_SHOWN_NAMES]) or "none"
+        mend = f"Did you mean `{module}:{meant}`? " if meant else ""
+        problem = f"`{module}` has no `{name}`"
+        raise _error(config, loc, problem, f"{mend}Functions there are: {known}.")
+    function = found.names[name]
+    if is_entrypoint and function is not None and (reason := misfit(function)):
+        raise _error(
+            config, loc, f"{reason} (line {function.lineno})", f"Write `def {name}(model, context):`."
+        )
+
+
+def _definitions(config: Config, file: Path) -> Definitions | None:
+    """What a module defines; None when only the image's newer Python can tell."""
+    try:
+        return definitions(file)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        image = re.search(r"python:(\d+)\.(\d+)", config.harness.base_image)
+        if image is None or sys.version_info < (int(image[1]), int(image[2])):
+            return None
+        line = error.lineno if isinstance(error, SyntaxError) else None
+        shown = str(config.file.parent / os.path.relpath(file, config.root))
+        raise InputError(
+            f"is not valid Python: {error}", file=shown, line=line, mend="Mend the syntax."
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"cannot be read: {error.strerror}", file=str(file), mend="Make it readable."
+        ) from None
+
+
+# --- providers --------------------------------------------------------------------------------------
+
+
+def _check_providers(config: Config, environ: Mapping[str, str]) -> None:
+    from bakeoff import gateway  # noqa: PLC0415 - only a run needs it
+
+    loc: Loc
+    for candidate in config.candidates:
+        if problem := gateway.check(candidate, environ=environ):
+            loc = ("candidates", candidate_index(config, candidate.name), "model")
+            raise _error(config, loc, problem.problem, problem.mend)
+    for i, spec in enumerate(config.evaluators):
+        if spec.kind != "llm_judge":
+            continue
+        loc = ("evaluators", i, spec.kind, "model")
+        if spec.options["model"].partition(":")[0] in gateway.KINDS:
+            problem = gateway.Problem("a simulated or local model cannot judge", "Name a provider's model.")
+        else:
+            problem = gateway.check(_judge(spec), environ=environ)
+        if problem:
+            raise _error(config, loc, problem.problem, problem.mend)
+
+
+def _judge(spec: EvaluatorSpec) -> Candidate:
+    """The model of an `llm_judge`, in the form that the gateway takes."""
+    keys = ("model", "params", "base_url", "api_key_env")
+    return Candidate(name=spec.name, **{key: spec.options[key] for key in keys})
+
+
+# --- the user's evaluators --------------------------------------------------------------------------
+
+
+def _check_evaluators(config: Config, tree: SourceTree) -> None:
+    with _importable(config.root, tree.directory):
+        for i, spec in enumerate(config.evaluators):
+            if spec.use is not None:
+                _check_evaluator(config, ("evaluators", i, "use"), spec.use, spec)
+
+
+def _check_evaluator(config: Config, loc: Loc, use: str, spec: EvaluatorSpec) -> None:
+    module_name, _, name = use.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:  # a user's module may raise anything
+        problem = f"`{module_name}` does not import: {type(error).__name__}: {error}"
+        mend = "Evaluators run on the host: put the module next to harness.yaml or into the source."
+        raise _error(config, loc, problem, mend) from error
+    function = getattr(module, name, None)
+    if not callable(function):
+        functions = [
+            key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
+        ]
+        meant = nearest(name, functions)
+        mend = f"Did you mean `{module_name}:{meant}`?" if meant else "Name a function of the module."
+        raise _error(config, loc, f"`{module_name}` has no function `{name}`", mend)
+    try:
+        inspect.signature(function).bind(inputs={}, outputs={}, reference_outputs={}, **spec.options)
+    except TypeError as error:
+        options = "".join(f", {key}" for key in spec.options)
+        mend = f"Write `def {name}(*, inputs, outputs, reference_outputs{options}):`."
+        raise _error(config, loc, f"`{use}` does not take what it is called with: {error}", mend) from None
+    except ValueError:
+        return  # a builtin without a signature
+
+
+@contextmanager
+def _importable(*directories: Path) -> Iterator[None]:
+    """Put directories first on sys.path, for as long as it takes."""
+    before = sys.path[:]
+    sys.path[:0] = [str(directory) for directory in directories]
+    try:
+        yield
+    finally:
+        sys.path[:] = before
