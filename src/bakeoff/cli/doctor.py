@@ -150,7 +150,7 @@ def _engine() -> tuple[docker.DockerClient, dict[str, Any]]:
 
 
 def _inputs(config: Config) -> Iterator[Check]:
-    from bakeoff import dataset, gateway  # noqa: PLC0415
+    from bakeoff import config_file, dataset, gateway  # noqa: PLC0415
 
     try:
         examples = dataset.load(config).examples
@@ -162,8 +162,8 @@ def _inputs(config: Config) -> Iterator[Check]:
         if problem := gateway.check(candidate):
             key = f"candidates[{config.candidates.index(candidate)}].model"
             line = config_file.line_of(config.file, key)
-            error = InputError(problem.problem, file=str(config.file), line=line, key=key, mend=problem.mend)
-            yield failed(subject, error)
+            place = {"file": str(config.file), "key": key, "mend": problem.mend}
+            yield failed(subject, InputError(problem.problem, line=line, **place))
         else:
             yield ok(subject, candidate.model)
 

@@ -1,0 +1,75 @@
+# Two commands on a bare machine: `make run` and `make test`. Locked versions; nothing is set up twice.
+#
+#   make run HARNESS=other.yaml ARGS="--trials 1" EXTRAS="anthropic openai"
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help run test test-fast lint bench clean
+
+HARNESS ?= harness.yaml
+ARGS ?=
+EXTRAS ?=
+
+BIN := .venv/bin
+# A stamp is newer than the lock when the environment holds what the lock says. One for each set of extras.
+RUN_ENV := .venv/.run$(subst $(eval ) ,,$(addprefix -,$(sort $(EXTRAS))))
+TEST_ENV := .venv/.test
+# `make run` only adds (--inexact), so that it takes nothing away from `make test`.
+RUN_SYNC := --inexact --no-dev $(addprefix --extra ,$(EXTRAS))
+TEST_SYNC := --inexact --extra local --extra openai --extra anthropic
+
+# The user's uv, else one of our own: the versions are the lock's either way.
+define SYNC
+uv=uv; \
+if ! uv --version >/dev/null 2>&1; then \
+  uv=.cache/uv/bin/uv; \
+  if ! $$uv --version >/dev/null 2>&1; then \
+    for python in python3 python3.14 python3.13 python3.12 python3.11 none; do \
+      $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+    done; \
+    if [ $$python = none ]; then \
+      echo "error: no Python 3.11 or newer, and no uv; install one: https://docs.astral.sh/uv/" >&2; exit 4; \
+    fi; \
+    $$python -m venv .cache/uv || { echo "error: install python3-venv, or uv" >&2; exit 4; }; \
+    .cache/uv/bin/pip install -q --disable-pip-version-check 'uv>=0.9'; \
+  fi; \
+fi; \
+$$uv sync -q --frozen
+endef
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 12
+
+$(RUN_ENV): pyproject.toml uv.lock
+	@echo "environment: installing the locked packages into .venv"
+	@$(SYNC) $(RUN_SYNC)
+	@touch $@
+
+$(TEST_ENV): pyproject.toml uv.lock
+	@echo "environment: installing the locked packages and the development tools into .venv"
+	@$(SYNC) $(TEST_SYNC)
+	@touch $@ .venv/.run
+
+run: $(RUN_ENV) ## set up what is missing, then run HARNESS (default harness.yaml) with ARGS
+	@$(BIN)/bakeoff setup $(HARNESS)
+	@$(BIN)/bakeoff run $(HARNESS) $(ARGS)
+
+test: $(TEST_ENV) ## every test; starts Docker where none answers
+	@$(BIN)/bakeoff setup
+	$(BIN)/pytest tests/unit $(filter-out tests/unit/ tests/bench/,$(sort $(dir $(wildcard tests/*/test_*.py)))) $(ARGS)
+
+test-fast: $(TEST_ENV) ## the tests that need no Docker, in under a minute
+	$(BIN)/pytest -m "not docker and not slow" $(ARGS)
+
+lint: $(TEST_ENV) ## ruff and mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(TEST_ENV) ## what a trial costs beside a bare `docker run`
+	@$(BIN)/bakeoff setup
+	$(BIN)/python tests/bench/bench.py $(ARGS)
+
+clean: ## the environment and caches here; run directories stay
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
