@@ -312,4 +312,5 @@ class Manifest(BaseModel):
     max_concurrency: int
     trials_planned: int
     command: list[str] = Field(default_factory=list)  # how to reproduce
+    observed_harness: JsonDict = Field(default_factory=dict)  # system_prompt, tools (schemas), params: as first sent to a model
     notes: list[str] = Field(default_factory=list)  # warnings that bear on the numbers

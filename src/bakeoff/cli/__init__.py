@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bakeoff import __version__
+from bakeoff.cli import doctor, init, report, run, setup, show
 from bakeoff.errors import BakeoffError
 
 app = typer.Typer(
@@ -31,6 +32,10 @@ def _root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
 ) -> None:
     pass
+
+
+for _command in (run.run, show.show, report.report, doctor.doctor, setup.setup, init.init):
+    app.command()(_command)
 
 
 def complain(error: BakeoffError) -> None:

@@ -90,6 +90,9 @@ class Attempt:
         self.read_back: JsonDict = {}
         self.facts: dict[str, Any] = {}  # fields of Evidence, gathered as they come
         self.harness: dict[str, Any] = {"reached": "nothing"}
+        self.first_request: ModelRequest | None = None
+        self.exit_reported = False  # the supervisor said its last word
+        self.ended_by_us = False
         self.cancelled = False
 
     # --- the story of an attempt
@@ -107,6 +110,7 @@ class Attempt:
             self.over.set()
             docker_facts, host_config = self.container.end()
             reader.join(STOP_SECONDS)
+            docker_facts = self._lost(docker_facts)
         except ContainerFault as fault:
             docker_facts = fault.facts
         except Exception as error:  # noqa: BLE001 - bakeoff's own failure is evidence too: infra.unknown, loudly
@@ -115,6 +119,13 @@ class Attempt:
             self.over.set()
             self.container.close()
         return self._result(started_at, docker_facts, host_config)
+
+    def _lost(self, facts: DockerFacts) -> DockerFacts:
+        """A container that exited without its supervisor's last word, and not by our hand, was taken from outside."""
+        if self.exit_reported or self.ended_by_us or facts.error_kind is not None or facts.oom_killed:
+            return facts
+        text = f"it exited with code {facts.exit_code} before its supervisor reported"
+        return facts.model_copy(update={"failed_step": "run", "error_kind": "lost", "error": text})
 
     def stop(self) -> None:
         """Cancel from outside (the user's Ctrl-C)."""
@@ -167,7 +178,7 @@ class Attempt:
                     self._expire()
                     killed_at = time.monotonic()
                     continue
-                self.container.kill()
+                self._kill()
                 killed_at = time.monotonic()
                 continue
             if kind == "eof":
@@ -178,7 +189,7 @@ class Attempt:
                 self._reply(*value)
             elif kind == "flood":
                 self.facts["output_overflow"] = True
-                self.container.kill()
+                self._kill()
                 return
             elif kind == "cancel":
                 self.cancelled = True
@@ -202,6 +213,10 @@ class Attempt:
         if self.finished is None:
             self.facts["time_limit_hit" if self.started is not None else "startup_timeout"] = True
         self._ask_to_stop()
+
+    def _kill(self) -> None:
+        self.ended_by_us = True
+        self.container.kill()
 
     def _ask_to_stop(self) -> None:
         self.container.send(wire.notification("supervisor/stop", {}))
@@ -256,6 +271,7 @@ class Attempt:
             if self.facts["limits_mismatch"]:
                 self._ask_to_stop()  # whatever it measured would be a measurement of something else
         else:
+            self.exit_reported = True
             self.harness["exit_code"], self.harness["signal"] = params["exit_code"], params["signal"]
             if params["overflow"]:
                 self.facts["output_overflow"] = True
@@ -318,6 +334,7 @@ class Attempt:
             stop=params["stop"],
             params=dict(params["params"]),
         )
+        self.first_request = self.first_request or request
         trial = self.spec.trial
         context = CallContext(
             trial_id=trial.trial_id,

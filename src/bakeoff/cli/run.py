@@ -1,0 +1,117 @@
+"""`bakeoff run`: one harness, several models, real containers with pinned limits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from bakeoff.run import Task
+
+
+def run(
+    harness: Annotated[Path, typer.Argument(help="The harness file.")] = Path("harness.yaml"),
+    candidate: Annotated[
+        list[str] | None, typer.Option("--candidate", "-c", help="Only this candidate; may be repeated.")
+    ] = None,
+    example: Annotated[
+        list[str] | None, typer.Option("--example", "-e", help="Only this example, or a glob; may be repeated.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(help="Repetitions of each example.")] = None,
+    max_concurrency: Annotated[int | None, typer.Option(help="Trials at once, at most.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Memory ceiling of a container, such as 512MiB.")] = None,
+    cpus: Annotated[float | None, typer.Option(help="CPU ceiling of a container.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the order and of everything random.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the run directory goes.")] = Path("runs"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; start nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one summary object on stdout.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")] = False,
+) -> None:
+    """Run the bake-off that HARNESS describes and write its report."""
+    from bakeoff import config_file
+    from bakeoff import run as runs
+
+    overrides = config_file.Overrides(
+        candidates=tuple(candidate or ()),
+        examples=tuple(example or ()),
+        trials=trials,
+        memory=memory,
+        cpus=cpus,
+        seed=seed,
+        max_concurrency=max_concurrency,
+    )
+    task = runs.read(harness, overrides)
+    if dry_run:
+        _print_plan(task, as_json)
+        return
+
+    from bakeoff import live
+    from bakeoff.report import data, markdown, summary, terminal
+    from bakeoff.sandbox import docker_engine
+
+    errors = Console(stderr=True)
+    client = docker_engine.connect()
+    slots = runs.admit(task, client)
+
+    def say(line: str) -> None:
+        if not quiet:
+            errors.print(line, highlight=False, markup=False)
+
+    directory = runs.execute(task, client, slots, out=out, display=live.display(quiet=quiet), say=say)
+    report = data.collect(directory)
+    path = directory.write_report(markdown.render(report))
+    if as_json:
+        typer.echo(json.dumps(summary.summary(report), indent=2))
+    elif not quiet:
+        console = Console()
+        console.print(terminal.scoreboard(report))
+        console.print(f"Report: {path}", highlight=False, markup=False, soft_wrap=True)
+    raise typer.Exit(report.exit_code)
+
+
+def _print_plan(task: Task, as_json: bool) -> None:
+    from bakeoff import plan
+
+    config, examples = task.config, task.dataset.examples
+    limits, reserve = config.resources, config.resources.reserve
+    facts = {
+        "trials": len(task.trials),
+        "candidates": [candidate.name for candidate in config.candidates],
+        "examples": len(examples),
+        "repetitions": config.trials,
+        "containers_at_least": len(task.trials),
+        "containers_at_most": len(task.trials) * config.infra.attempts,
+        "estimated_model_calls": plan.estimated_model_calls(config, examples),
+        "ceiling": {"cpus": limits.cpus, "memory_bytes": limits.memory, "pids": limits.pids, "disk_bytes": limits.disk},
+        "reserve": {"cpus": reserve.cpus, "memory_bytes": reserve.memory},
+        "max_concurrency": config.max_concurrency,
+        "seed": config.seed,
+        "order": [trial.trial_id for trial in task.trials],
+    }
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    rows = (
+        ("trials", f"{len(task.trials)} = {len(config.candidates)} candidates x {len(examples)} examples x {config.trials}"),
+        ("containers", f"{facts['containers_at_least']}, up to {facts['containers_at_most']} with re-attempts"),
+        ("each may use", f"{limits.cpus:g} CPUs, {_mib(limits.memory)}, {limits.pids} pids, {_mib(limits.disk)} disk"),
+        ("each reserves", f"{reserve.cpus:g} CPUs, {_mib(reserve.memory)}"),
+        ("at once", str(config.max_concurrency)),
+        ("model calls", f"about {facts['estimated_model_calls']}, if every candidate follows the reference"),
+        ("first", ", ".join(trial.trial_id for trial in task.trials[:4])),
+    )
+    for name, value in rows:
+        table.add_row(name, value)
+    console = Console()
+    console.print(table)
+    console.print("Nothing was started.")
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:g} MiB"

@@ -1,0 +1,356 @@
+"""Runs the plan: admits trials into slots, re-attempts infrastructure errors, scores, judges, and writes each trial down."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from docker import DockerClient
+
+from bakeoff import atif, verdict
+from bakeoff.config import Candidate, Config
+from bakeoff.errors import EvaluatorError, ModelCallError
+from bakeoff.gateway.types import ChatBackend, ModelRequest
+from bakeoff.live import Display
+from bakeoff.plan import requested
+from bakeoff.records import (
+    AttemptRecord,
+    AttemptResult,
+    Evidence,
+    Example,
+    ModelFault,
+    Observed,
+    ResourceLimits,
+    ResourceRecord,
+    Seconds,
+    TrialRecord,
+    TrialSpec,
+    Usage,
+    Verdict,
+)
+from bakeoff.sandbox.attempt import Attempt, AttemptSpec
+from bakeoff.sandbox.container import Container, ContainerFault, ContainerSpec, sweep
+from bakeoff.sandbox.image import Image, harness_payload
+from bakeoff.scoring import Scorer, ScoreSheet
+from bakeoff.store import RunDirectory
+
+CALLS_PER_SLOT = 4  # model calls that one harness may have out at once without waiting for a thread
+BACKOFF_SECONDS = 1.0  # before the second attempt after a transient infrastructure error; doubles, with jitter
+BACKOFF_MOST = 30.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a run needs, resolved and checked. `slots` is how many trials may run at once."""
+
+    config: Config
+    examples: Mapping[str, Example]
+    plan: Sequence[TrialSpec]
+    image: Image
+    backends: Mapping[str, ChatBackend]  # by candidate
+    scorer: Scorer
+    run: RunDirectory
+    slots: int
+
+
+class Stock:
+    """Containers created ahead of their trials and removed behind them, off the trials' path.
+
+    A created container holds no memory and no CPU; all trials of a run have the same limits, so any fits.
+    """
+
+    def __init__(self, client: DockerClient, spec: ContainerSpec, ahead: int, wanted: int) -> None:
+        self._client, self._spec = client, spec
+        self._hands = ThreadPoolExecutor(2, thread_name_prefix="stock")
+        self._lock = threading.Lock()
+        self._made: deque[Future[Container]] = deque()
+        self._wanted = wanted  # trials that have not taken theirs yet
+        for _ in range(min(ahead, wanted)):
+            self._made.append(self._make())
+
+    def take(self) -> Container:
+        """The next container.
+
+        Raises:
+            ContainerFault: Docker could not create it.
+        """
+        with self._lock:
+            self._wanted -= 1
+            future = self._made.popleft() if self._made else self._make()
+            if self._wanted > len(self._made):
+                self._made.append(self._make())
+        return future.result()
+
+    def give_back(self, container: Container) -> None:
+        """Remove it, later."""
+        self._hands.submit(container.remove)
+
+    def close(self) -> None:
+        """Wait for what is being made and removed; the sweep by label then takes what is left."""
+        self._hands.shutdown(wait=True)
+
+    def _make(self) -> Future[Container]:
+        return self._hands.submit(Container.create, self._client, self._spec)
+
+
+class Stopped(Exception):  # noqa: N818 - the user stopped the run: this trial has no verdict and will run again
+    """Raised inside a slot, never seen outside."""
+
+
+@dataclass
+class Engine:
+    """One run. `run` blocks until the plan is done or `stop` was called; both are safe from any thread."""
+
+    client: DockerClient
+    job: Job
+    display: Display
+    _stopping: threading.Event = field(default_factory=threading.Event)
+    _running: dict[str, Attempt] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _barred: dict[str, ModelFault] = field(default_factory=dict)  # candidates whose key was refused
+    _broken: list[BaseException] = field(default_factory=list)
+    first_request: ModelRequest | None = None  # what the first harness asked of its model
+
+    def run(self) -> bool:
+        """Run every trial of the plan; True when all have a verdict on disk, False when stopped before.
+
+        Raises:
+            BakeoffError: the record cannot be written (a full disk); what was written is whole.
+        """
+        job = self.job
+        limits = requested(job.config)
+        spec = ContainerSpec(run_id=job.run.run_id, image=job.image.id, limits=limits)
+        waiting = deque(job.plan)
+        stock = Stock(self.client, spec, ahead=job.slots, wanted=len(waiting))
+        calls = ThreadPoolExecutor(job.slots * CALLS_PER_SLOT, thread_name_prefix="call")
+
+        def slot() -> None:
+            while not self._stopping.is_set():
+                try:
+                    trial = waiting.popleft()
+                except IndexError:
+                    return
+                try:
+                    self._trial(trial, stock, calls, limits)
+                except Stopped:
+                    return
+                except BaseException as error:  # noqa: BLE001 - re-raised by `run`; the other slots must stop first
+                    self._broken.append(error)
+                    self.stop()
+
+        threads = [threading.Thread(target=slot, name=f"slot-{n}") for n in range(job.slots)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        calls.shutdown(wait=False, cancel_futures=True)
+        stock.close()
+        sweep(self.client, job.run.run_id)
+        if self._broken:
+            raise self._broken[0]
+        return not self._stopping.is_set()
+
+    def stop(self) -> None:
+        """Admit no more trials and cancel those that run; their trials will run again on resume."""
+        self._stopping.set()
+        with self._lock:
+            for attempt in self._running.values():
+                attempt.stop()
+
+    # --- one trial
+
+    def _trial(self, trial: TrialSpec, stock: Stock, calls: ThreadPoolExecutor, limits: ResourceLimits) -> None:
+        self.display.started(trial.trial_id)
+        example = self.job.examples[trial.example_id]
+        most = self.job.config.infra.attempts
+        records: list[AttemptRecord] = []
+        while True:
+            number = len(records) + 1
+            if (fault := self._barred.get(trial.candidate)) is not None:
+                result = _not_attempted(number, limits, Evidence(model_fault=fault))
+            else:
+                result = self._attempt(trial, number, example, stock, calls, limits)
+            sheet, result = self._score(example, result)
+            judged = verdict.attribute(
+                result.evidence, sheet.passed if sheet else None, sheet.failing_kinds if sheet else ()
+            )
+            records.append(
+                AttemptRecord(
+                    verdict=judged.verdict, cause=judged.cause, because=judged.because, evidence=result.evidence
+                )
+            )
+            if result.log:
+                self.job.run.write_log(trial.trial_id, number, result.log)
+            cause = judged.cause
+            if judged.verdict != "infra_error" or cause is None or number >= most:
+                break
+            if verdict.stops_candidate(cause):
+                self._bar(trial.candidate, result.evidence)
+                break
+            if verdict.transient(cause):
+                self._back_off(trial, number)
+        self._write(trial, example, result, sheet, judged, records)
+
+    def _attempt(
+        self,
+        trial: TrialSpec,
+        number: int,
+        example: Example,
+        stock: Stock,
+        calls: ThreadPoolExecutor,
+        limits: ResourceLimits,
+    ) -> AttemptResult:
+        config = self.job.config
+        try:
+            container = stock.take()
+        except ContainerFault as fault:
+            return _not_attempted(number, limits, Evidence(docker=fault.facts))
+        spec = AttemptSpec(
+            trial=trial,
+            attempt=number,
+            harness=harness_payload(config),
+            limits=config.harness.limits.model_dump(include={"turns", "seconds", "tool_seconds"}),
+            token_limit=config.harness.limits.tokens,
+            startup_seconds=config.infra.startup_seconds,
+            resources=limits,
+            inputs=example.inputs,
+            messages=example.messages,
+            files=example.files,
+            reference=example.outputs,
+        )
+        attempt = Attempt(
+            spec,
+            container,
+            self.job.backends[trial.candidate],
+            calls,
+            on_memory=lambda used: self.display.memory(trial.trial_id, used),
+        )
+        with self._lock:
+            self._running[trial.trial_id] = attempt
+        try:
+            if self._stopping.is_set():
+                raise Stopped
+            result = attempt.run()
+        finally:
+            with self._lock:
+                del self._running[trial.trial_id]
+            stock.give_back(container)
+        if attempt.cancelled:
+            raise Stopped
+        self.first_request = self.first_request or attempt.first_request
+        return result
+
+    def _score(self, example: Example, result: AttemptResult) -> tuple[ScoreSheet | None, AttemptResult]:
+        """Scores, where there is an answer to score. A failing evaluator or judge becomes evidence."""
+        evidence = result.evidence
+        if evidence.harness.reached != "answered" or evidence.answer is None:
+            return None, result
+        try:
+            outputs = {"messages": result.messages, "answer": evidence.answer.text}
+            return self.job.scorer.score(example, outputs), result
+        except (EvaluatorError, ModelCallError) as error:
+            changed = evidence.model_copy(update={"evaluator_error": str(error)[:2000]})
+            return None, result.model_copy(update={"evidence": changed})
+
+    def _bar(self, candidate: str, evidence: Evidence) -> None:
+        if evidence.model_fault is not None and candidate not in self._barred:
+            self._barred[candidate] = evidence.model_fault
+            self.display.note(f"{candidate}: the provider refused the key; its remaining trials are not attempted")
+
+    def _back_off(self, trial: TrialSpec, number: int) -> None:
+        dice = random.Random(trial.seed + number)  # noqa: S311 - jitter, seeded like everything else
+        if self._stopping.wait(min(BACKOFF_MOST, BACKOFF_SECONDS * 2 ** (number - 1)) * dice.uniform(0.5, 1.0)):
+            raise Stopped
+
+    # --- the record
+
+    def _write(
+        self,
+        trial: TrialSpec,
+        example: Example,
+        result: AttemptResult,
+        sheet: ScoreSheet | None,
+        judged: Verdict,
+        records: list[AttemptRecord],
+    ) -> None:
+        job, evidence = self.job, result.evidence
+        candidate = next(item for item in job.config.candidates if item.name == trial.candidate)
+        scores = sheet.scores if sheet else {}
+        trajectory = atif.trajectory(
+            trial,
+            example,
+            result,
+            agent_name=job.config.name,
+            agent_version=job.image.key,
+            model=candidate.model,
+            verdict=judged,
+            scores=scores,
+        )
+        job.run.write_trajectory(trial.trial_id, trajectory)
+        record = trial_record(trial, candidate, result, scores, judged, records)
+        job.run.append(record)
+        self.display.finished(record)
+
+
+def trial_record(
+    trial: TrialSpec,
+    candidate: Candidate,
+    result: AttemptResult,
+    scores: dict[str, float],
+    judged: Verdict,
+    records: list[AttemptRecord],
+) -> TrialRecord:
+    """The line of trials.jsonl. Usage, clock and resources are the last attempt's; all attempts' evidence is kept."""
+    evidence, kernel, clock = result.evidence, result.evidence.kernel, result.evidence.clock
+    return TrialRecord(
+        trial_id=trial.trial_id,
+        candidate=trial.candidate,
+        model=candidate.model,
+        example_id=trial.example_id,
+        repetition=trial.repetition,
+        verdict=judged.verdict,
+        cause=judged.cause,
+        scores=scores,
+        output=evidence.answer.text if evidence.answer else "",
+        usage=result.usage,
+        seconds=Seconds(
+            working=clock.working_seconds,
+            wall=clock.wall_seconds,
+            model=clock.model_seconds,
+            queued=clock.queued_seconds,
+        ),
+        resources=ResourceRecord(
+            requested=result.requested,
+            effective=result.effective,
+            observed=Observed(
+                memory_peak_bytes=kernel.memory_peak_bytes,
+                cpu_seconds=kernel.cpu_seconds,
+                throttled_seconds=kernel.throttled_seconds,
+                oom_kills=kernel.oom_kills,
+                pids_peak=kernel.pids_peak,
+                disk_bytes=kernel.disk_peak_bytes,
+            ),
+        ),
+        resource_bound=verdict.resource_bound(evidence),
+        attempts=records,
+        started_at=result.started_at,
+        finished_at=result.finished_at,
+    )
+
+
+def _not_attempted(number: int, limits: ResourceLimits, evidence: Evidence) -> AttemptResult:
+    now = datetime.now(UTC)
+    unread = ResourceLimits(cpus=None, memory_bytes=None, pids=None, disk_bytes=None, network=None)
+    return AttemptResult(
+        attempt=number,
+        evidence=evidence,
+        requested=limits,
+        effective=unread,
+        usage=Usage(cost_usd=None),
+        started_at=now,
+        finished_at=now,
+    )

@@ -1,0 +1,102 @@
+"""Config x examples -> the trials, their order, their seeds, and the fingerprint of all that must be equal to compare."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bakeoff.config import Config
+from bakeoff.dataset import Dataset
+from bakeoff.records import Example, ResourceLimits, TrialSpec
+
+
+def trials(config: Config, examples: Sequence[Example]) -> list[TrialSpec]:
+    """Every trial, in the order it is to be admitted.
+
+    Trials of one example and repetition run next to each other across candidates, and both the blocks and the
+    candidates within a block come in seeded random order: drift of the host or of the hour cannot favour one.
+    """
+    dice = random.Random(config.seed)  # noqa: S311 - an order, not a secret
+    blocks = [(example.id, repetition) for example in examples for repetition in range(1, config.trials + 1)]
+    dice.shuffle(blocks)
+    planned = []
+    for example_id, repetition in blocks:
+        names = [candidate.name for candidate in config.candidates]
+        dice.shuffle(names)
+        planned += [_trial(config.seed, name, example_id, repetition) for name in names]
+    return planned
+
+
+def _trial(seed: int, candidate: str, example_id: str, repetition: int) -> TrialSpec:
+    trial_id = f"{candidate}/{example_id}/{repetition}"
+    return TrialSpec(
+        trial_id=trial_id,
+        candidate=candidate,
+        example_id=example_id,
+        repetition=repetition,
+        seed=int.from_bytes(hashlib.sha256(f"{seed}:{trial_id}".encode()).digest()[:8]) >> 1,
+    )
+
+
+def requested(config: Config) -> ResourceLimits:
+    """The limits of every container of the run."""
+    resources = config.resources
+    return ResourceLimits(
+        cpus=resources.cpus,
+        memory_bytes=resources.memory,
+        pids=resources.pids,
+        disk_bytes=resources.disk,
+        network=resources.network,
+    )
+
+
+def slots(config: Config, cpus: float, memory_bytes: int) -> int:
+    """How many trials may run at once, so that the reserves of all fit into what the host can promise.
+
+    Zero: not even one fits.
+    """
+    reserve = config.resources.reserve
+    fitting = int(min(cpus / reserve.cpus + 1e-9, memory_bytes / reserve.memory))
+    return fitting if config.max_concurrency == "auto" else min(fitting, config.max_concurrency)
+
+
+def fingerprint_parts(
+    config: Config, dataset: Dataset, image_key: str, source_digest: str, packages: dict[str, str], base: dict[str, Any]
+) -> dict[str, str]:
+    """A short digest for each thing that must be equal for two results to be comparable.
+
+    Candidates, repetitions, concurrency and the seed are left out: they may differ between comparable runs.
+    """
+    harness = config.harness
+    entry = (harness.entrypoint, harness.prompt, harness.tools, [m.model_dump() for m in harness.middleware])
+    return {
+        "harness": _digest(entry),
+        "source": source_digest,
+        "config": _digest(harness.config),
+        "packages": _digest(packages),
+        "base_image": _digest(base["digest"]),
+        "image": image_key,
+        "limits": _digest(harness.limits.model_dump()),
+        "retries": _digest(harness.retries.model_dump()),
+        "resources": _digest(config.resources.model_dump(exclude={"reserve"})),
+        "dataset": dataset.digest[:16],
+        "evaluators": _digest([spec.model_dump() for spec in config.evaluators]),
+    }
+
+
+def fingerprint(parts: dict[str, str]) -> str:
+    """One digest over all parts."""
+    return _digest(sorted(parts.items()))
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def estimated_model_calls(config: Config, examples: Iterable[Example]) -> int:
+    """Model calls of the whole run, if every candidate follows the reference: one a tool call, and the answer."""
+    turns = sum(len(example.outputs.get("trajectory") or []) + 1 for example in examples)
+    return turns * config.trials * len(config.candidates)
