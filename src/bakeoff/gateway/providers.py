@@ -1,0 +1,298 @@
+"""Real models: any LangChain provider by `provider:model`, and any OpenAI-compatible server by `base_url`.
+
+`base_url` goes to the client of the named provider; for an OpenAI-compatible server that is `openai:<model>`,
+or the bare model name. With a `base_url` a key is sent only when `api_key_env` names it, lest one provider's
+key reach another.
+
+Timeouts are the candidate's params `timeout` (seconds until the reply comes, 120) and `connect_timeout` (10;
+where the SDK tells the two apart). Parameters that the harness passes with a call win over the candidate's,
+as in production.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from bakeoff.config import Candidate
+from bakeoff.errors import InputError, ModelCallError, ModelErrorKind
+from bakeoff.gateway.prices import Price, Unknown, price_of
+from bakeoff.gateway.problem import Problem, nearest
+from bakeoff.gateway.redact import MAX_MESSAGE_CHARS, redact, secrets_of
+from bakeoff.gateway.retrying import Budget, call
+from bakeoff.gateway.types import CallContext, JsonDict, ModelReply, ModelRequest
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.messages import AIMessage
+
+READ_SECONDS = 120.0
+CONNECT_SECONDS = 10.0
+_NO_KEY = "none"  # SDKs insist on a key; servers without one ignore it
+
+# What would change who answers, or where the request goes. A harness has no say in that, nor has code it
+# runs.
+_NOT_THE_HARNESS_S = frozenset(
+    {"model", "model_name", "model_id", "api_key", "base_url", "endpoint_url", "timeout", "max_retries"}
+    | {"extra_headers", "extra_query", "headers", "callbacks", "config", "stream"}
+)
+
+
+# --- the table: a new provider is one new entry -----------------------------------------------------
+
+
+def _usual(read: float, connect: float) -> JsonDict:
+    return {"max_retries": 0, "timeout": read}
+
+
+def _openai_like(read: float, connect: float) -> JsonDict:
+    import openai
+
+    return {"max_retries": 0, "timeout": openai.Timeout(read, connect=connect)}
+
+
+def _whole_seconds(read: float, connect: float) -> JsonDict:
+    return {"max_retries": 0, "timeout": max(round(read), 1)}
+
+
+def _ollama(read: float, connect: float) -> JsonDict:
+    return {"client_kwargs": {"timeout": read}}  # its client does not retry
+
+
+def _bedrock(read: float, connect: float) -> JsonDict:
+    from botocore.config import Config  # type: ignore[import-untyped]
+
+    return {"config": Config(read_timeout=read, connect_timeout=connect, retries={"total_max_attempts": 1})}
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One provider of `langchain.chat_models.init_chat_model`."""
+
+    package: str  # what is imported
+    key_env: str | None = None  # None: it finds its credentials itself, or needs none
+    extra: str | None = None  # bakeoff's extra; None: the package is to be installed by its own name
+    prices: str | None = None  # genai-prices' id of it
+    client: Callable[[float, float], JsonDict] = field(
+        default=_usual
+    )  # (read, connect) -> timeouts, no retries
+
+    @property
+    def install(self) -> str:
+        """The command that installs its package."""
+        return (
+            f"pip install 'bakeoff[{self.extra}]'"
+            if self.extra
+            else f"pip install {self.package.replace('_', '-')}"
+        )
+
+
+PROVIDERS: dict[str, Provider] = {
+    "openai": Provider("langchain_openai", "OPENAI_API_KEY", "openai", "openai", _openai_like),
+    "anthropic": Provider("langchain_anthropic", "ANTHROPIC_API_KEY", "anthropic", "anthropic"),
+    "google_genai": Provider("langchain_google_genai", "GOOGLE_API_KEY", "google-genai", "google"),
+    "mistralai": Provider("langchain_mistralai", "MISTRAL_API_KEY", "mistralai", "mistral", _whole_seconds),
+    "ollama": Provider("langchain_ollama", None, "ollama", None, _ollama),
+    "bedrock_converse": Provider("langchain_aws", None, "bedrock", "aws", _bedrock),
+    "azure_openai": Provider("langchain_openai", "AZURE_OPENAI_API_KEY", "openai", "azure", _openai_like),
+    "deepseek": Provider("langchain_deepseek", "DEEPSEEK_API_KEY", None, "deepseek"),
+    "fireworks": Provider("langchain_fireworks", "FIREWORKS_API_KEY", None, "fireworks"),
+    "groq": Provider("langchain_groq", "GROQ_API_KEY", None, "groq"),
+    "together": Provider("langchain_together", "TOGETHER_API_KEY", None, "together"),
+    "xai": Provider("langchain_xai", "XAI_API_KEY", None, "x-ai"),
+}
+
+
+def split(model: str, base_url: str | None) -> tuple[str, str]:
+    """`provider:model` in two. A bare name is an OpenAI-compatible server's when there is a `base_url`."""
+    provider, colon, name = model.partition(":")
+    return (provider, name) if colon else ("openai" if base_url else "", model)
+
+
+def check(candidate: Candidate, environ: Mapping[str, str]) -> Problem | None:
+    """What stands in the way of calling this model, without importing its package."""
+    name, model = split(candidate.model, candidate.base_url)
+    provider = PROVIDERS.get(name)
+    if provider is None:
+        known = ("simulated", "local", *PROVIDERS)
+        mend = f"write provider:model with one of {', '.join(known)}"
+        if candidate.base_url:
+            mend = f"for an OpenAI-compatible server write openai:{candidate.model}"
+        return Problem(f"unknown provider {name or model!r}{nearest(name or model, known)}", mend)
+    if not model:
+        return Problem(f"{candidate.model!r} names no model", f"write {name}:<model>")
+    if candidate.base_url is not None and (problem := _check_url(candidate.base_url)):
+        return problem
+    if importlib.util.find_spec(provider.package) is None:
+        return Problem(
+            f"provider {name!r} needs the package {provider.package}, which is not installed",
+            provider.install,
+        )
+    key_env = candidate.api_key_env or (None if candidate.base_url else provider.key_env)
+    if key_env and not environ.get(key_env):
+        return Problem(
+            f"the environment variable {key_env} is not set", f"export {key_env}=... or put it into .env"
+        )
+    return _check_timeouts(candidate.params)
+
+
+def _check_url(url: str) -> Problem | None:
+    mend = "write it like http://127.0.0.1:8000/v1"
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises when it is no number
+    except ValueError as error:
+        return Problem(f"base_url is not a URL: {error}", mend)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return Problem(f"base_url {redact(url)!r} is not an http(s) URL", mend)
+    if parts.username or parts.password:
+        return Problem(
+            "base_url holds a user name or password", "put the key into a variable and name it in api_key_env"
+        )
+    return None
+
+
+def _check_timeouts(params: Mapping[str, Any]) -> Problem | None:
+    for name in ("timeout", "connect_timeout"):
+        value = params.get(name, 1.0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            return Problem(
+                f"params.{name} is not a positive number of seconds: {value!r}", f"write {name}: 60"
+            )
+    return None
+
+
+# --- the client -------------------------------------------------------------------------------------
+
+
+def build(candidate: Candidate, environ: Mapping[str, str], **more: Any) -> BaseChatModel:
+    """The provider's LangChain client, its own retries off. `more` goes to its constructor.
+
+    Raises:
+        InputError: the provider's class does not take these params.
+    """
+    from langchain.chat_models import init_chat_model
+
+    name, model = split(candidate.model, candidate.base_url)
+    provider = PROVIDERS[name]
+    params = dict(candidate.params)
+    read, connect = params.pop("timeout", READ_SECONDS), params.pop("connect_timeout", CONNECT_SECONDS)
+    more = {**provider.client(read, connect), **more}
+    if candidate.base_url:
+        more["base_url"] = candidate.base_url
+    if key := _key(candidate, provider, environ):
+        more["api_key"] = key
+    try:
+        client: BaseChatModel = init_chat_model(model, model_provider=name, **{**more, **params})
+    except (ValueError, TypeError) as error:  # pydantic's ValidationError is a ValueError
+        raise InputError(
+            redact(f"{candidate.model} cannot be set up: {error}", secrets_of(environ, also=[key])),
+            key=f"candidates.{candidate.name}.params",
+            mend=f"look up which parameters LangChain's {name} models take",
+        ) from None
+    return client
+
+
+def _key(candidate: Candidate, provider: Provider, environ: Mapping[str, str]) -> str | None:
+    if candidate.api_key_env:
+        return environ.get(candidate.api_key_env)
+    if candidate.base_url:
+        return _NO_KEY if provider.key_env else None
+    return environ.get(provider.key_env) if provider.key_env else None
+
+
+# --- the backend ------------------------------------------------------------------------------------
+
+
+def open_backend(candidate: Candidate, budget: Budget, environ: Mapping[str, str]) -> ProviderBackend:
+    """The candidate behind its provider's client. A price is known only for the provider's own address."""
+    name, model = split(candidate.model, candidate.base_url)
+    price = Unknown() if candidate.base_url else price_of(PROVIDERS[name].prices, model)
+    secrets = secrets_of(environ, also=[environ.get(candidate.api_key_env or "")])
+    return ProviderBackend(build(candidate, environ), price, budget, secrets)
+
+
+class ProviderBackend:
+    """A candidate behind a LangChain client. Threads share the client, which is made for that."""
+
+    def __init__(
+        self,
+        model: BaseChatModel,
+        price: Price,
+        budget: Budget,
+        secrets: tuple[str, ...],
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._model, self._price, self._budget = model, price, budget
+        self._secrets, self._on_close = secrets, on_close
+
+    def complete(self, request: ModelRequest, call_context: CallContext) -> ModelReply:
+        """Send exactly the harness's request, with the retry budget."""
+        send = self._prepare(request)
+        outcome = call(send, self._budget, cancelled=call_context.cancelled, secrets=self._secrets)
+        return _reply(outcome.value, outcome.seconds, outcome.queued_seconds, outcome.attempts, self._price)
+
+    def close(self) -> None:
+        """Release the local server, if there is one. LangChain's HTTP clients are shared and stay."""
+        self._on_close()
+
+    def _prepare(self, request: ModelRequest) -> Callable[[], AIMessage]:
+        """The request as LangChain's objects. Raises ModelCallError(BAD_REQUEST) when it has no such form."""
+        from langchain_core.messages import messages_from_dict
+        from langsmith import tracing_context
+
+        params = dict(request.params)
+        extra = params.get("extra_body")
+        if theirs := _NOT_THE_HARNESS_S.intersection(params) | _NOT_THE_HARNESS_S.intersection(extra or ()):
+            names = ", ".join(sorted(theirs))
+            raise ModelCallError(ModelErrorKind.BAD_REQUEST, f"not the harness's to set: {names}", attempts=0)
+        if request.tool_choice is not None:
+            params["tool_choice"] = request.tool_choice
+        try:
+            # a fixed list of types; the general `load` would instantiate what it is told
+            messages = messages_from_dict(request.messages)
+            bound = (
+                self._model.bind_tools(request.tools, **params)
+                if request.tools
+                else self._model.bind(**params)
+            )
+        except Exception as error:
+            text = redact(f"{type(error).__name__}: {error}", self._secrets, limit=MAX_MESSAGE_CHARS)
+            raise ModelCallError(ModelErrorKind.BAD_REQUEST, text, attempts=0) from None
+
+        def send() -> AIMessage:
+            # whole trials are published, if the user wishes; single calls are not traced behind his back
+            with tracing_context(enabled=False):
+                return bound.invoke(messages, stop=request.stop)
+
+        return send
+
+
+def _reply(message: AIMessage, seconds: float, queued: float, attempts: int, price: Price) -> ModelReply:
+    from langchain_core.messages import message_to_dict
+    from pydantic_core import to_jsonable_python
+
+    usage = message.usage_metadata
+    facts = message.response_metadata
+    finish = next(
+        (
+            facts[key]
+            for key in ("finish_reason", "stop_reason", "stopReason", "done_reason")
+            if facts.get(key)
+        ),
+        None,
+    )
+    return ModelReply(
+        message=to_jsonable_python(message_to_dict(message), bytes_mode="base64"),
+        seconds=seconds,
+        queued_seconds=queued,
+        attempts=attempts,
+        input_tokens=usage["input_tokens"] if usage else None,
+        output_tokens=usage["output_tokens"] if usage else None,
+        cached_tokens=(usage.get("input_token_details") or {}).get("cache_read") if usage else None,
+        cost_usd=price.cost_usd(usage),
+        finish_reason=None if finish is None else str(finish),
+    )
