@@ -84,10 +84,10 @@ def exit_code(checks: list[Check]) -> int:
 
 
 def _print(check: Check) -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Console
+    from rich.text import Text
 
-    from bakeoff import escape  # noqa: PLC0415
+    from bakeoff import escape
 
     mark, colour = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red")}[check.state]
     line = Text.assemble(
@@ -103,7 +103,7 @@ def _print(check: Check) -> None:
 
 def examine(path: Path | None) -> Iterator[Check]:
     """Every check, cheapest cause first; what depends on something that failed is left out."""
-    from bakeoff import config_file, host  # noqa: PLC0415
+    from bakeoff import config_file, host
 
     config: Config | None = None
     if path is None:
@@ -138,9 +138,9 @@ def examine(path: Path | None) -> Iterator[Check]:
 
 
 def _engine() -> tuple[docker.DockerClient, dict[str, Any]]:
-    from docker.errors import DockerException  # noqa: PLC0415
+    from docker.errors import DockerException
 
-    from bakeoff.sandbox import docker_engine  # noqa: PLC0415
+    from bakeoff.sandbox import docker_engine
 
     client = docker_engine.connect()
     try:
@@ -150,7 +150,7 @@ def _engine() -> tuple[docker.DockerClient, dict[str, Any]]:
 
 
 def _inputs(config: Config) -> Iterator[Check]:
-    from bakeoff import config_file, dataset, gateway  # noqa: PLC0415
+    from bakeoff import config_file, dataset, gateway
 
     try:
         examples = dataset.load(config).examples
@@ -169,8 +169,8 @@ def _inputs(config: Config) -> Iterator[Check]:
 
 
 def _images(client: docker.DockerClient, config: Config | None) -> Iterator[Check]:
-    from bakeoff.config import Harness  # noqa: PLC0415
-    from bakeoff.sandbox import base_image  # noqa: PLC0415
+    from bakeoff.config import Harness
+    from bakeoff.sandbox import base_image
 
     reference = config.harness.base_image if config else Harness.model_fields["base_image"].default
     try:

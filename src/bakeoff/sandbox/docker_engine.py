@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import docker
 import psutil
 from docker.context import ContextAPI
 from docker.context.config import get_current_context_name
 from docker.errors import DockerException
 
-import docker
 from bakeoff.errors import UnfitEnvironment
 from bakeoff.host import api_version, cache_dir
 
@@ -274,12 +274,10 @@ def ensure(say: Say, daemon: Daemon | None = None) -> docker.DockerClient:
         environment["DOCKER_HOST"] = f"unix://{daemon.socket}"
     try:
         return connect(environment)
-    except NoEngine:
-        machine = survey()
-    except UnfitEnvironment:
-        if daemon is None or daemon.socket.is_socket():
+    except UnfitEnvironment as error:
+        if daemon is None and not isinstance(error, NoEngine):
             raise
-        machine = survey()
+    machine = survey()
     todo = steps(machine)
     root = machine.privilege or ()
     if "install" in todo:

@@ -1,0 +1,156 @@
+"""The base image on a real engine: made once, found at once, pulled by digest, never replaced."""
+
+import gzip
+import hashlib
+import io
+import json
+import tarfile
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import docker
+import pytest
+
+from bakeoff import host
+from bakeoff.errors import InputError, UnfitEnvironment
+from bakeoff.sandbox import base_image, docker_engine
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.fixture
+def client() -> Iterator[docker.DockerClient]:
+    client = docker_engine.connect()
+    yield client
+    client.close()
+
+
+def test_the_second_call_says_nothing_and_is_quick(client: docker.DockerClient) -> None:
+    reference = "python:3.12-slim-bookworm"
+    first = base_image.ensure(client, reference, print)
+    said: list[str] = []
+    began = time.monotonic()
+    assert base_image.ensure(client, reference, said.append) == first
+    assert time.monotonic() - began < 0.5  # 5 ms on an idle machine
+    assert said == []
+    assert first.kind in {"built", "pulled", "present"}
+    assert first.packages["libc6"]
+    assert base_image.find(client, first.image_id) is not None
+
+
+def test_an_image_on_top_does_not_pass_for_the_base(client: docker.DockerClient) -> None:
+    base = base_image.ensure(client, "python:3.12-slim-bookworm", print)
+    container = client.containers.create(base.image_id, ["true"], labels={"bakeoff": "test"})
+    image = container.commit("bakeoff-test-on-top", "1")
+    try:
+        assert base_image.ensure(client, "bakeoff-test-on-top:1", print).kind == "present"
+        assert base_image.ensure(client, "python:3.12-slim-bookworm", print) == base
+    finally:
+        container.remove()
+        client.images.remove(image.id)
+
+
+class Registry(BaseHTTPRequestHandler):
+    """The least of a registry: one image, `tiny:1`, with one file and no Python."""
+
+    blobs: dict[str, tuple[str, bytes]]
+    requests: list[str]
+
+    def do_GET(self) -> None:
+        self.requests.append(self.path)
+        kind, body = self.blobs.get(self.path.rpartition("/")[2], ("text/plain", b"{}"))
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Docker-Content-Digest", digest(body))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None:
+        """Silence."""
+
+
+def digest(body: bytes) -> str:
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+@pytest.fixture
+def registry(client: docker.DockerClient) -> Iterator[tuple[str, type[Registry], str]]:
+    if not host.is_local(client.info()):
+        pytest.skip("the engine is on another machine")
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("empty"))
+    layer = gzip.compress(buffer.getvalue(), mtime=0)
+    v2 = "application/vnd.docker.distribution.manifest.v2+json"
+    rootfs = {"type": "layers", "diff_ids": [digest(buffer.getvalue())]}
+    architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(host.facts(client)["architecture"], "amd64")
+    config = json.dumps(
+        {"architecture": architecture, "os": "linux", "config": {}, "rootfs": rootfs}
+    ).encode()
+    part = (
+        "application/vnd.docker.container.image.v1+json",
+        "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    )
+    described = [
+        {"mediaType": t, "size": len(b), "digest": digest(b)}
+        for t, b in zip(part, (config, layer), strict=True)
+    ]
+    manifest = json.dumps(
+        {"schemaVersion": 2, "mediaType": v2, "config": described[0], "layers": described[1:]}
+    ).encode()
+    Registry.blobs = {
+        "1": (v2, manifest),
+        digest(manifest): (v2, manifest),
+        digest(config): ("application/octet-stream", config),
+        digest(layer): ("application/octet-stream", layer),
+    }
+    Registry.requests = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Registry)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    name = f"127.0.0.1:{server.server_port}/tiny"
+    yield f"{name}:1", Registry, digest(manifest)
+    server.shutdown()
+    server.server_close()
+    for tag in client.images.list(name=name):
+        client.images.remove(tag.id, force=True)
+
+
+def test_a_pull_is_pinned_by_digest(
+    client: docker.DockerClient,
+    registry: tuple[str, type[Registry], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    reference, server, pinned = registry
+    said: list[str] = []
+    with pytest.raises(InputError, match="no python3"):  # pulled, and then found to be of no use
+        base_image.ensure(client, reference, said.append)
+    assert said == [f"pulling {reference} ({pinned[:19]})"]
+    assert any(path.endswith(f"/manifests/{pinned}") for path in server.requests)
+    image = client.images.get(reference)
+    assert (
+        base_image.describe(
+            image.attrs, reference, base_image.Probe((3, 12), "glibc", frozenset(), {})
+        ).digest
+        == pinned
+    )
+    assert not client.containers.list(all=True, filters={"ancestor": image.id}), (
+        "the probe left its container"
+    )
+
+
+def test_a_silent_registry_is_asked_once_and_nothing_replaces_its_image(
+    client: docker.DockerClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for how in ("does not answer", "less than an hour ago"):
+        with pytest.raises(UnfitEnvironment, match=how):
+            base_image.ensure(client, "127.0.0.1:9/nobody/image:1", print)

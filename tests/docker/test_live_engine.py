@@ -1,0 +1,51 @@
+"""A Docker engine started where none answers, beside the one that the other tests use."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bakeoff import host
+from bakeoff.sandbox import docker_engine
+from bakeoff.sandbox.docker_engine import Daemon
+
+pytestmark = pytest.mark.docker
+
+
+def test_connect_shares_one_large_pool() -> None:
+    client = docker_engine.connect()
+    assert client.ping()
+    assert client.api.get_adapter(client.api.base_url).max_pool_size == docker_engine.POOL_SIZE
+    facts = host.facts(client)
+    assert facts["cores"] >= 1
+    assert facts["cgroup_version"] in {1, 2}
+    client.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("dockerd") is None, reason="needs root and dockerd")
+def test_an_engine_is_started_and_only_that_one_is_stopped(tmp_path: Path) -> None:
+    daemon = Daemon(
+        socket=tmp_path / "d.sock",
+        pid_file=tmp_path / "d.pid",
+        containerd_pid_file=tmp_path / "exec/containerd/containerd.pid",
+        state=tmp_path / "state",
+        arguments=(
+            *("--data-root", str(tmp_path / "data"), "--exec-root", str(tmp_path / "exec")),
+            *("--pidfile", str(tmp_path / "d.pid"), "-H", f"unix://{tmp_path / 'd.sock'}"),
+            *("--bridge", "none", "--iptables=false", "--ip6tables=false"),
+        ),
+    )
+    daemon.pid_file.write_text("1")  # stale: process 1 is no dockerd
+    said: list[str] = []
+    try:
+        client = docker_engine.ensure(said.append, daemon)
+        assert client.info()["DockerRootDir"] == str(tmp_path / "data")
+        client.close()
+        docker_engine.ensure(said.append, daemon).close()
+        assert len(said) == 1, "an engine that answers is not started again"
+    finally:
+        stopped = docker_engine.stop(daemon)
+    assert stopped
+    assert not docker_engine.stop(daemon)
+    assert docker_engine.connect().ping(), "the other engine lives"

@@ -1,0 +1,123 @@
+"""Finding and starting Docker: what is decided, and how failures are explained."""
+
+import os
+from pathlib import Path
+
+import psutil
+import pytest
+from docker.errors import DockerException
+
+from bakeoff.errors import UnfitEnvironment
+from bakeoff.sandbox import docker_engine
+from bakeoff.sandbox.docker_engine import Daemon, Machine, NoEngine
+
+DEBIAN = Machine(
+    platform="linux", distribution="debian", privilege=(), has_apt=True, has_dockerd=False, has_systemd=False
+)
+
+
+def changed(**changes: object) -> Machine:
+    return Machine(**{name: getattr(DEBIAN, name) for name in Machine.__slots__} | changes)
+
+
+@pytest.mark.parametrize(
+    ("machine", "expected"),
+    [
+        (DEBIAN, ["install", "dockerd"]),
+        (changed(distribution="ubuntu", has_systemd=True), ["install", "systemd"]),
+        (changed(privilege=("sudo", "-n")), ["install", "dockerd"]),
+        (changed(has_dockerd=True), ["dockerd"]),
+        (changed(has_dockerd=True, distribution="fedora", has_systemd=True), ["systemd"]),
+    ],
+)
+def test_steps(machine: Machine, expected: list[str]) -> None:
+    assert docker_engine.steps(machine) == expected
+
+
+@pytest.mark.parametrize(
+    ("machine", "mend"),
+    [
+        (changed(platform="darwin"), "Docker Desktop"),
+        (changed(privilege=None), "sudo apt-get install docker.io; sudo dockerd"),
+        (changed(privilege=None, has_dockerd=True, has_systemd=True), "`sudo systemctl start docker`"),
+        (changed(distribution="fedora"), "docs.docker.com"),
+        (changed(has_apt=False), "docs.docker.com"),
+    ],
+)
+def test_steps_it_may_not_take_are_told_to_the_user(machine: Machine, mend: str) -> None:
+    with pytest.raises(UnfitEnvironment) as caught:
+        docker_engine.steps(machine)
+    assert mend in (caught.value.mend or "")
+
+
+def test_no_socket_is_told_from_no_permission() -> None:
+    def wrapped(cause: Exception) -> Exception:
+        return DockerException("Error while fetching server API version", ConnectionError("aborted", cause))
+
+    absent = docker_engine.explain(wrapped(FileNotFoundError(2, "No such file")), "")
+    assert isinstance(absent, NoEngine)
+    refused = docker_engine.explain(wrapped(ConnectionRefusedError(111, "refused")), "")
+    assert isinstance(refused, NoEngine)
+    denied = docker_engine.explain(wrapped(PermissionError(13, "Permission denied")), "")
+    assert not isinstance(denied, NoEngine)
+    assert "usermod -aG docker" in (denied.mend or "")
+
+
+def test_an_engine_that_the_user_named_is_never_replaced() -> None:
+    error = docker_engine.explain(ConnectionRefusedError(111, "refused"), "DOCKER_HOST=tcp://build:2375")
+    assert not isinstance(error, NoEngine)
+    assert "DOCKER_HOST=tcp://build:2375" in str(error)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"DOCKER_HOST": "unix:///nowhere/docker.sock"},
+        {"DOCKER_HOST": "bogus"},
+        {"DOCKER_CONTEXT": "nobody-made-it"},
+    ],
+)
+def test_connect_names_what_was_asked_for(environment: dict[str, str]) -> None:
+    with pytest.raises(UnfitEnvironment) as caught:
+        docker_engine.connect(environment)
+    assert next(iter(environment.values())) in str(caught.value)
+    assert not isinstance(caught.value, NoEngine)
+
+
+@pytest.mark.parametrize(
+    ("version", "fine"), [("1.40", False), ("1.41", True), ("1.55", True), ("2.0", True)]
+)
+def test_api_versions(version: str, fine: bool) -> None:
+    assert (docker_engine.complaint_about_api(version) is None) is fine
+
+
+def test_stale_pid_files(tmp_path: Path) -> None:
+    pid_file = tmp_path / "docker.pid"
+    assert not docker_engine.is_stale(pid_file, "dockerd")  # none there: nothing to remove
+    pid_file.write_text(str(os.getpid()))
+    assert docker_engine.is_stale(pid_file, "dockerd")  # the id belongs to another program now
+    assert not docker_engine.is_stale(pid_file, psutil.Process().name())
+    pid_file.write_text("")
+    assert docker_engine.is_stale(pid_file, "dockerd")
+
+
+def test_stop_ends_nothing_that_bakeoff_did_not_start(tmp_path: Path) -> None:
+    daemon = Daemon(state=tmp_path)
+    assert not docker_engine.stop(daemon)
+    # The id of a live process, but another process than the one that was recorded.
+    daemon.record.write_text(f'{{"pid": {os.getpid()}, "created": 1.0}}')
+    assert not docker_engine.stop(daemon)
+    assert not daemon.record.exists()
+
+
+def test_a_dockerd_that_ends_shows_its_last_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "dockerd"
+    program.write_text("#!/bin/sh\necho 'failed to mount cgroup\033[2J'\nexit 3\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    daemon = Daemon(tmp_path / "no.sock", tmp_path / "no.pid", tmp_path / "no.cpid", (), tmp_path / "state")
+    with pytest.raises(UnfitEnvironment) as caught:
+        docker_engine.start(daemon, (), lambda line: None)
+    assert "status 3" in str(caught.value)
+    assert "failed to mount cgroup" in str(caught.value)
+    assert "\033" not in str(caught.value)
