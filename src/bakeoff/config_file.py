@@ -98,10 +98,9 @@ def load(path: Path, overrides: Overrides | None = None) -> Config:
     data = _plain(source)
     if not isinstance(data, dict):
         raise source.error((), f"expected a mapping, found {found(data)}", "Start with `version: 1`.")
-    if "version" in data and data["version"] != 1:
-        raise source.error(
-            ("version",), f"version {found(data['version'])} is not known", "Write `version: 1`."
-        )
+    version = data.get("version", 1)
+    if version != 1 or isinstance(version, bool):  # pydantic's Literal[1] takes True, which equals 1
+        raise source.error(("version",), f"expected version 1, found {found(version)}", "Write `version: 1`.")
     specs = _evaluators(data, source)
     config = fit(Config, data | specs, source)
     config = config.model_copy(update={"file": path, "root": path.resolve().parent})
@@ -196,7 +195,7 @@ def _plain(source: _Source) -> Any:
         nonlocal count
         count += 1
         if count > _MAX_VALUES:
-            raise source.error(loc, "the file has too many values", "Use fewer aliases.")
+            raise source.error((), "the file has too many values", "Use fewer aliases.")
         if (tag := getattr(node, "tag", None)) is not None and tag.value is not None:
             raise source.error(loc, f"the YAML tag {str(tag.value)!r} is not used here", "Remove the tag.")
         if isinstance(node, dict):

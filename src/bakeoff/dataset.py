@@ -262,7 +262,7 @@ def _check_message(message: object, loc: Loc, place: _Place) -> None:
     if role not in _ROLES:
         meant = _LANGCHAIN_ROLES.get(role) if isinstance(role, str) else None
         mend = f"Write `{meant}`." if meant else f"Write one of {', '.join(_ROLES)}."
-        raise place.error((*loc, "role"), f"is no role: {found(role)}", mend)
+        raise place.error((*loc, "role"), f"expected a role, found {found(role)}", mend)
     calls_only = content is None and role == "assistant" and message.get("tool_calls")
     if not isinstance(content, (str, list)) and not calls_only:
         problem = f"expected text or a list of content blocks, found {found(content)}"

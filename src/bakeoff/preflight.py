@@ -184,7 +184,7 @@ def _definitions(config: Config, file: Path) -> Definitions | None:
 
 
 def _check_providers(config: Config, environ: Mapping[str, str]) -> None:
-    from bakeoff import gateway  # noqa: PLC0415 - only a run needs it
+    from bakeoff import gateway  # only a run needs it
 
     loc: Loc
     for candidate in config.candidates:

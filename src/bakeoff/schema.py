@@ -122,7 +122,7 @@ def _explain(details: Sequence[ErrorDetails], loc: Loc, model: type[BaseModel]) 
         return str(reason), getattr(reason, "mend", "Correct the value.")
     expected = " or ".join(dict.fromkeys(_expected(one) for one in details))
     section = _section_at(model, loc)
-    if section is not None and not isinstance(value, list) and "a mapping" in expected:
+    if section is not None and "a mapping" in expected:
         mend = f"Write its keys below it: {', '.join(keys_of(section))}."
     elif (default := _default_at(model, loc)) is not None:
         mend = f"Write for example `{loc[-1]}: {default}`."
@@ -134,7 +134,7 @@ def _explain(details: Sequence[ErrorDetails], loc: Loc, model: type[BaseModel]) 
 def _expected(one: ErrorDetails) -> str:
     if one["type"] in _BOUNDS:
         words, key = _BOUNDS[one["type"]]
-        return f"a number {words} {one['ctx'][key]}"
+        return f"a number {words} {one['ctx'][key]:g}"
     if one["type"] == "literal_error":
         return str(one["ctx"]["expected"])
     return _EXPECTED.get(one["type"], one["msg"])
