@@ -28,7 +28,7 @@ if ! uv --version >/dev/null 2>&1; then \
     for python in python3 python3.14 python3.13 python3.12 python3.11 none; do \
       $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
     done; \
-    if [ $$python = none ]; then \
+    if [ "$$python" = none ]; then \
       echo "error: no Python 3.11 or newer, and no uv; install one: https://docs.astral.sh/uv/" >&2; exit 4; \
     fi; \
     $$python -m venv .cache/uv || { echo "error: install python3-venv, or uv" >&2; exit 4; }; \

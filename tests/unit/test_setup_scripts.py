@@ -67,3 +67,27 @@ esac"""
     log = (tmp_path / "uv.log").read_text()
     assert "pip install" in log
     assert "sync -q --frozen --inexact --no-dev" in log
+
+
+@pytest.mark.parametrize(("answers", "stopped"), [(True, False), (False, True)])
+@pytest.mark.parametrize("tests_pass", [True, False])
+def test_ci_ends_only_the_engine_that_it_started(
+    tmp_path: Path, answers: bool, stopped: bool, tests_pass: bool
+) -> None:
+    environment = sandbox(tmp_path, dirname=f'exec {shutil.which("dirname")} "$@"')
+    (tmp_path / "bin/make").unlink()
+    stubs = {
+        "bin/make": f"echo make $1 >> log; [ $1 != test ] || exit {0 if tests_pass else 2}",
+        ".venv/bin/python": f"exit {0 if answers else 1}",
+        ".venv/bin/bakeoff": 'echo bakeoff "$@" >> log',
+    }
+    for name, script in stubs.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"#!{shutil.which('bash')}\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci/run", tmp_path / ".ci/run")
+    done = subprocess.run(["bash", ".ci/run"], cwd=tmp_path, env=environment, check=False)
+    log = (tmp_path / "log").read_text().splitlines()
+    assert done.returncode == (0 if tests_pass else 2)
+    assert log == ["make lint", "make test", *(["bakeoff setup --stop-docker"] if stopped else [])]
