@@ -54,22 +54,24 @@ def line(text: str, limit: int = CELL_LIMIT) -> str:
 
 
 def markdown(text: str, limit: int = CELL_LIMIT) -> str:
-    """Text for running Markdown: one line, shown literally, also in a cell or at a line's start.
-
-    Backslashes before ASCII punctuation are CommonMark's own escape (section 2.4). Bare links are broken up
-    too, since GitHub's dialect makes links of them without any markup.
-    """
-    escaped = _PUNCTUATION.sub(r"\\\1", line(text, limit))
-    escaped = _LINK.sub(
-        lambda m: f"{m[1]}\\:" if m[1] else f"{m[3]}\\." if m[3] else "\\@",
-        escaped,
-    )
+    """Text for running Markdown: one line, shown literally, at the start of a line too."""
+    escaped = _inline(text, limit)
     return _BLOCK_START.sub(lambda m: f"\\{m[1]}" if m[1] else f"{m[2]}\\{m[3]}", escaped)
 
 
 def markdown_cell(text: str, limit: int = CELL_LIMIT) -> str:
     """Text for one cell of a Markdown table; an empty one becomes a dash, so that the column is seen."""
-    return markdown(text, limit) or "–"
+    return _inline(text, limit) or "–"
+
+
+def _inline(text: str, limit: int) -> str:
+    """One line in which nothing is markup.
+
+    Backslashes before ASCII punctuation are CommonMark's own escape (section 2.4). Bare links are broken up
+    too, since GitHub's dialect makes links of them without any markup.
+    """
+    escaped = _PUNCTUATION.sub(r"\\\1", line(text, limit))
+    return _LINK.sub(lambda m: f"{m[1]}\\:" if m[1] else f"{m[3]}\\." if m[3] else "\\@", escaped)
 
 
 def code(text: str, limit: int = CELL_LIMIT) -> str:

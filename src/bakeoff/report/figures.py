@@ -35,7 +35,7 @@ def seconds(value: float | None) -> str:
     """A duration: `4.2 s`, `3 min 05 s`, `2 h 07 min`."""
     if value is None:
         return UNKNOWN
-    if value < 60:
+    if value < 59.95:  # what would be shown as 60.0 s is a minute
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
