@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from bakeoff.config import Candidate, Config, EvaluatorSpec
@@ -213,44 +210,17 @@ def _judge(spec: EvaluatorSpec) -> Candidate:
 
 
 def _check_evaluators(config: Config, tree: SourceTree) -> None:
-    with _importable(config.root, tree.directory):
-        for i, spec in enumerate(config.evaluators):
-            if spec.use is not None:
-                _check_evaluator(config, ("evaluators", i, "use"), spec.use, spec)
+    """Load them just as scoring will, which then finds the modules of the source already imported."""
+    own = [(i, spec) for i, spec in enumerate(config.evaluators) if spec.use is not None]
+    if not own:
+        return
+    from bakeoff.scoring import users_own
 
-
-def _check_evaluator(config: Config, loc: Loc, use: str, spec: EvaluatorSpec) -> None:
-    module_name, _, name = use.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # a user's module may raise anything
-        problem = f"`{module_name}` does not import: {type(error).__name__}: {error}"
-        mend = "Evaluators run on the host: put the module next to harness.yaml or into the source."
-        raise _error(config, loc, problem, mend) from error
-    function = getattr(module, name, None)
-    if not callable(function):
-        functions = [
-            key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
-        ]
-        meant = nearest(name, functions)
-        mend = f"Did you mean `{module_name}:{meant}`?" if meant else "Name a function of the module."
-        raise _error(config, loc, f"`{module_name}` has no function `{name}`", mend)
-    try:
-        inspect.signature(function).bind(inputs={}, outputs={}, reference_outputs={}, **spec.options)
-    except TypeError as error:
-        options = "".join(f", {key}" for key in spec.options)
-        mend = f"Write `def {name}(*, inputs, outputs, reference_outputs{options}):`."
-        raise _error(config, loc, f"`{use}` does not take what it is called with: {error}", mend) from None
-    except ValueError:
-        return  # a builtin without a signature
-
-
-@contextmanager
-def _importable(*directories: Path) -> Iterator[None]:
-    """Put directories first on sys.path, for as long as it takes."""
-    before = sys.path[:]
-    sys.path[:0] = [str(directory) for directory in directories]
-    try:
-        yield
-    finally:
-        sys.path[:] = before
+    if (directory := str(tree.directory)) not in sys.path:
+        sys.path.append(directory)  # last and for good, for the same reasons as in users_own
+    for i, spec in own:
+        try:
+            users_own.make(str(spec.use), spec.options, config.root)
+        except InputError as error:
+            mend = error.mend or "Name a function of a module next to harness.yaml or in the source."
+            raise _error(config, ("evaluators", i, "use"), error.problem, mend) from error

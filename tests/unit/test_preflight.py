@@ -3,6 +3,7 @@
 # ruff: noqa: E501 - one mistake a line
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ ROW = '{"id": "a", "inputs": {"question": "?"}, "outputs": {"answer": "x", "traj
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     package = tmp_path / "src" / "desk"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
@@ -56,8 +57,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (package / "broken.py").write_text("x = 1\ndef build_agent(:\n")
     (tmp_path / "harness.yaml").write_text(HARNESS)
     (tmp_path / "rows.jsonl").write_text(ROW)
-    monkeypatch.setattr(sys, "modules", sys.modules.copy())  # what an evaluator imports is this test's alone
-    return tmp_path
+    monkeypatch.setattr(sys, "path", sys.path.copy())  # what an evaluator imports is this test's alone
+    yield tmp_path
+    for name in [name for name in sys.modules if name.partition("_")[0].partition(".")[0] == "desk"]:
+        del sys.modules[name]
 
 
 def check(project: Path, *changes: tuple[str, str], environ: dict[str, str] | None = None) -> None:
@@ -80,9 +83,7 @@ def refused(project: Path, *changes: tuple[str, str]) -> InputError:
 
 
 def test_a_sound_project_passes(project: Path) -> None:
-    path = sys.path[:]
     check(project)
-    assert sys.path == path
 
 
 def test_a_source_that_holds_packages_passes(project: Path) -> None:
@@ -239,16 +240,12 @@ def test_a_user_s_evaluator(checks: Path, module: str) -> None:
 
 
 EVALUATORS = [
-    ("use: 'desk_checks:polit'", "has no function `polit`", "`desk_checks:polite`"),
-    ("use: 'desk_checks:value'", "has no function `value`", ""),
-    (
-        "use: 'desk_checks:old'",
-        "does not take what it is called with",
-        "def old(*, inputs, outputs, reference_",
-    ),
-    ("use: 'desk_checks:polite', with: {loud: 1}", "unexpected keyword argument 'loud'", "loud"),
-    ("use: 'desk_gone:polite'", "`desk_gone` does not import: ModuleNotFoundError", "next to harness.yaml"),
-    ("use: 'desk_broken:polite'", "does not import: SystemExit: gone", "next to harness.yaml"),
+    ("use: 'desk_checks:polit'", "has no attribute 'polit'", "Check the path"),
+    ("use: 'desk_checks:value'", "not a function", "module:function"),
+    ("use: 'desk_checks:old'", "cannot be called as an evaluator", "inputs, outputs, reference_outputs"),
+    ("use: 'desk_checks:polite', with: {loud: 1}", "unexpected keyword argument 'loud'", "`with`"),
+    ("use: 'desk_gone:polite'", "ModuleNotFoundError", "Check the path"),
+    ("use: 'desk_broken:polite'", "SystemExit: gone", "Check the path"),
 ]
 
 
