@@ -50,6 +50,11 @@ def test_steps_it_may_not_take_are_told_to_the_user(machine: Machine, mend: str)
     assert mend in (caught.value.mend or "")
 
 
+def test_only_a_machine_without_systemd_mounts_its_own_cgroups() -> None:
+    assert "cgroupfs-mount" in docker_engine.packages(DEBIAN)
+    assert "cgroupfs-mount" not in docker_engine.packages(changed(has_systemd=True))
+
+
 def test_no_socket_is_told_from_no_permission() -> None:
     def wrapped(cause: Exception) -> Exception:
         return DockerException("Error while fetching server API version", ConnectionError("aborted", cause))

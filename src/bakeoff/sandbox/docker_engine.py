@@ -220,6 +220,15 @@ def steps(machine: Machine) -> list[str]:
     )
 
 
+def packages(machine: Machine) -> list[str]:
+    """What makes a whole engine. docker.io only recommends the rest, and fails in odd ways without it.
+
+    Without certificates it pulls nothing; on a kernel with AppArmor it starts no container without its parser;
+    and without systemd somebody has to mount the cgroups.
+    """
+    return ["docker.io", "ca-certificates", "apparmor", *([] if machine.has_systemd else ["cgroupfs-mount"])]
+
+
 def _distribution() -> str:
     try:
         lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
@@ -281,18 +290,14 @@ def ensure(say: Say, daemon: Daemon | None = None) -> docker.DockerClient:
     todo = steps(machine)
     root = machine.privilege or ()
     if "install" in todo:
-        _install(root, say)
+        say("installing docker.io from the distribution's packages")
+        apt_install(root, packages(machine))
     if "systemd" in todo and daemon is None:
         say("starting Docker with systemd")
         _command([*root, "systemctl", "start", "docker"], "systemd could not start Docker")
     else:
         start(daemon or Daemon(), root, say)
     return connect(environment)
-
-
-def _install(root: tuple[str, ...], say: Say) -> None:
-    say("installing docker.io from the distribution's packages")
-    apt_install(root, ["docker.io"])
 
 
 def apt_install(root: tuple[str, ...], packages: list[str]) -> None:
