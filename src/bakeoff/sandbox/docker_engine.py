@@ -223,10 +223,11 @@ def steps(machine: Machine) -> list[str]:
 def packages(machine: Machine) -> list[str]:
     """What makes a whole engine. docker.io only recommends the rest, and fails in odd ways without it.
 
-    Without certificates it pulls nothing; on a kernel with AppArmor it starts no container without its parser;
+    Without certificates it pulls nothing; with AppArmor it starts no container unless the parser is there;
     and without systemd somebody has to mount the cgroups.
     """
-    return ["docker.io", "ca-certificates", "apparmor", *([] if machine.has_systemd else ["cgroupfs-mount"])]
+    mounts = [] if machine.has_systemd else ["cgroupfs-mount"]
+    return ["docker.io", "ca-certificates", "apparmor", *mounts]
 
 
 def _distribution() -> str:
