@@ -58,8 +58,8 @@ def ensure(client: DockerClient, config: Config, say: Callable[[str], None]) -> 
     """
     base = base_image.ensure(client, config.harness.base_image, say)
     machine = client.info()["Architecture"]
-    wheel_key = wheels.key(config.harness.requirements, base.python_version, machine)
-    deps_key = _digest([RECIPE, base.digest, wheel_key])
+    house = wheels.ensure(config.harness.requirements, base.python_version, machine, say)
+    deps_key = _digest([RECIPE, base.digest, house.packages])
     payload = harness_payload(config)
     source = dict(source_files(config))
     source_digest = _digest([(name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in source.items()])
@@ -71,12 +71,11 @@ def ensure(client: DockerClient, config: Config, say: Callable[[str], None]) -> 
     if found is None:
         deps = f"bakeoff/dependencies:{deps_key}"
         if _find(client, deps) is None:
-            _make_dependencies(client, config, base, deps, machine, say)
+            _make_dependencies(client, base, deps, house, say)
         _make_harness(client, config, deps, reference, payload, source, runner, say)
         found = _find(client, reference)
         if found is None:
             raise UnfitEnvironment(f"Docker lost the image {reference} just made", mend="run it again")
-    packages = json.loads(found["Config"]["Labels"]["bakeoff.packages"])
     return Image(
         id=found["Id"],
         reference=reference,
@@ -84,7 +83,7 @@ def ensure(client: DockerClient, config: Config, say: Callable[[str], None]) -> 
         source_digest=source_digest,
         python=base.python_version,
         base={"kind": base.kind, "reference": base.reference, "digest": base.digest},
-        packages=packages,
+        packages=house.packages,
     )
 
 
@@ -139,16 +138,8 @@ def _find(client: DockerClient, reference: str) -> dict[str, Any] | None:
 
 
 def _make_dependencies(
-    client: DockerClient,
-    config: Config,
-    base: base_image.BaseImage,
-    tag: str,
-    machine: str,
-    say: Callable[[str], None],
+    client: DockerClient, base: base_image.BaseImage, tag: str, house: wheels.Wheelhouse, say: Callable[[str], None]
 ) -> None:
-    began = time.monotonic()
-    house = wheels.ensure(config.harness.requirements, base.python_version, machine, say)
-    say(f"wheels: {len(house.packages)} packages resolved and fetched in {time.monotonic() - began:.1f} s")
     began = time.monotonic()
     files = {f"opt/wheels/{path.name}": path for path in house.path.iterdir()}
     script = """set -e
@@ -161,8 +152,7 @@ rm -rf /opt/wheels
 echo 'agent:x:10001:10001::/task:/bin/sh' >> /etc/passwd
 mkdir -p /task
 """
-    labels = {f"{LABEL}.packages": json.dumps(house.packages, sort_keys=True)}
-    code, output = _layer(client, base.image_id, ["sh", "-c", script], files, tag, labels)
+    code, output = _layer(client, base.image_id, ["sh", "-c", script], files, tag)
     if code != 0:
         raise UnfitEnvironment(
             f"the wheels do not install in {base.reference}: {output[-800:]}",
@@ -195,7 +185,7 @@ cd /task
 exec /opt/venv/bin/python -I -m bakeoff_runner.check "$1"
 """
     command = ["sh", "-c", script, "check", json.dumps(payload)]
-    code, output = _layer(client, deps, command, files, tag, {})
+    code, output = _layer(client, deps, command, files, tag)
     report = _last_object(output)
     if code != 0 or report is None:
         raise UnfitEnvironment(f"the harness could not be checked in its image: {output[-800:]}", mend="see the text above")
@@ -227,7 +217,7 @@ def _last_object(output: str) -> dict[str, Any] | None:
 
 
 def _layer(
-    client: DockerClient, image: str, command: list[str], files: dict[str, Path], tag: str, labels: dict[str, str]
+    client: DockerClient, image: str, command: list[str], files: dict[str, Path], tag: str
 ) -> tuple[int, str]:
     """Run `command` on top of `image` with `files` put in, and commit the result as `tag`; (exit code, output)."""
     made = client.api.create_container(
@@ -248,9 +238,8 @@ def _layer(
         code = client.api.wait(made, timeout=BUILD_SECONDS)["StatusCode"]
         output = client.api.logs(made).decode("utf-8", "replace")
         if code == 0:
-            changes = [f"LABEL {name}={json.dumps(value)}" for name, value in labels.items()]
             repository, _, version = tag.partition(":")
-            client.api.commit(made, repository, version, changes=[*changes, f"USER {USER}", "ENTRYPOINT []"])
+            client.api.commit(made, repository, version, changes=[f"USER {USER}", "ENTRYPOINT []"])
     finally:
         client.api.remove_container(made, v=True, force=True)
     return code, output

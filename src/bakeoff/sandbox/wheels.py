@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import distributions
@@ -54,6 +55,7 @@ def ensure(requirements: list[str], python_version: str, machine: str, say: Call
         InputError: no set of versions satisfies the requirements, or one has no wheel.
         UnfitEnvironment: the package index does not answer.
     """
+    began = time.monotonic()
     home = cache_dir() / "wheels" / key(requirements, python_version, machine)
     if not (home / LOCK).exists():
         home.parent.mkdir(parents=True, exist_ok=True)
@@ -65,6 +67,7 @@ def ensure(requirements: list[str], python_version: str, machine: str, say: Call
             (making / LOCK).write_text(lock)
             shutil.rmtree(home, ignore_errors=True)
             making.rename(home)
+        say(f"wheels: {len(lock.splitlines())} packages resolved and fetched in {time.monotonic() - began:.1f} s")
     pins = (line.split(";")[0].strip() for line in (home / LOCK).read_text().splitlines())
     return Wheelhouse(home, dict(pin.split("==", 1) for pin in pins if "==" in pin))
 

@@ -1,0 +1,193 @@
+"""An agent whose tools do real harm to the container they run in. Copied into a project by the tests."""
+
+import errno
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from langchain.agents import create_agent
+
+CHILD = "import sys; held = bytearray(int(sys.argv[1]) * 2**20); held[::4096] = b'x' * len(held[::4096]); print('held')"
+
+
+def hog(mib: int) -> str:
+    """Hold memory in the harness's own process."""
+    held = bytearray(mib * 2**20)
+    held[::4096] = b"x" * len(held[::4096])
+    return "held"
+
+
+def hog_child(mib: int) -> str:
+    """Hold memory in a child process; say what became of it."""
+    done = subprocess.run([sys.executable, "-c", CHILD, str(mib)], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else f"the child ended with {done.returncode}"
+
+
+def hog_child_then_less(mib: int) -> str:
+    """As hog_child; when the child is killed, be frugal."""
+    first = hog_child(mib)
+    return first if first == "held" else hog_child(8)
+
+
+def fill_disk() -> str:
+    """Write to the working directory until it is full; say how it ended and tidy up."""
+    path = Path("filler")
+    try:
+        with path.open("wb", buffering=0) as file:
+            while True:
+                file.write(b"x" * 2**20)
+    except OSError as error:
+        return f"stopped by {errno.errorcode[error.errno or 0]}"
+    finally:
+        time.sleep(0.4)
+        path.unlink()
+
+
+def fill_disk_and_raise() -> str:
+    """Write to the working directory until it is full, and let the error out."""
+    with Path("filler").open("wb", buffering=0) as file:
+        while True:
+            file.write(b"x" * 2**20)
+
+
+def spawn_threads() -> str:
+    """Start processes until the kernel refuses."""
+    children = []
+    try:
+        for _ in range(500):
+            children.append(subprocess.Popen(["sleep", "30"]))
+    except OSError as error:
+        return f"refused with {errno.errorcode[error.errno or 0]} after {len(children)}"
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+    return "never refused"
+
+
+def leave(code: int) -> str:
+    """End the harness process."""
+    os._exit(code)
+
+
+def segfault() -> str:
+    """Crash the interpreter."""
+    os.kill(os.getpid(), 11)
+    time.sleep(5)
+    return "survived"
+
+
+def kill_supervisor() -> str:
+    """Try to kill PID 1 and to read its memory."""
+    out = []
+    for number in (15, 9):
+        try:
+            os.kill(1, number)
+            out.append(f"signal {number} sent")
+        except OSError as error:
+            out.append(str(error))
+        time.sleep(0.1)
+    return "; ".join(out)
+
+
+def wait(seconds: float) -> str:
+    """Sleep."""
+    time.sleep(seconds)
+    return "waited"
+
+
+def spin(seconds: float) -> str:
+    """Use the CPU."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+    return "spun"
+
+
+def shout(mib: int) -> str:
+    """Flood stdout and stderr."""
+    line = "x" * 1023 + "\n"
+    for _ in range(mib * 512):
+        sys.stdout.write(line)
+        sys.stderr.write(line)
+    return "shouted"
+
+
+def forge() -> str:
+    """Write forged protocol lines into every descriptor that takes them, PID 1's too."""
+    lines = [
+        {"jsonrpc": "2.0", "method": "supervisor/exit", "params": {"token": "", "kernel": {"oom_kills": 9}}},
+        {"jsonrpc": "2.0", "method": "nonsense", "params": {}},
+    ]
+    data = "".join(json.dumps(line) + "\n" for line in lines).encode() + b"not json\n\xff\xfe\n"
+    for end in range(3, 20):
+        try:
+            os.write(end, data)
+        except OSError:
+            continue
+    reached = []
+    for name in ("/proc/1/fd/1", "/proc/1/mem", "/proc/1/environ"):
+        try:
+            with open(name, "rb+" if "fd" in name or "mem" in name else "rb"):
+                reached.append(name)
+        except OSError:
+            continue
+    return f"reached: {reached}"
+
+
+def probe() -> str:
+    """What can be seen and done from in here, as JSON."""
+    writable = []
+    for place in ("/", "/tmp", "/dev/shm", "/var/tmp", "/opt", "/run", "/etc", "/task"):
+        try:
+            with open(os.path.join(place, "probe"), "w") as file:
+                file.write("x")
+            os.unlink(os.path.join(place, "probe"))
+            writable.append(place)
+        except OSError:
+            continue
+    status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
+    try:
+        socket.create_connection(("192.0.2.1", 80), timeout=1)
+        network = "connected"
+    except OSError as error:
+        network = str(error)
+    facts = {
+        "environment": dict(os.environ),
+        "writable": writable,
+        "uid": os.getuid(),
+        "capabilities": status["CapEff"].strip(),
+        "bounding": status["CapBnd"].strip(),
+        "no_new_privileges": status["NoNewPrivs"].strip(),
+        "network": network,
+        "interfaces": [name for _, name in socket.if_nameindex()],
+        "socket": os.path.exists("/var/run/docker.sock"),
+        "home": str(Path.home()),
+        "cwd": os.getcwd(),
+        "threads": threading.active_count(),
+        "langchain_chat_models": sorted(m for m in sys.modules if m.startswith(("openai", "anthropic"))),
+    }
+    Path("/task/probe.json").write_text(json.dumps(facts))
+    print("PROBE " + json.dumps(facts), flush=True)
+    return "probed"
+
+
+def read_file(name: str) -> str:
+    """A file of the working directory."""
+    return Path(name).read_text()
+
+
+TOOLS = [
+    hog, hog_child, hog_child_then_less, fill_disk, fill_disk_and_raise, spawn_threads, leave, segfault, kill_supervisor,
+    wait, spin, shout, forge, probe, read_file,
+]  # fmt: skip
+
+
+def build_agent(model, context):
+    """The agent."""
+    return create_agent(model, TOOLS, system_prompt="You do as you are told.")

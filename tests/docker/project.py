@@ -1,0 +1,100 @@
+"""A project of somebody else's making: its own agent package, dataset and harness.yaml, run through the real command."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from bakeoff.records import TrialRecord
+from bakeoff.store import RunDirectory
+
+AGENT = Path(__file__).parent / "faulty_agent.py"
+COMMAND = [str(Path(sys.executable).parent / "bakeoff")]
+
+
+@dataclass
+class Outcome:
+    """What one `bakeoff run` left behind."""
+
+    code: int
+    stdout: str
+    stderr: str
+    run: RunDirectory | None
+
+    def trials(self) -> dict[str, TrialRecord]:
+        """By example id: for runs of one candidate and one repetition."""
+        assert self.run is not None, self.stderr
+        return {trial.example_id: trial for trial in self.run.trials()}
+
+
+class Project:
+    """A directory with a harness; `bake` runs it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        package = root / "faulty_agent"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("")
+        (package / "agent.py").write_text(AGENT.read_text())
+        self.config: dict[str, Any] = {
+            "version": 1,
+            "name": "faulty",
+            "harness": {
+                "entrypoint": "faulty_agent.agent:build_agent",
+                "source": "faulty_agent",
+                "limits": {"turns": 6, "seconds": 20, "tool_seconds": 15},
+            },
+            "resources": {
+                "cpus": 1.0,
+                "memory": "256MiB",
+                "pids": 64,
+                "disk": "16MiB",
+                "reserve": {"cpus": 0.5, "memory": "128MiB"},
+            },
+            "candidates": [{"name": "sim", "model": "simulated:skill=1"}],
+            "dataset": "rows.jsonl",
+            "evaluators": [
+                {"trajectory_match": {"mode": "superset"}, "threshold": 1.0},
+                {"final_answer": {"match": "contains"}, "threshold": 1.0},
+            ],
+            "infra": {"attempts": 1, "max_error_rate": 1.0},
+            "seed": 1,
+        }
+        self.rows: list[dict[str, Any]] = []
+
+    def row(self, name: str, *calls: dict[str, Any], answer: str = "done", **fields: Any) -> None:
+        """Add an example whose reference is these calls and this answer."""
+        outputs = {"trajectory": list(calls), "answer": answer}
+        self.rows.append({"id": name, "inputs": {"question": name}, "outputs": outputs, **fields})
+
+    def bake(self, *args: str, env: dict[str, str] | None = None, timeout: float = 300) -> Outcome:
+        """`bakeoff run --quiet` in the project's directory."""
+        process = self.start(*args, env=env)
+        stdout, stderr = process.communicate(timeout=timeout)
+        runs = sorted((self.root / "runs").glob("*/manifest.json"))
+        run = RunDirectory.open(runs[-1].parent) if runs else None
+        return Outcome(process.returncode, stdout, stderr, run)
+
+    def start(self, *args: str, env: dict[str, str] | None = None) -> "subprocess.Popen[str]":
+        """The same, not waited for."""
+        with (self.root / "harness.yaml").open("w") as file:
+            YAML().dump(self.config, file)
+        (self.root / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+        return subprocess.Popen(
+            [*COMMAND, "run", "--quiet", *args],
+            cwd=self.root,
+            env={**os.environ, **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+def call(name: str, result: str | None = None, **args: Any) -> dict[str, Any]:
+    """One call of a reference trajectory."""
+    return {"name": name, "args": args} | ({} if result is None else {"result": result})

@@ -1,0 +1,319 @@
+"""The container side, run here as plain processes: the supervisor, the channel, the chat model, the tool watch."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from bakeoff_runner import wire
+
+AGENT = '''
+import os, sys, time
+from langchain.agents import create_agent
+
+def add(a: int, b: int) -> int:
+    """Add."""
+    return a + b
+
+def build_agent(model, context):
+    print("a print of the harness")
+    return create_agent(model, [add], system_prompt="You add.")
+
+def build_broken(model, context):
+    raise OSError(28, "No space left on device")
+
+def build_exit(model, context):
+    os._exit(3)
+
+def build_segfault(model, context):
+    os.kill(os.getpid(), 11)
+
+def build_garbage(model, context):
+    for end in range(3, 12):
+        try:
+            os.write(end, b"garbage\\n" + b"x" * 100 + b"\\n")
+        except OSError:
+            pass
+    return build_agent(model, context)
+
+def build_long_line(model, context):
+    for end in range(3, 12):
+        try:
+            view = memoryview(b"y" * (10 * 2**20) + b"\\n")
+            while view:
+                view = view[os.write(end, view):]
+        except OSError:
+            pass
+    return build_agent(model, context)
+
+async def build_async(model, context):
+    return create_agent(model, [add], system_prompt="You add.")
+'''
+
+
+class Runner:
+    """A supervisor as a child process, spoken to over its pipes."""
+
+    def __init__(self, tmp_path: Path, entrypoint: str, *, tool_seconds: float = 5.0) -> None:
+        (tmp_path / "agent_under_test.py").write_text(AGENT)
+        self.workdir = tmp_path / "work"
+        self.workdir.mkdir()
+        source = Path(wire.__file__).parent.parent
+        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{source}:{tmp_path}"}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bakeoff_runner"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
+        )  # fmt: skip
+        start = {"token": "t0", "workdir": str(self.workdir), "log_bytes": 2000, "output_bytes": wire.MAX_OUTPUT}
+        self.send(wire.notification("supervisor/start", start))
+        self.task = {
+            "workdir": str(self.workdir),
+            "files": {"notes/a.txt": "aGVsbG8="},
+            "limits": {"turns": 5, "seconds": 30, "tool_seconds": tool_seconds},
+            "harness": {"entrypoint": f"agent_under_test:{entrypoint}", "config": {}},
+            "inputs": {"question": "1 + 2?"},
+            "messages": [{"role": "user", "content": "1 + 2?"}],
+        }
+
+    def send(self, data: bytes) -> None:
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+
+    def play(self, answers: list[dict]) -> list[dict]:
+        """Run the task, answer its model calls in turn, and return every line until the supervisor is gone."""
+        self.send(wire.encode({"id": wire.RUN_ID, "method": "harness/run", "params": self.task}))
+        lines, waiting = [], list(answers)
+        for line in self.process.stdout:
+            try:
+                message = json.loads(line)
+            except ValueError:
+                message = {"garbage": line}
+            lines.append(message)
+            if message.get("method") == "model/generate":
+                answer = waiting.pop(0)
+                key = "error" if "code" in answer else "result"
+                self.send(wire.encode({"id": message["id"], key: answer}))
+        self.process.wait(10)
+        return lines
+
+
+def said(lines: list[dict], method: str) -> list[dict]:
+    return [line["params"] for line in lines if line.get("method") == method]
+
+
+def result(lines: list[dict]) -> dict:
+    [answer] = [line for line in lines if line.get("id") == wire.RUN_ID]
+    return answer
+
+
+def ai(content: str = "", **data: object) -> dict:
+    return {"message": {"type": "ai", "data": {"content": content, **data}}}
+
+
+CALL = {"name": "add", "args": {"a": 1, "b": 2}, "id": "c1", "type": "tool_call"}
+
+
+def test_a_whole_trial_over_pipes(tmp_path: Path) -> None:
+    runner = Runner(tmp_path, "build_agent")
+    lines = runner.play([ai(tool_calls=[CALL]), ai("it is 3")])
+    messages = result(lines)["result"]["messages"]
+    assert [m["type"] for m in messages] == ["human", "ai", "tool", "ai"]
+    assert messages[2]["data"]["content"] == "3"
+    [end] = said(lines, "tool/end")
+    assert (end["call_id"], end["result"], end["error"]) == ("c1", "3", None)
+    [last] = said(lines, "supervisor/exit")
+    assert (last["token"], last["exit_code"], last["signal"]) == ("t0", 0, None)
+    assert (runner.workdir / "notes/a.txt").read_text() == "hello"
+    assert b"a print of the harness" in runner.process.stderr.read()
+
+
+def test_the_request_carries_schemas_prompt_and_choice(tmp_path: Path) -> None:
+    lines = Runner(tmp_path, "build_agent").play([ai("3")])
+    [request] = said(lines, "model/generate")
+    assert request["tools"][0]["function"]["name"] == "add"
+    assert request["messages"][0] == {**request["messages"][0], "type": "system"}
+    assert request["messages"][0]["data"]["content"] == "You add."
+    assert request["stop"] is None
+
+
+def test_provider_blocks_cross_both_ways_unchanged(tmp_path: Path) -> None:
+    content = [{"type": "thinking", "thinking": "hm", "signature": "sig=="}, {"type": "text", "text": "adding"}]
+    data = {
+        "content": content,
+        "additional_kwargs": {"x": {"y": [1]}},
+        "response_metadata": {"model": "m", "stop_reason": "tool_use"},
+        "usage_metadata": {"input_tokens": 7, "output_tokens": 2, "total_tokens": 9, "input_token_details": {"cache_read": 3}},
+        "tool_calls": [CALL],
+        "id": "msg_1",
+    }
+    lines = Runner(tmp_path, "build_agent").play([{"message": {"type": "ai", "data": data}}, ai("3")])
+    second = said(lines, "model/generate")[1]["messages"][2]["data"]
+    for key, value in data.items():
+        assert second[key] == value, key
+
+
+def test_an_async_entrypoint_is_awaited(tmp_path: Path) -> None:
+    lines = Runner(tmp_path, "build_async").play([ai(tool_calls=[CALL]), ai("3")])
+    assert result(lines)["result"]["messages"][-1]["data"]["content"] == "3"
+    assert len(said(lines, "tool/end")) == 1
+
+
+def test_a_model_error_ends_the_harness_with_its_kind(tmp_path: Path) -> None:
+    error = {"code": wire.LIMIT_REACHED, "message": "used up", "data": {"kind": "turns"}}
+    lines = Runner(tmp_path, "build_agent").play([error])
+    assert result(lines)["error"]["data"]["type"] == "bakeoff_runner.channel.LimitReached"
+    assert said(lines, "supervisor/exit")[0]["exit_code"] == 1
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "exit_code", "signal"), [("build_exit", 3, None), ("build_segfault", None, 11)]
+)
+def test_how_the_harness_died_is_reported(tmp_path: Path, entrypoint: str, exit_code: int | None, signal: int | None) -> None:
+    lines = Runner(tmp_path, entrypoint).play([])
+    [last] = said(lines, "supervisor/exit")
+    assert (last["exit_code"], last["signal"]) == (exit_code, signal)
+    assert not [line for line in lines if line.get("id") == wire.RUN_ID]
+
+
+def test_an_exception_carries_its_errno(tmp_path: Path) -> None:
+    error = result(Runner(tmp_path, "build_broken").play([]))["error"]
+    assert error["data"]["type"] == "builtins.OSError"
+    assert error["data"]["errnos"] == [28]
+
+
+def test_garbage_passes_as_lines_and_the_trial_goes_on(tmp_path: Path) -> None:
+    lines = Runner(tmp_path, "build_garbage").play([ai("3")])
+    assert {"garbage": b"garbage\n"} in lines
+    assert result(lines)["result"]["messages"][-1]["data"]["content"] == "3"
+
+
+def test_an_overlong_line_is_dropped_whole(tmp_path: Path) -> None:
+    lines = Runner(tmp_path, "build_long_line").play([ai("3")])
+    assert not [line for line in lines if "garbage" in line]
+    [last] = said(lines, "supervisor/exit")
+    assert last["overflow"] == "line"
+    assert result(lines)["result"]["messages"][-1]["data"]["content"] == "3"
+
+
+def test_the_log_is_bounded_and_says_so(tmp_path: Path) -> None:
+    runner = Runner(tmp_path, "build_agent")
+    (tmp_path / "agent_under_test.py").write_text(AGENT + "\nprint('z' * 100_000)\n")
+    errors: list[bytes] = []
+    threading.Thread(target=lambda: errors.append(runner.process.stderr.read()), daemon=True).start()
+    lines = runner.play([ai("3")])
+    assert said(lines, "supervisor/exit")[0]["log_dropped"] >= 98_000
+    time.sleep(0.1)
+    assert len(errors[0]) <= 2000
+
+
+def test_the_host_going_away_ends_everything(tmp_path: Path) -> None:
+    runner = Runner(tmp_path, "build_agent")
+    runner.send(wire.encode({"id": wire.RUN_ID, "method": "harness/run", "params": runner.task}))
+    for line in runner.process.stdout:
+        if b"model/generate" in line:
+            break
+    runner.process.stdin.close()
+    rest = runner.process.stdout.read()
+    assert runner.process.wait(10) == 0
+    assert b'"signal": 9' in rest
+
+
+def test_supervisor_stop_kills_the_harness(tmp_path: Path) -> None:
+    runner = Runner(tmp_path, "build_agent")
+    runner.send(wire.encode({"id": wire.RUN_ID, "method": "harness/run", "params": runner.task}))
+    for line in runner.process.stdout:
+        if b"model/generate" in line:
+            break
+    runner.send(wire.notification("supervisor/stop", {}))
+    last = json.loads(runner.process.stdout.read().splitlines()[-1])
+    assert (last["method"], last["params"]["signal"]) == ("supervisor/exit", 9)
+
+
+# --- the tool watch, in a process of its own because it changes BaseTool for good
+
+WATCH = '''
+import asyncio, json, subprocess, sys, time
+from langchain_core.tools import tool
+from bakeoff_runner import tools
+
+class Channel:
+    def __init__(self): self.said = []
+    def notify(self, method, params): self.said.append((method, params))
+
+channel = Channel()
+tools.watch(channel, 0.4)
+
+@tool
+def sleeper() -> str:
+    "Blocks in C."
+    time.sleep(60)
+    return "never"
+
+@tool
+def parent() -> str:
+    "Waits for a child."
+    return str(subprocess.run(["sleep", "60"]).returncode)
+
+@tool
+async def napper() -> str:
+    "Awaits."
+    await asyncio.sleep(60)
+    return "never"
+
+@tool
+def fails() -> str:
+    "Raises."
+    raise OSError(28, "full")
+
+def call(name): return {"name": name, "args": {}, "id": "c-" + name, "type": "tool_call"}
+
+out, start = {}, time.monotonic()
+for t in (sleeper, parent):
+    message = t.invoke(call(t.name))
+    out[t.name] = [message.status, message.content]
+message = asyncio.run(napper.ainvoke(call("napper")))
+out["napper"] = [message.status, message.content]
+try:
+    fails.invoke(call("fails"))
+except OSError as error:
+    out["fails"] = error.errno
+out["seconds"] = time.monotonic() - start
+out["said"] = [[m, p["name"], p.get("timed_out"), p.get("errno")] for m, p in channel.said]
+print(json.dumps(out))
+import os; sys.stdout.flush(); os._exit(0)
+'''
+
+
+def test_tools_are_timed_and_held_to_their_limit() -> None:
+    source = Path(wire.__file__).parent.parent
+    done = subprocess.run(
+        [sys.executable, "-c", WATCH], capture_output=True, text=True, check=True, timeout=60,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(source)},
+    )  # fmt: skip
+    out = json.loads(done.stdout)
+    for name in ("sleeper", "parent", "napper"):
+        status, content = out[name]
+        assert status == "error"
+        assert "stopped after 0.4 seconds" in content
+    assert out["fails"] == 28
+    assert out["seconds"] < 10
+    assert ["tool/end", "sleeper", True, None] in out["said"]
+    assert ["tool/end", "fails", False, 28] in out["said"]
+    assert len(out["said"]) == 8
+
+
+def test_the_lazy_package_loads_what_is_asked_of_it() -> None:
+    script = (
+        "from bakeoff_runner import lazy; lazy.install(); import sys, langsmith.schemas; "
+        "before = len([m for m in sys.modules if m.startswith('langsmith.types.')]); "
+        "import langsmith.types as t; assert t.Agent is not None; from langsmith.types import AgentCreateParams; "
+        "after = len([m for m in sys.modules if m.startswith('langsmith.types.')]); "
+        "assert before < after / 4, (before, after)"
+    )
+    source = str(Path(wire.__file__).parent.parent)
+    subprocess.run([sys.executable, "-c", script], check=True, env={"PATH": os.environ["PATH"], "PYTHONPATH": source})
