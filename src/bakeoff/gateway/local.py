@@ -127,7 +127,7 @@ def _release(name: str) -> None:
 def _start(model: LocalModel) -> _Server:
     spec = importlib.util.find_spec(model.package)
     path = Path((spec.submodule_search_locations or [""])[0] if spec else "") / model.file
-    log = tempfile.TemporaryFile()
+    log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the server
     command = [
         sys.executable,
         "-m",

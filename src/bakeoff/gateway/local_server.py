@@ -19,7 +19,7 @@ def serve(model: str, slots: int, context_tokens: int) -> None:
 
     params = xllamacpp.CommonParams()
     params.model.path = model
-    params.model_alias = Path(model).stem  # else replies name a path of this machine
+    params.model_alias = {Path(model).stem}  # else replies name a path of this machine
     params.api_keys = [sys.stdin.readline().strip()]
     params.hostnames = ["127.0.0.1"]
     params.port = 0  # a free one

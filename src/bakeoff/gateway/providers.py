@@ -259,7 +259,7 @@ class ProviderBackend:
                 if request.tools
                 else self._model.bind(**params)
             )
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - hostile input: whatever it breaks, it is a bad request
             text = redact(f"{type(error).__name__}: {error}", self._secrets, limit=MAX_MESSAGE_CHARS)
             raise ModelCallError(ModelErrorKind.BAD_REQUEST, text, attempts=0) from None
 

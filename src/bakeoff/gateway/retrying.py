@@ -7,7 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 
 from bakeoff.errors import ModelCallError, ModelErrorKind
 from bakeoff.gateway.faults import Fault, classify
@@ -37,13 +44,13 @@ class Outcome(Generic[T]):
     attempts: int
 
 
-class _Faulty(Exception):
+class _Faulty(Exception):  # noqa: N818 - carries a Fault through tenacity
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
         super().__init__(fault.text)
 
 
-class _Cancelled(Exception):
+class _Cancelled(Exception):  # noqa: N818
     pass
 
 
@@ -59,8 +66,8 @@ def call(
     """
     started = time.monotonic()
     tries, last_began, last_fault = 0, started, None
-    backoff = wait_exponential_jitter(
-        initial=budget.first_seconds, max=budget.longest_seconds, jitter=budget.first_seconds
+    backoff = wait_exponential(budget.first_seconds, max=budget.longest_seconds) + wait_random(
+        0, budget.first_seconds
     )
 
     def once() -> T:
@@ -70,7 +77,7 @@ def call(
             return send()
         except ModelCallError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the SDKs share no base class; classify() names them all
             last_fault = classify(error)
             raise _Faulty(last_fault) from None
 

@@ -161,7 +161,8 @@ def plan(skill: Skill, seed: int, reference: JsonDict) -> Plan:
         )
         for call in reference.get("trajectory") or ()
     )
-    dice = random.Random(f"bakeoff simulated {seed}")
+    # a string seed is hashed, so that neighbouring seeds differ
+    dice = random.Random(f"bakeoff simulated {seed}")  # noqa: S311
     if dice.random() < skill.skill:
         return Plan(steps)
     wanted = skill.errors or tuple(ERRORS)
