@@ -131,10 +131,11 @@ def _check_reference(config: Config, tree: SourceTree, loc: Loc, reference: str)
     file = tree.module_file(module)
     if file is None:
         modules = tree.modules()
-        meant = nearest(module, modules)
-        installed = not tree.owns(module) and not meant
-        if installed and not (is_entrypoint and not config.harness.requirements):
+        if not tree.owns(module) and (
+            config.harness.requirements or not (is_entrypoint or _is_misspelt(module, modules))
+        ):
             return
+        meant = nearest(module, modules)
         known = ", ".join(modules[:_SHOWN_NAMES]) or "none"
         mend = f"Did you mean `{meant}:{name}`?" if meant else f"Modules there are: {known}."
         problem = f"there is no module `{module}` in {config.harness.source}"
@@ -156,6 +157,12 @@ def _check_reference(config: Config, tree: SourceTree, loc: Loc, reference: str)
         raise _error(
             config, loc, f"{reason} (line {function.lineno})", f"Write `def {name}(model, context):`."
         )
+
+
+def _is_misspelt(module: str, modules: list[str]) -> bool:
+    """Whether the first part is so like one of the source's that it is no other package's name."""
+    tops = {one.partition(".")[0] for one in modules}
+    return nearest(module.partition(".")[0], tops, likeness=0.8) is not None
 
 
 def _definitions(config: Config, file: Path) -> Definitions | None:

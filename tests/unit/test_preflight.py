@@ -152,7 +152,7 @@ def test_bad_tools(project: Path, tool: str, key: str, line: int, problem: str) 
 
 
 def test_middleware_and_tools_of_installed_packages_are_left_to_the_image(project: Path) -> None:
-    new = "  prompt: Hi\n  tools: [langchain_community.tools:Search]\n  middleware: [{use: 'langchain.agents.middleware:PIIMiddleware'}]\n"
+    new = "  prompt: Hi\n  tools: [desktop.agent:search, langchain_community.tools:Search]\n  middleware: [{use: 'langchain.agents.middleware:PIIMiddleware'}]\n"
     check(project, ("  entrypoint: desk.agent:build_agent\n", new))
 
 
