@@ -91,7 +91,7 @@ def found(value: object) -> str:
 
 
 def nearest(word: str, known: Iterable[str], *, likeness: float = 0.6) -> str | None:
-    """The known word that `word` is most likely a misspelling of; `likeness` is difflib's ratio, from 0 to 1."""
+    """The known word that `word` is most likely a misspelling of; `likeness` is difflib's ratio."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=likeness)
     return close[0] if close else None
 
