@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bakeoff.stats import Estimate
+
 UNKNOWN = "–"
 
 
@@ -16,8 +18,18 @@ def points(difference: float | None) -> str:
 
 
 def interval(low: float | None, high: float | None) -> str:
-    """An interval of shares: `88.1 to 97.0 %`."""
-    return UNKNOWN if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f} %"
+    """An interval of shares, in percent: `88.1 to 97.0`."""
+    return UNKNOWN if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
+
+
+def score(estimate: Estimate | None) -> str:
+    """An estimated share: `93.5 %`."""
+    return percent(estimate.mean if estimate else None)
+
+
+def score_interval(estimate: Estimate | None) -> str:
+    """The interval of an estimated share: `88.1 to 97.0 %`."""
+    return f"{interval(estimate.low, estimate.high)} %" if estimate else UNKNOWN
 
 
 def size(count: float | None) -> str:

@@ -1,0 +1,347 @@
+"""A run directory read once, front to back, into everything that the reports, the scoreboard and `--json`
+say.
+
+Bounded memory: of each trial only its outcome and a few numbers are kept, so that 100,000 trials are no
+matter.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from bakeoff import stats, verdict
+from bakeoff.records import Manifest, ResourceLimits, TrialRecord, VerdictName
+from bakeoff.report import figures
+from bakeoff.store import REPORT, RunDirectory
+
+SCORES = ("score", "as_deployed", "worst_case", "best_case")  # always told side by side
+EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED = 0, 3, 130
+USED = (
+    "cost_usd",
+    "input_tokens",
+    "output_tokens",
+    "model_calls",
+    "working_seconds",
+    "model_seconds",
+    "queued_seconds",
+)
+GIVEN = (
+    "memory_peak_bytes",
+    "cpu_seconds",
+    "throttled_seconds",
+    "pids_peak",
+    "disk_bytes",
+)
+LISTED_FAILURES = 50  # trials listed by `show`
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Mean, median, 95th percentile and maximum of something measured in every trial of a candidate."""
+
+    n: int
+    mean: float
+    p50: float
+    p95: float
+    max: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread | None:
+        """Nearest-rank percentiles: every figure was really measured. None of nothing."""
+        ranked = sorted(values)
+        if not ranked:
+            return None
+        rank = [ranked[math.ceil(share * len(ranked)) - 1] for share in (0.5, 0.95)]
+        return cls(len(ranked), math.fsum(ranked) / len(ranked), rank[0], rank[1], ranked[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateReport:
+    """One candidate's numbers, all of its trials' last attempts.
+
+    What the agent used (time, calls, tokens, money) is spread over the judged trials only: an
+    infrastructure error ends an attempt early, and would make its candidate look fast and cheap. What the
+    box gave is over all.
+    """
+
+    name: str
+    model: str
+    simulated: bool
+    counts: Mapping[VerdictName, int]
+    scores: stats.ScoreSet
+    evaluators: Mapping[str, float]  # mean score of each evaluator over the trials it scored
+    total_cost_usd: float | None  # of all trials; None when any price is unknown
+    cost_usd: Spread | None  # None also when any price is unknown
+    input_tokens: Spread | None
+    output_tokens: Spread | None
+    model_calls: Spread | None
+    working_seconds: Spread | None
+    model_seconds: Spread | None
+    queued_seconds: Spread | None
+    memory_peak_bytes: Spread | None
+    cpu_seconds: Spread | None
+    throttled_seconds: Spread | None
+    pids_peak: Spread | None
+    disk_bytes: Spread | None
+    oom_kills: int
+    bound: Mapping[str, int]  # limit -> trials that ran into it
+    reattempts: int  # attempts beyond each trial's first
+    recovered: int  # trials that a re-attempt brought from an infra error to a verdict on the model
+
+    @property
+    def n(self) -> int:
+        """Finished trials."""
+        return sum(self.counts.values())
+
+    @property
+    def infra_error_rate(self) -> float | None:
+        """Share of its trials that ended as infra errors; None of no trials."""
+        return self.counts["infra_error"] / self.n if self.n else None
+
+
+@dataclass(frozen=True, slots=True)
+class CauseReport:
+    """One cause of one candidate's failures, with its first case."""
+
+    candidate: str
+    verdict: VerdictName
+    cause: str
+    count: int
+    trial_id: str
+    because: str  # hostile text
+    output: str  # hostile text
+
+
+@dataclass(frozen=True, slots=True)
+class SliceReport:
+    """One candidate's counts on one part of the dataset."""
+
+    by: str  # "suite" or "cluster"
+    name: str
+    candidate: str
+    counts: Mapping[VerdictName, int]
+
+    @property
+    def score(self) -> float | None:
+        """Passed among passed and failed; None where every trial was an infra error."""
+        judged = self.counts["passed"] + self.counts["failed"]
+        return self.counts["passed"] / judged if judged else None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportData:
+    """Everything the reports say."""
+
+    manifest: Manifest
+    run_dir: str
+    candidates: Sequence[CandidateReport]  # best first
+    causes: Sequence[CauseReport]
+    slices: Sequence[SliceReport]
+    decision: stats.Decision
+    effective: Sequence[tuple[ResourceLimits, int]]  # limits read back, and in how many trials
+    failing: Sequence[tuple[str, VerdictName, str]]  # trial id, verdict, cause; the first LISTED_FAILURES
+    warnings: Sequence[str]
+    doubts: Sequence[str]  # why the run is inconclusive; none: it is conclusive
+    max_error_rate: float
+
+    @property
+    def n(self) -> int:
+        """Finished trials."""
+        return sum(candidate.n for candidate in self.candidates)
+
+    @property
+    def infra_errors(self) -> int:
+        """Trials that ended as infra errors."""
+        return sum(candidate.counts["infra_error"] for candidate in self.candidates)
+
+    @property
+    def infra_error_rate(self) -> float | None:
+        """Share of all trials that ended as infra errors; None of no trials."""
+        return self.infra_errors / self.n if self.n else None
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any candidate's numbers are a simulation's."""
+        return any(candidate.simulated for candidate in self.candidates)
+
+    @property
+    def inconclusive(self) -> bool:
+        """Whether the numbers may not be used to decide."""
+        return bool(self.doubts)
+
+    @property
+    def exit_code(self) -> int:
+        """What `bakeoff run` ends with."""
+        if self.manifest.state != "finished":
+            return EXIT_INTERRUPTED
+        return EXIT_INCONCLUSIVE if self.inconclusive else EXIT_DONE
+
+    @property
+    def sentence(self) -> str:
+        """The decision in one sentence, stamped with what a reader must know before believing it."""
+        stamp = "SIMULATED: " if self.simulated else ""
+        if self.inconclusive:
+            return f"{stamp}INCONCLUSIVE: {'; '.join(self.doubts)}."
+        return f"{stamp}{self.decision.sentence}"
+
+    @property
+    def report_path(self) -> str:
+        """Where report.md is."""
+        return f"{self.run_dir}/{REPORT}"
+
+
+def _counts() -> dict[VerdictName, int]:
+    return {"passed": 0, "failed": 0, "infra_error": 0}
+
+
+def _numbers() -> array[float]:
+    return array("d")
+
+
+@dataclass
+class _Measures:
+    """What is gathered of one candidate while its trials stream by."""
+
+    counts: dict[VerdictName, int] = field(default_factory=_counts)
+    sums: Counter[str] = field(default_factory=Counter)
+    cost: float | None = 0.0
+    score_sums: dict[str, tuple[float, int]] = field(default_factory=dict)
+    bound: Counter[str] = field(default_factory=Counter)
+    spreads: dict[str, array[float]] = field(default_factory=dict)
+
+    def add(self, trial: TrialRecord) -> None:
+        self.counts[trial.verdict] += 1
+        cost = trial.usage.cost_usd
+        self.cost = None if self.cost is None or cost is None else self.cost + cost
+        self.sums.update(
+            oom_kills=trial.resources.observed.oom_kills or 0,
+            reattempts=max(len(trial.attempts) - 1, 0),
+            recovered=int(trial.verdict != "infra_error" and len(trial.attempts) > 1),
+        )
+        for name, score in trial.scores.items():
+            total, n = self.score_sums.get(name, (0.0, 0))
+            self.score_sums[name] = (total + score, n + 1)
+        self.bound.update(trial.resource_bound)
+        measured = {name: getattr(trial.resources.observed, name) for name in GIVEN}
+        if trial.verdict != "infra_error":
+            measured |= {f"{name}_seconds": value for name, value in trial.seconds if name != "wall"}
+            measured |= dict(trial.usage)
+        for name, value in measured.items():
+            if value is not None:
+                self.spreads.setdefault(name, _numbers()).append(value)
+
+
+def collect(run: RunDirectory) -> ReportData:
+    """Read a run. Raises InputError when its manifest or its trials are damaged."""
+    manifest = run.manifest()
+    measures = {row["name"]: _Measures() for row in manifest.candidates}
+    causes: dict[tuple[str, str], CauseReport] = {}
+    slices: dict[tuple[str, str, str], dict[VerdictName, int]] = {}
+    outcomes: list[stats.Outcome] = []
+    effective: Counter[ResourceLimits] = Counter()
+    failing: list[tuple[str, VerdictName, str]] = []
+    seen: set[str] = set()
+    warnings: list[str] = []
+    parts: dict[str, Mapping[str, str]] = {
+        "suite": manifest.dataset.get("suites") or {},
+        "cluster": manifest.dataset.get("clusters") or {},
+    }
+    for trial in run.trials():
+        if trial.trial_id in seen:
+            warnings.append(f"{trial.trial_id} is recorded twice; only its first record counts")
+            continue
+        seen.add(trial.trial_id)
+        # one string an example instead of one a trial
+        candidate, example = sys.intern(trial.candidate), sys.intern(trial.example_id)
+        measures.setdefault(candidate, _Measures()).add(trial)
+        effective[trial.resources.effective] += 1
+        outcomes.append(
+            stats.Outcome(
+                candidate=candidate,
+                example_id=example,
+                cluster=sys.intern(str(parts["cluster"].get(example) or example)),
+                repetition=trial.repetition,
+                verdict=trial.verdict,
+                cause=trial.cause,
+                limit_caused=trial.cause in verdict.LIMIT_CAUSES,
+            )
+        )
+        for by, names in parts.items():
+            if name := names.get(example):
+                slices.setdefault((by, str(name), candidate), _counts())[trial.verdict] += 1
+        if trial.verdict != "passed":
+            cause = trial.cause or "infra.unknown"
+            first = causes.get((candidate, cause)) or _first_case(candidate, cause, trial)
+            causes[candidate, cause] = replace(first, count=first.count + 1)
+            if len(failing) < LISTED_FAILURES:
+                failing.append((trial.trial_id, trial.verdict, cause))
+    decision = stats.decide(outcomes, list(measures))
+    # best first, as the decision ranks them
+    candidates = [_candidate(scores, measures[scores.candidate], manifest) for scores in decision.scores]
+    max_error_rate = float((manifest.config.get("infra") or {}).get("max_error_rate", 0.02))
+    return ReportData(
+        manifest=manifest,
+        run_dir=str(run.path),
+        candidates=candidates,
+        causes=sorted(causes.values(), key=lambda each: (each.candidate, -each.count, each.cause)),
+        slices=[SliceReport(*key, counts) for key, counts in sorted(slices.items())],
+        decision=decision,
+        effective=effective.most_common(),
+        failing=failing,
+        warnings=[*manifest.notes, *run.warnings, *warnings],
+        doubts=_doubts(candidates, manifest, len(seen), max_error_rate),
+        max_error_rate=max_error_rate,
+    )
+
+
+def _first_case(candidate: str, cause: str, trial: TrialRecord) -> CauseReport:
+    because = trial.attempts[-1].because if trial.attempts else ""
+    return CauseReport(candidate, trial.verdict, cause, 0, trial.trial_id, because, trial.output)
+
+
+def _candidate(scores: stats.ScoreSet, measures: _Measures, manifest: Manifest) -> CandidateReport:
+    row = next((row for row in manifest.candidates if row["name"] == scores.candidate), {})
+    sums = measures.sums
+    spreads = {name: Spread.of(measures.spreads.get(name, ())) for name in (*USED, *GIVEN)}
+    if measures.cost is None:
+        spreads["cost_usd"] = None
+    return CandidateReport(
+        name=scores.candidate,
+        model=str(row.get("model", "")),
+        simulated=bool(row.get("simulated")),
+        counts=measures.counts,
+        scores=scores,
+        evaluators={key: total / n for key, (total, n) in sorted(measures.score_sums.items())},
+        total_cost_usd=measures.cost,
+        oom_kills=sums["oom_kills"],
+        bound=dict(sorted(measures.bound.items())),
+        reattempts=sums["reattempts"],
+        recovered=sums["recovered"],
+        **spreads,
+    )
+
+
+def _doubts(
+    candidates: Sequence[CandidateReport], manifest: Manifest, finished: int, max_error_rate: float
+) -> list[str]:
+    """Why the numbers may not decide.
+
+    The error rate is asked of every candidate, not only of the run: each candidate's score is its own
+    measurement, and a bad one must not hide behind the others' good ones.
+    """
+    doubts = []
+    if finished < manifest.trials_planned:
+        doubts.append(f"only {finished} of {manifest.trials_planned} planned trials have a verdict")
+    for candidate in candidates:
+        rate = candidate.infra_error_rate
+        if rate is not None and rate > max_error_rate:
+            doubts.append(
+                f"{figures.percent(rate)} of {candidate.name}'s trials ended as infrastructure errors, "
+                f"and at most {figures.percent(max_error_rate)} may"
+            )
+    return doubts

@@ -1,0 +1,91 @@
+"""The one JSON object of `--json`: a contract for programs, so keys are added and never renamed."""
+
+from __future__ import annotations
+
+from bakeoff.records import JsonDict
+from bakeoff.report.data import SCORES, CandidateReport, CauseReport, ReportData
+from bakeoff.stats import Estimate
+
+
+def summary(data: ReportData) -> JsonDict:
+    """The run in one object. Rates and scores are shares in [0, 1]; what is not known is null.
+
+    Keys: `run_id`, `run_dir`, `report` (paths), `state` (running, finished, interrupted), `exit_code`,
+    `decision` (one sentence), `winner` (a candidate's name; null where none can be told apart, or
+    inconclusive), `inconclusive`, `doubts` (why), `simulated`, `trials`, `trials_planned`, `infra_errors`,
+    `infra_error_rate`, `max_error_rate`, `fingerprint`, `warnings`, `candidates`, `causes`.
+
+    A candidate: `name`, `model`, `simulated`, `n`, `passed`, `failed`, `infra_error`, `infra_error_rate`;
+    `score` and `interval` ([low, high], 95 %); `scores`, the four scores, each `{value, interval}`:
+    `score`, `as_deployed`, `worst_case`, `best_case`; `evaluators` (mean of each), `cost_usd`
+    (total); `mean_input_tokens`, `mean_output_tokens`, `mean_model_calls`, `seconds_p50`, `seconds_p95`
+    (working time) over trials with a verdict on the model; `memory_peak_bytes` (largest), `oom_kills`,
+    `reattempts`.
+
+    A cause: `candidate`, `verdict`, `cause`, `count`, `example_trial`.
+    """
+    manifest = data.manifest
+    return {
+        "run_id": manifest.run_id,
+        "run_dir": data.run_dir,
+        "report": data.report_path,
+        "state": manifest.state,
+        "exit_code": data.exit_code,
+        "decision": data.sentence,
+        "winner": None if data.inconclusive else data.decision.winner,
+        "inconclusive": data.inconclusive,
+        "doubts": list(data.doubts),
+        "simulated": data.simulated,
+        "trials": data.n,
+        "trials_planned": manifest.trials_planned,
+        "infra_errors": data.infra_errors,
+        "infra_error_rate": data.infra_error_rate,
+        "max_error_rate": data.max_error_rate,
+        "fingerprint": manifest.fingerprint,
+        "warnings": list(data.warnings),
+        "candidates": [_candidate(candidate) for candidate in data.candidates],
+        "causes": [_cause(cause) for cause in data.causes],
+    }
+
+
+def _candidate(row: CandidateReport) -> JsonDict:
+    scores = {name: _estimate(getattr(row.scores, name)) for name in SCORES}
+    return {
+        "name": row.name,
+        "model": row.model,
+        "simulated": row.simulated,
+        "n": row.n,
+        "passed": row.counts["passed"],
+        "failed": row.counts["failed"],
+        "infra_error": row.counts["infra_error"],
+        "infra_error_rate": row.infra_error_rate,
+        "score": scores["score"]["value"],
+        "interval": scores["score"]["interval"],
+        "scores": scores,
+        "evaluators": dict(row.evaluators),
+        "cost_usd": row.total_cost_usd,
+        "mean_input_tokens": row.input_tokens.mean if row.input_tokens else None,
+        "mean_output_tokens": row.output_tokens.mean if row.output_tokens else None,
+        "mean_model_calls": row.model_calls.mean if row.model_calls else None,
+        "seconds_p50": row.working_seconds.p50 if row.working_seconds else None,
+        "seconds_p95": row.working_seconds.p95 if row.working_seconds else None,
+        "memory_peak_bytes": int(row.memory_peak_bytes.max) if row.memory_peak_bytes else None,
+        "oom_kills": row.oom_kills,
+        "reattempts": row.reattempts,
+    }
+
+
+def _estimate(estimate: Estimate | None) -> JsonDict:
+    if estimate is None:
+        return {"value": None, "interval": None}
+    return {"value": estimate.mean, "interval": [estimate.low, estimate.high]}
+
+
+def _cause(row: CauseReport) -> JsonDict:
+    return {
+        "candidate": row.candidate,
+        "verdict": row.verdict,
+        "cause": row.cause,
+        "count": row.count,
+        "example_trial": row.trial_id,
+    }

@@ -1,0 +1,81 @@
+"""The scoreboard in the terminal: at the end of a run, and in `bakeoff show RUN`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from bakeoff import escape
+from bakeoff.report import figures
+from bakeoff.report.data import ReportData
+from bakeoff.verdict import describe
+
+SHOWN_FAILURES = 20
+
+
+def scoreboard(data: ReportData) -> RenderableType:
+    """The decision, one row a candidate, and what to be careful about."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("candidate")
+    for heading in (
+        "score",
+        "95 % interval",
+        "passed",
+        "failed",
+        "infra",
+        "cost a trial",
+        "time p50",
+        "turns",
+    ):
+        table.add_column(heading, justify="right")
+    for row in data.candidates:
+        name = Text(escape.line(row.name, limit=40))
+        if row.simulated:
+            name.append(" simulated", style="dim")
+        table.add_row(
+            name,
+            Text(figures.score(row.scores.score), style="bold"),
+            figures.score_interval(row.scores.score),
+            Text(str(row.counts["passed"]), style="green"),
+            Text(str(row.counts["failed"]), style="red"),
+            Text(str(row.counts["infra_error"]), style="yellow"),
+            figures.dollars(row.cost_usd.mean if row.cost_usd else None),
+            figures.seconds(row.working_seconds.p50 if row.working_seconds else None),
+            figures.number(row.model_calls.mean if row.model_calls else None, digits=3),
+        )
+    style = "bold yellow" if data.inconclusive else "bold"
+    parts: list[RenderableType] = [table, Text(f"\n{escape.line(data.sentence, limit=1000)}", style=style)]
+    parts += [Text(f"note: {escape.line(each, limit=500)}", style="dim") for each in data.decision.caveats]
+    parts += [Text(f"warning: {escape.line(each, limit=500)}", style="yellow") for each in data.warnings]
+    return Group(*parts)
+
+
+def run(data: ReportData) -> RenderableType:
+    """The scoreboard, the causes of failure and the first failing trials."""
+    return Group(Text(escape.line(data.manifest.run_id), style="dim"), scoreboard(data), *_failures(data))
+
+
+def _failures(data: ReportData) -> Iterator[RenderableType]:
+    if not data.causes:
+        return
+    causes = Table(box=None, pad_edge=False, title="\ncauses", title_justify="left")
+    for heading in ("candidate", "trials", "cause", "meaning"):
+        causes.add_column(heading, justify="right" if heading == "trials" else "left")
+    for row in data.causes:
+        names = (Text(escape.line(row.candidate)), str(row.count), Text(escape.line(row.cause)))
+        causes.add_row(*names, describe(row.cause))
+    yield causes
+    trials = Table(box=None, pad_edge=False, title="\ntrials that did not pass", title_justify="left")
+    for heading in ("trial", "verdict", "cause"):
+        trials.add_column(heading)
+    for trial_id, verdict, cause in data.failing[:SHOWN_FAILURES]:
+        trials.add_row(Text(escape.line(trial_id)), verdict, Text(escape.line(cause)))
+    yield trials
+    total = data.n - sum(row.counts["passed"] for row in data.candidates)
+    more = f" of {total}" if total > SHOWN_FAILURES else ""
+    shown = min(total, SHOWN_FAILURES)
+    command = f"bakeoff show {data.run_dir} {data.failing[0][0]}"
+    yield Text(f"\n{shown}{more} shown; one in full: {escape.line(command, limit=400)}", style="dim")
