@@ -235,6 +235,13 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     assert "\x1b" not in capture.get()
 
 
+def test_a_pipe_folds_no_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert terminal.console().width == terminal.UNBOUND_WIDTH
+    monkeypatch.setenv("COLUMNS", "90")
+    assert terminal.console(stderr=True).width == 90
+
+
 def test_the_summary_has_its_documented_keys(tmp_path: Path) -> None:
     made = summary.summary(collected(tmp_path, synthetic.trials(infra_rate=0.05)))
     documented = summary.summary.__doc__ or ""

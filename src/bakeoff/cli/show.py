@@ -23,19 +23,18 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
     """Show a run's scoreboard, causes and failing trials; or one trial, step by step."""
-    from rich.console import Console
-
+    from bakeoff.report import terminal
     from bakeoff.store import RunDirectory
 
     directory = RunDirectory.resolve(run, out)
     if trial is None:
-        from bakeoff.report import data, summary, terminal
+        from bakeoff.report import data, summary
 
         collected = data.collect(directory)
         if as_json:
             typer.echo(json.dumps(summary.summary(collected)))
         else:
-            Console().print(terminal.run(collected))
+            terminal.console().print(terminal.run(collected))
         return
 
     from bakeoff.report import trial as trial_view
@@ -48,4 +47,4 @@ def show(
             )
         )
     else:
-        Console().print(trial_view.view(directory, record))
+        terminal.console().print(trial_view.view(directory, record))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +15,15 @@ from bakeoff.report.data import ReportData
 from bakeoff.verdict import describe
 
 SHOWN_FAILURES = 20
+UNBOUND_WIDTH = 160  # columns where there is no terminal: a log file folds no tables
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console as wide as its terminal; a file or a pipe is wide enough for every table."""
+    made = Console(stderr=stderr)
+    return (
+        made if made.is_terminal or "COLUMNS" in os.environ else Console(stderr=stderr, width=UNBOUND_WIDTH)
+    )
 
 
 def scoreboard(data: ReportData) -> RenderableType:
