@@ -95,6 +95,6 @@ class Project:
         )
 
 
-def call(name: str, result: str | None = None, **args: Any) -> dict[str, Any]:
+def call(name: str, result: str | None = None, /, **args: Any) -> dict[str, Any]:
     """One call of a reference trajectory."""
     return {"name": name, "args": args} | ({} if result is None else {"result": result})
