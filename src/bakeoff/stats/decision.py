@@ -1,0 +1,141 @@
+"""What a run says, in words, and how sure it is: the first sentence of every report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bakeoff.stats.paired import Comparison, compare_all
+from bakeoff.stats.scores import Outcome, ScoreSet, score_set
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the run says, and how sure it is."""
+
+    sentence: str  # one sentence, candidates' names as the user wrote them: escape before printing
+    caveats: tuple[str, ...]
+    winner: str | None  # better than every other candidate, distinguishably
+    leader: str | None  # the highest score, distinguishable or not
+    rivals: tuple[str, ...]  # those the leader cannot be told from
+    scores: tuple[ScoreSet, ...]  # best first; those without a score last
+    comparisons: tuple[Comparison, ...]
+
+
+def decide(outcomes: Sequence[Outcome], candidates: Sequence[str] | None = None) -> Decision:
+    """The decision in words, with its uncertainty.
+
+    Args:
+        outcomes: of all candidates.
+        candidates: their names, where some may have no outcome yet; none: those in `outcomes`.
+    """
+    names = list(candidates) if candidates is not None else sorted({o.candidate for o in outcomes})
+    sets = sorted((score_set(name, outcomes) for name in names), key=_best_first)
+    ranked = [s.candidate for s in sets if s.score is not None]
+    comparisons = compare_all(outcomes, ranked)
+    by_name = {s.candidate: s for s in sets}
+    leader = ranked[0] if ranked else None
+    against = [c for c in comparisons if c.first == leader]
+    rivals = tuple(c.second for c in against if not (c.distinguishable and (c.difference or 0.0) > 0))
+    winner = leader if against and not rivals else None
+    return Decision(
+        sentence=_sentence(ranked, against, rivals, by_name),
+        caveats=tuple(_caveats(sets, winner)),
+        winner=winner,
+        leader=leader,
+        rivals=rivals,
+        scores=tuple(sets),
+        comparisons=comparisons,
+    )
+
+
+def _best_first(s: ScoreSet) -> tuple[float, str]:
+    return (-s.score.mean if s.score else math.inf, s.candidate)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:.1f} points"
+
+
+def _p(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def _mean(s: ScoreSet) -> float | None:
+    return s.score.mean if s.score else None
+
+
+def _rated(s: ScoreSet) -> str:
+    return f"{s.candidate} ({_percent(s.score.mean)})" if s.score else s.candidate
+
+
+def _sentence(
+    ranked: Sequence[str],
+    against: Sequence[Comparison],
+    rivals: Sequence[str],
+    by_name: Mapping[str, ScoreSet],
+) -> str:
+    if not ranked:
+        return "No trial was completed, so that nothing can be said of any candidate."
+    leader = by_name[ranked[0]]
+    if not against:
+        score = leader.score
+        interval = f", 95 % interval {_percent(score.low)} to {_percent(score.high)}" if score else ""
+        return f"{_rated(leader)}{interval}, has no other candidate to be compared with."
+    if not rivals:
+        closest = min(against, key=lambda c: c.difference or 0.0)
+        worst_p = max(c.p_adjusted or 0.0 for c in against)
+        corrected = ", corrected for the number of comparisons" if len(against) > 1 else ""
+        return (
+            f"{_rated(leader)} is better than {_listed([_rated(by_name[c.second]) for c in against])}: "
+            f"ahead by {_points(closest.difference or 0.0)} of {closest.second}{_interval(closest)} "
+            f"({_p(worst_p)}{corrected})."
+        )
+    level = any(_mean(by_name[name]) == _mean(leader) for name in rivals)
+    ahead = [] if level else ["leads"]
+    if beaten := [_rated(by_name[c.second]) for c in against if c.second not in rivals]:
+        ahead.append(f"is better than {_listed(beaten)}")
+    return (
+        f"No distinguishable winner at this sample size: {_rated(leader)} "
+        f"{' and '.join(ahead)}{', but ' if ahead else ''}cannot be told from "
+        f"{_listed([_rated(by_name[name]) for name in rivals])}; "
+        f"{_detectable([c for c in against if c.second in rivals])}."
+    )
+
+
+def _detectable(comparisons: Sequence[Comparison]) -> str:
+    effects = [c.minimum_detectable_effect for c in comparisons]
+    known = [effect for effect in effects if effect is not None and effect <= 1]
+    if len(known) < len(effects):
+        return "this sample is too small to tell any difference"
+    return f"this sample would show a difference of {_points(max(known))} in four runs of five"
+
+
+def _interval(c: Comparison) -> str:
+    if c.low is None or c.high is None:
+        return ""
+    return f", 95 % interval {100 * c.low:.1f} to {100 * c.high:.1f}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _caveats(sets: Sequence[ScoreSet], winner: str | None) -> Iterable[str]:
+    best = next((s for s in sets if s.candidate == winner), None)
+    if best is not None and best.worst_case is not None:
+        for s in sets:
+            if s is not best and s.score and s.best_case and s.best_case.mean >= best.worst_case.mean:
+                yield (
+                    f"Infrastructure errors could overturn this: counted against {best.candidate} and for "
+                    f"{s.candidate}, they give {_percent(best.worst_case.mean)} and "
+                    f"{_percent(s.best_case.mean)}."
+                )
+    for s in sets:
+        if s.score is None:
+            yield f"{s.candidate} has no score: none of its {s.trials} trials was completed."

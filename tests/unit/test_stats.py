@@ -1,0 +1,329 @@
+"""The numbers against scipy, statsmodels and cases worked by hand; coverage by simulation; never a NaN."""
+
+import math
+import random
+import subprocess
+import sys
+from dataclasses import astuple
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bakeoff.stats import (
+    Outcome,
+    clustered_se,
+    compare,
+    compare_all,
+    decide,
+    estimate,
+    holm,
+    minimum_detectable_effect,
+    pass_at_k,
+    pass_hat_k,
+    score_set,
+    sign_flip_p,
+    t_quantile,
+    t_two_sided,
+    wilson,
+)
+
+PASS, FAIL, INFRA, LIMIT = "P", "F", "I", "L"
+
+
+def outcomes(
+    candidate: str, *rows: str, cluster_size: int = 1, causes: str = "infra.provider_timeout"
+) -> list[Outcome]:
+    """One text an example, one letter a repetition; `cluster_size` examples in a row share a cluster."""
+    verdicts = {PASS: "passed", FAIL: "failed", INFRA: "infra_error", LIMIT: "infra_error"}
+    return [
+        Outcome(
+            candidate=candidate,
+            example_id=f"e{i}",
+            cluster=f"c{i // cluster_size}",
+            repetition=r,
+            verdict=verdicts[letter],  # type: ignore[arg-type]
+            cause={PASS: None, FAIL: "model.wrong_answer", INFRA: causes, LIMIT: "infra.oom_killed"}[letter],
+            limit_caused=letter == LIMIT,
+        )
+        for i, row in enumerate(rows)
+        for r, letter in enumerate(row, 1)
+    ]
+
+
+# --- against the libraries --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("df", [1, 2, 3, 4, 5, 8, 29, 100, 1001])
+def test_students_t_is_scipys(df: int) -> None:
+    from scipy import special
+
+    for t in (0.0, 0.1, 1.0, -2.5, 10.0):
+        assert t_two_sided(t, df) == pytest.approx(2 * special.stdtr(df, -abs(t)), abs=1e-12)
+    for p in (0.5, 0.8, 0.975, 0.999):
+        assert t_quantile(p, df) == pytest.approx(special.stdtrit(df, p), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize(("passed", "n"), [(0, 1), (1, 1), (0, 30), (7, 30), (30, 30), (499, 500)])
+def test_wilson_is_statsmodels(passed: int, n: int) -> None:
+    from statsmodels.stats.proportion import proportion_confint
+
+    assert wilson(passed / n, n) == pytest.approx(proportion_confint(passed, n, method="wilson"), abs=1e-9)
+
+
+def test_clustered_standard_error_is_statsmodels() -> None:
+    import numpy as np
+    import statsmodels.api as sm
+
+    rng = random.Random(3)
+    clusters = [f"c{rng.randrange(9)}" for _ in range(70)]
+    values = [float(rng.random() < 0.3 + 0.06 * int(c[1:])) for c in clusters]
+    groups = np.unique(clusters, return_inverse=True)[1]
+    fit = sm.OLS(values, np.ones(70)).fit(
+        cov_type="cluster", cov_kwds={"groups": groups, "df_correction": True}, use_t=True
+    )
+    assert clustered_se(values, clusters) == pytest.approx(fit.bse[0], abs=1e-9)
+    got = estimate(values, clusters)
+    assert got is not None
+    assert got.method == "clustered-t"
+    assert (got.low, got.high) == pytest.approx(tuple(fit.conf_int()[0]), abs=1e-6)
+
+
+def test_paired_differences_are_the_paired_t_test() -> None:
+    from scipy import stats
+
+    rng = random.Random(5)
+    first = ["".join(rng.choice("PPPF") for _ in range(3)) for _ in range(25)]
+    second = ["".join(rng.choice("PF") for _ in range(3)) for _ in range(25)]
+    got = compare([*outcomes("a", *first), *outcomes("b", *second)], "a", "b")
+    rates = [[row.count("P") / 3 for row in rows] for rows in (first, second)]
+    want = stats.ttest_rel(*rates)
+    assert (got.method, got.examples, got.clusters) == ("paired-t", 25, 25)
+    assert got.p_value == pytest.approx(want.pvalue, abs=1e-9)
+    assert (got.low, got.high) == pytest.approx(tuple(want.confidence_interval()), abs=1e-9)
+
+
+def test_holm_is_statsmodels() -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    p_values = [0.04, 0.001, 0.5, 0.012, 0.012, 0.9]
+    assert holm(p_values) == pytest.approx(multipletests(p_values, method="holm")[1], abs=1e-12)
+    assert holm([]) == []
+
+
+# --- by hand ----------------------------------------------------------------------------------------
+
+
+def test_clustered_se_by_hand() -> None:
+    # mean 1/2; residual sums: c0 +1, c1 -1; sqrt(2/1 * (1 + 1)) / 4
+    assert clustered_se([1, 1, 0, 0], ["c0", "c0", "c1", "c1"]) == pytest.approx(0.5)
+    assert clustered_se([1, 0, 1], ["c0"] * 3) is None
+
+
+def test_sign_flips_by_hand() -> None:
+    assert sign_flip_p([1, 1, 1]) == 2 / 8
+    assert sign_flip_p([1, 1, 1, -1]) == 10 / 16  # a sum of 2 or more: 1 + 4 of 16 on each side
+    assert sign_flip_p([0, 0, 0]) == 1.0
+
+
+def test_minimum_detectable_effect_is_millers_for_many_clusters() -> None:
+    assert minimum_detectable_effect(0.05, 100_000) == pytest.approx((1.959964 + 0.841621) * 0.05, rel=1e-4)
+    assert minimum_detectable_effect(0.05, 8) > minimum_detectable_effect(0.05, 80)
+
+
+def test_pass_at_k_and_pass_hat_k_by_hand() -> None:
+    rows = outcomes("a", "PPF", "FFF", "PII")
+    # of three trials two pass: any two of three have a pass for sure; both pass in 1 of 3 pairs
+    assert pass_at_k(rows, "a", 2) == pytest.approx((1 + 0) / 2)
+    assert pass_hat_k(rows, "a", 2) == pytest.approx((1 / 3 + 0) / 2)
+    assert pass_at_k(rows, "a", 1) == pytest.approx((2 / 3 + 0 + 1) / 3)
+    assert pass_hat_k(rows, "a", 1) == pytest.approx((2 / 3 + 0 + 1) / 3)
+    assert pass_at_k(rows, "a", 4) is None
+    with pytest.raises(ValueError, match="k is 0"):
+        pass_at_k(rows, "a", 0)
+
+
+def test_the_four_scores() -> None:
+    got = score_set("a", [*outcomes("a", "PP", "PF", "PI", "LI"), *outcomes("b", "F")])
+    assert (got.trials, got.passed, got.failed, got.infra_errors, got.limit_caused) == (8, 4, 1, 3, 1)
+    means = [e.mean if e else None for e in (got.score, got.as_deployed, got.worst_case, got.best_case)]
+    assert means == pytest.approx([4 / 5, 4 / 6, 4 / 8, 7 / 8])
+    assert got.infra_rate is not None
+    assert got.infra_rate.mean == pytest.approx(3 / 8)
+
+
+def test_only_examples_both_completed_are_compared() -> None:
+    rows = [*outcomes("a", "P", "I", "P"), *outcomes("b", "F", "F", "I")]
+    got = compare(rows, "a", "b")
+    assert (got.examples, got.difference) == (1, 1.0)
+    assert compare(rows, "a", "absent").method == "none"
+
+
+# --- where the spread cannot be estimated -----------------------------------------------------------
+
+
+def test_all_passes_are_not_certainty() -> None:
+    single = score_set("a", outcomes("a", *["P"] * 30)).score
+    repeated = score_set("a", outcomes("a", *["PPP"] * 30)).score
+    assert single is not None
+    assert repeated is not None
+    assert (single.method, repeated.method) == ("wilson", "wilson-clusters")
+    # thirty clusters of sure passes say no more than thirty trials
+    assert (
+        (single.low, single.high) == (repeated.low, repeated.high) == pytest.approx((0.88649, 1.0), abs=1e-4)
+    )
+
+
+def test_one_cluster_says_almost_nothing() -> None:
+    got = score_set("a", outcomes("a", "PPFP", "PFPP", cluster_size=2)).score
+    assert got is not None
+    assert (got.se, got.method) == (None, "wilson-clusters")
+    assert got.high - got.low > 0.7
+    pair = compare(
+        [*outcomes("a", "P", "P", cluster_size=2), *outcomes("b", "F", "F", cluster_size=2)], "a", "b"
+    )
+    assert (pair.difference, pair.p_value, pair.low, pair.minimum_detectable_effect) == (1.0, 1.0, None, None)
+
+
+def test_few_clusters_cannot_be_told_apart() -> None:
+    first, second = ["PPP", "PPP", "PPF", "PPP", "PPP"], ["FFF"] * 5
+    got = compare([*outcomes("a", *first), *outcomes("b", *second)], "a", "b")
+    assert (got.method, got.p_value) == ("sign-flip", 2 / 32)
+    assert got.minimum_detectable_effect is None
+
+
+def test_a_constant_difference_gets_a_bound_not_certainty() -> None:
+    better = compare([*outcomes("a", *["P"] * 20), *outcomes("b", *["F"] * 20)], "a", "b")
+    assert (better.method, better.p_value) == ("no-spread", 2.0**-19)
+    assert better.low == pytest.approx(1 - 2 * wilson(0, 20)[1])
+    assert better.high == 1.0
+    same = compare([*outcomes("a", *["P"] * 20), *outcomes("b", *["P"] * 20)], "a", "b")
+    assert (same.difference, same.p_value, same.low) == (0.0, 1.0, -wilson(0, 20)[1])
+    assert 0 < (same.minimum_detectable_effect or 0) < 1
+
+
+rows_of = st.lists(st.text("PFIL", max_size=3), max_size=8)
+
+
+@settings(max_examples=150)
+@given(rows_of, rows_of, rows_of, st.integers(1, 4))
+def test_nothing_is_ever_nan(a: list[str], b: list[str], c: list[str], size: int) -> None:
+    rows = [
+        o for name, own in zip("abc", (a, b, c), strict=True) for o in outcomes(name, *own, cluster_size=size)
+    ]
+    decision = decide(rows, ["a", "b", "c"])
+    for s in decision.scores:
+        for e in (s.score, s.as_deployed, s.worst_case, s.best_case, s.infra_rate):
+            assert e is None or 0 <= e.low <= e.mean + 1e-12 <= e.high + 2e-12 <= 1 + 2e-12
+        if s.score and s.worst_case and s.best_case and s.as_deployed:
+            assert s.worst_case.mean <= s.as_deployed.mean <= s.score.mean <= s.best_case.mean
+    for pair in decision.comparisons:
+        numbers = [x for x in astuple(pair) if isinstance(x, float)]
+        assert all(map(math.isfinite, numbers))
+        assert pair.low is None or -1 <= pair.low <= pair.high <= 1  # type: ignore[operator]
+        assert pair.p_value is None or 0 <= pair.p_value <= pair.p_adjusted <= 1  # type: ignore[operator]
+    assert "nan" not in decision.sentence.lower()
+    assert decision.winner in (None, decision.leader)
+
+
+# --- by simulation ----------------------------------------------------------------------------------
+
+
+def drawn(rng: random.Random, candidate: str, chances: list[float], repetitions: int) -> list[Outcome]:
+    rows = ["".join("P" if rng.random() < p else "F" for _ in range(repetitions)) for p in chances]
+    return outcomes(candidate, *rows)
+
+
+def test_intervals_cover_the_truth_although_repetitions_are_alike() -> None:
+    rng, runs = random.Random(7), 400
+    covered = naive = 0
+    for _ in range(runs):
+        rows = drawn(rng, "a", [rng.betavariate(0.8, 0.2) for _ in range(30)], 4)
+        got = score_set("a", rows).score
+        assert got is not None
+        covered += got.low <= 0.8 <= got.high
+        low, high = wilson(got.mean, got.trials)  # what pretending that they are independent would give
+        naive += low <= 0.8 <= high
+    assert 0.90 <= covered / runs <= 0.98
+    assert naive / runs < 0.85
+
+
+def test_equal_candidates_are_rarely_told_apart_and_a_detectable_effect_is_found() -> None:
+    rng, runs = random.Random(11), 300
+    false = found = 0
+    effects = []
+    for _ in range(runs):
+        chances = [rng.betavariate(4, 4) for _ in range(40)]
+        base = drawn(rng, "a", chances, 3)
+        false += compare_all([*base, *drawn(rng, "b", chances, 3)], ["a", "b"])[0].distinguishable
+        better = compare([*base, *drawn(rng, "c", [min(1.0, p + 0.175) for p in chances], 3)], "a", "c")
+        found += (better.p_value or 1) < 0.05
+        effects.append(better.minimum_detectable_effect or math.inf)
+    assert false / runs <= 0.08
+    assert 0.7 <= found / runs <= 0.9  # 0.175 is what this sample finds in four runs of five
+    assert sum(effects) / runs == pytest.approx(0.175, abs=0.01)
+
+
+# --- the decision in words --------------------------------------------------------------------------
+
+
+def test_a_winner() -> None:
+    rows = [
+        *outcomes("a", *["PPP"] * 19, "PPF"),
+        *outcomes("b", *["PFF"] * 20),
+        *outcomes("c", *["FFF"] * 20),
+    ]
+    got = decide(rows)
+    assert (got.leader, got.winner, got.rivals, got.caveats) == ("a", "a", (), ())
+    assert got.sentence == (
+        "a (98.3 %) is better than b (33.3 %) and c (0.0 %): ahead by 65.0 points of b, "
+        "95 % interval 61.5 to 68.5 (p < 0.001, corrected for the number of comparisons)."
+    )
+
+
+def test_no_distinguishable_winner() -> None:
+    a, b, c = ["P"] * 17 + ["F"] * 3, ["P"] * 15 + ["F"] + ["P"] + ["F"] * 3, ["F"] * 20
+    got = decide([*outcomes("a", *a), *outcomes("b", *b), *outcomes("c", *c)])
+    assert (got.leader, got.winner, got.rivals) == ("a", None, ("b",))
+    assert got.sentence == (
+        "No distinguishable winner at this sample size: a (85.0 %) leads and is better than c (0.0 %), but "
+        "cannot be told from b (80.0 %); this sample would show a difference of 14.8 points "
+        "in four runs of five."
+    )
+
+
+def test_level_candidates_and_a_sample_that_is_too_small() -> None:
+    got = decide([*outcomes("a", "P", "F"), *outcomes("b", "P", "F")])
+    assert got.sentence == (
+        "No distinguishable winner at this sample size: a (50.0 %) cannot be told from b (50.0 %); "
+        "this sample is too small to tell any difference."
+    )
+
+
+def test_one_candidate_and_none() -> None:
+    assert "no other candidate" in decide(outcomes("a", "P", "F")).sentence
+    assert (
+        decide([], ["a"]).sentence == "No trial was completed, so that nothing can be said of any candidate."
+    )
+
+
+def test_infrastructure_that_could_overturn_the_decision_is_said() -> None:
+    rows = [*outcomes("a", *["PPII"] * 20), *outcomes("b", *["FPFI"] * 20), *outcomes("c", "I", "I")]
+    got = decide(rows)
+    assert got.winner == "a"
+    assert got.scores[-1].candidate == "c"
+    assert got.caveats[1:] == ("c has no score: none of its 2 trials was completed.",)
+    assert (
+        "Infrastructure errors could overturn this: counted against a and for b, they give 50.0 % and 50.0 %."
+        in (got.caveats)
+    )
+
+
+def test_neither_numpy_nor_scipy_is_loaded() -> None:
+    code = (
+        "import sys; from bakeoff.stats import *; o = lambda c, v, i: Outcome(c, str(i), str(i), 1, v);"
+        "decide([o(c, v, i) for i in range(9) for c, v in (('a', 'passed'), ('b', 'failed'))]);"
+        "print(sys.modules.keys() & {'numpy', 'scipy'})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
