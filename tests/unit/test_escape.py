@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -61,6 +61,9 @@ def test_prose_stays_one_paragraph_of_plain_text(text: str) -> None:
 
 
 @given(hostile)
+@example("```")
+@example("a\n`````\n# b")
+@example("~~~\n```")
 def test_a_fence_holds_everything(text: str) -> None:
     tokens = PARSER.parse(f"{escape.code_block(text)}\n\nafter\n")
     assert [token.type for token in tokens] == ["fence", "paragraph_open", "inline", "paragraph_close"]

@@ -6,9 +6,9 @@ import io
 import threading
 
 import pytest
+import synthetic
 from rich.console import Console
 
-import synthetic
 from bakeoff import live
 
 
