@@ -348,7 +348,6 @@ CAUSES: tuple[Cause, ...] = (
         "an evaluator failed or gave no number in [0, 1]",
         lambda c: c.passed is None and c.evidence.evaluator_error is not None,
         lambda c: f"An evaluator failed{_detail(c.evidence.evaluator_error)}",
-        transient=True,
     ),
     # --- the clock, where the model is not to blame
     Cause(
@@ -473,7 +472,8 @@ def transient(cause: str) -> bool:
     """Whether a second attempt, after a pause, may meet a better world.
 
     Never true of a model's failure, nor of the pinned limits: the same limits meet the same work again, and
-    where a second try does get through, the model chose otherwise, which is re-rolling the model.
+    where a second try does get through, the model chose otherwise, which is re-rolling the model. Nor of an
+    evaluator: another run of the agent does not mend it.
     """
     return _BY_CODE[cause].transient
 

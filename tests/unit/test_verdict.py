@@ -251,6 +251,7 @@ def test_consequences() -> None:
     )
     assert transient("infra.provider_rate_limited")
     assert not transient("infra.provider_auth")
+    assert not transient("infra.evaluator")
     assert "does not know" in describe("infra.from_the_future")
 
 
