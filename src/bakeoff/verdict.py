@@ -16,6 +16,10 @@ Decisions that the table makes (DESIGN.md, section 5, is the contract):
   is `infra.container_lost`.
 - `MemoryError` without an OOM kill is `infra.harness_crash`: the kernel enforces the pinned limit by killing,
   so an allocation that merely failed was an absurd size or the host's own limit.
+- A flood or a broken protocol counts only where no answer came of it: garbage beside a wrong answer must not
+  excuse it.
+- A judge model that is down is `infra.evaluator`, whatever its provider said: the `infra.provider_*` causes
+  are about the candidate's own provider, and a judge's refused key must not stop the candidate.
 - A harness that ended because a turn, token or time limit stopped it did not crash: the limit is the cause.
 - `infra.cpu_throttled` extends DESIGN.md's list: it is the CPU among the pinned limits of `as_deployed`.
 """
@@ -122,6 +126,10 @@ def _answered(c: Case) -> bool:
     """There is an answer to judge. The model's last words before the harness died are none."""
     e = c.evidence
     return e.answer is not None and (e.harness.reached == "answered" or c.passed is False)
+
+
+def _unanswered(e: Evidence) -> bool:
+    return e.harness.reached != "answered"
 
 
 def _stopped_on_purpose(e: Evidence) -> bool:
@@ -326,13 +334,13 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infra.output_limit",
         "the harness sent more than the bound on its output",
-        lambda c: c.evidence.output_overflow,
+        lambda c: c.evidence.output_overflow and _unanswered(c.evidence),
         _say("The harness sent more than the bound on its output."),
     ),
     Cause(
         "infra.protocol",
         "what the runner sent was not the protocol",
-        lambda c: bool(c.evidence.protocol_errors),
+        lambda c: bool(c.evidence.protocol_errors) and _unanswered(c.evidence),
         lambda c: f"The protocol was broken{_detail(c.evidence.protocol_errors[0])}",
         transient=True,
     ),

@@ -214,6 +214,8 @@ OOM = {"kernel": KernelFacts(oom_kills=2, memory_limit_bytes=256 * 2**20)}
             None,
         ),
         ("model.time_limit", Evidence(time_limit_hit=True, harness=CRASH), None),
+        ("model.wrong_answer", Evidence(protocol_errors=["forged"], harness=ANSWERED, answer=ANSWER), False),
+        ("model.wrong_answer", Evidence(output_overflow=True, harness=ANSWERED, answer=ANSWER), False),
         ("model.token_limit", Evidence(answer=AnswerFacts(truncated=True, invalid_tool_call=True)), False),
         ("model.refusal", Evidence(answer=AnswerFacts(refusal=True)), False),
     ],
@@ -332,7 +334,8 @@ def test_a_model_is_blamed_only_when_no_infrastructure_fact_speaks(
 ) -> None:
     if attribute(evidence, passed, failing).verdict == "failed":
         assert evidence.internal_error is None
-        assert not [*evidence.protocol_errors, *evidence.limits_mismatch]
+        assert not evidence.limits_mismatch
+        assert evidence.harness.reached == "answered" or not evidence.protocol_errors
         assert evidence.docker.error_kind is None
         assert not evidence.kernel.disk_full
         provider = evidence.model_fault.kind if evidence.model_fault else None
