@@ -16,6 +16,7 @@ import time
 from typing import Any
 
 from bakeoff_runner import cgroup, wire
+from bakeoff_runner.waits import Waits
 
 SAMPLE_MS = 250  # disk and (on old kernels) pids have no peak counter, so they are sampled at this pace
 TELL_SECONDS = 1.0  # how often the host hears of the memory in use, for its display
@@ -37,8 +38,10 @@ class Supervisor:
         self.skipping = False  # inside a line that went over its bound
         self.overflow: str | None = None
         self.log_dropped = 0
+        self.terminated = False  # told to end from outside the container: `docker stop`, a host shutting down
         self.status: int | None = None  # the harness's wait status
         self.disk_peak, self.disk_full, self.pids_peak = 0, False, 0
+        self.waits = Waits()
         self.told = time.monotonic()
 
     def run(self) -> None:
@@ -48,7 +51,7 @@ class Supervisor:
             os.set_blocking(end, False)
         signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGTERM, lambda *_: self.stop())
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # taken by `heed`, which asks who sent it
         poll = select.poll()
         for end in (0, wakeup, self.from_child, self.child_log):
             poll.register(end, select.POLLIN)
@@ -71,6 +74,7 @@ class Supervisor:
                     self.write_child()
                 elif not self.read_child(end):
                     poll.unregister(end)
+            self.heed()
             self.sample()
             self.reap()
         self.drain()
@@ -149,6 +153,13 @@ class Supervisor:
         if self.status is None:
             os.kill(self.child, signal.SIGKILL)
 
+    def heed(self) -> None:
+        """Take a SIGTERM. A sender outside the container has no id here; a harness that sends one ends."""
+        told = signal.sigtimedwait({signal.SIGTERM}, 0)
+        if told is not None:
+            self.terminated = self.terminated or told.si_pid == 0
+            self.stop()
+
     def reap(self) -> None:
         while True:
             try:
@@ -173,6 +184,7 @@ class Supervisor:
         self.reap()
 
     def sample(self) -> None:
+        self.waits.sample()
         try:
             stat = os.statvfs(self.workdir)
         except OSError:
@@ -192,6 +204,7 @@ class Supervisor:
         stat = os.statvfs(self.workdir)
         return {
             **facts,
+            "waited_seconds": self.waits.seconds,
             "disk_limit_bytes": stat.f_blocks * stat.f_frsize,
             "disk_peak_bytes": self.disk_peak,
             "disk_full": self.disk_full,
@@ -204,6 +217,7 @@ class Supervisor:
             exit_code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
             signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
             overflow=self.overflow,
+            terminated=self.terminated,
             log_dropped=self.log_dropped,
             kernel=self.kernel(),
         )

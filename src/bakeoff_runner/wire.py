@@ -5,7 +5,7 @@
     host -> harness      harness/run (id 1) {...}                             answered at the end of the trial
                          replies to model/generate
     supervisor -> host   supervisor/ready {token, kernel}
-                         supervisor/exit {token, exit_code, signal, kernel, overflow}
+                         supervisor/exit {token, exit_code, signal, kernel, overflow, terminated}
     harness -> host      model/generate (id) {messages, tools, ...}
                          harness/loaded {}, harness/started {}
                          tool/start {...}, tool/end {...}

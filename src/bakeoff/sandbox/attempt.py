@@ -92,6 +92,7 @@ class Attempt:
         self.harness: dict[str, Any] = {"reached": "nothing"}
         self.first_request: ModelRequest | None = None
         self.exit_reported = False  # the supervisor said its last word
+        self.terminated = False  # and that it was told to end from outside
         self.ended_by_us = False
         self.cancelled = False
 
@@ -121,10 +122,15 @@ class Attempt:
         return self._result(started_at, docker_facts, host_config)
 
     def _lost(self, facts: DockerFacts) -> DockerFacts:
-        """A container that exited without its supervisor's last word, and not by our hand, was taken from outside."""
-        if self.exit_reported or self.ended_by_us or facts.error_kind is not None or facts.oom_killed:
+        """Taken from outside: told to end, or gone without its supervisor's last word, not by our hand."""
+        if self.ended_by_us or facts.error_kind is not None or facts.oom_killed:
             return facts
-        text = f"it exited with code {facts.exit_code} before its supervisor reported"
+        if self.terminated and self.harness["reached"] != "answered":
+            text = "it was told to end (SIGTERM) by somebody outside"
+        elif not self.exit_reported:
+            text = f"it exited with code {facts.exit_code} before its supervisor reported"
+        else:
+            return facts
         return facts.model_copy(update={"failed_step": "run", "error_kind": "lost", "error": text})
 
     def stop(self) -> None:
@@ -273,6 +279,7 @@ class Attempt:
         else:
             self.exit_reported = True
             self.harness["exit_code"], self.harness["signal"] = params["exit_code"], params["signal"]
+            self.terminated = params["terminated"]
             if params["overflow"]:
                 self.facts["output_overflow"] = True
 
