@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +14,7 @@ from docker import DockerClient
 
 from bakeoff import atif, verdict
 from bakeoff.config import Candidate, Config
-from bakeoff.errors import EvaluatorError, ModelCallError
+from bakeoff.errors import EvaluatorError, ModelCallError, UnfitEnvironment
 from bakeoff.gateway.types import ChatBackend, ModelRequest
 from bakeoff.live import Display
 from bakeoff.plan import requested
@@ -33,14 +34,16 @@ from bakeoff.records import (
     Verdict,
 )
 from bakeoff.sandbox.attempt import Attempt, AttemptSpec
-from bakeoff.sandbox.container import Container, ContainerFault, ContainerSpec, sweep
+from bakeoff.sandbox.container import DAEMON_GONE, LABEL, Container, ContainerFault, ContainerSpec, sweep
 from bakeoff.sandbox.image import Image, harness_payload
 from bakeoff.scoring import Scorer, ScoreSheet
+from bakeoff.scoring.types import Outputs
 from bakeoff.store import RunDirectory
 
 CALLS_PER_SLOT = 4  # model calls that one harness may have out at once without waiting for a thread
 BACKOFF_SECONDS = 1.0  # before the second attempt after a transient infrastructure error; doubles, with jitter
 BACKOFF_MOST = 30.0
+DOCKER_SECONDS = 120.0  # a daemon that went away is waited for so long, lest attempts be spent on it
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,7 @@ class Engine:
             thread.join()
         calls.shutdown(wait=False, cancel_futures=True)
         stock.close()
-        sweep(self.client, job.run.run_id)
+        self._sweep()
         if self._broken:
             raise self._broken[0]
         return not self._stopping.is_set()
@@ -160,6 +163,17 @@ class Engine:
         with self._lock:
             for attempt in self._running.values():
                 attempt.stop()
+
+    def _sweep(self) -> None:
+        """Remove what is left of the run's containers; when Docker is away, say which those are."""
+        run_id = self.job.run.run_id
+        try:
+            sweep(self.client, run_id)
+        except DAEMON_GONE:
+            filters = f"label={LABEL}={run_id}"
+            mend = f"When it answers again: docker rm -f $(docker ps -aq --filter {filters})"
+            problem = "the Docker Engine went away; containers of this run may be left"
+            self._broken.append(UnfitEnvironment(problem, mend=mend))
 
     # --- one trial
 
@@ -174,7 +188,7 @@ class Engine:
                 result = _not_attempted(number, limits, Evidence(model_fault=fault))
             else:
                 result = self._attempt(trial, number, example, stock, calls, limits)
-            sheet, result = self._score(example, result)
+            sheet, result = self._score(trial, example, result)
             judged = verdict.attribute(
                 result.evidence, sheet.passed if sheet else None, sheet.failing_kinds if sheet else ()
             )
@@ -186,8 +200,12 @@ class Engine:
             if result.log:
                 self.job.run.write_log(trial.trial_id, number, result.log)
             cause = judged.cause
+            if cause == "infra.docker_unavailable":
+                self._await_docker()
             if judged.verdict != "infra_error" or cause is None or number >= most:
                 break
+            if cause == "infra.evaluator":
+                break  # the agent has answered: running it again would re-roll the model
             if verdict.stops_candidate(cause):
                 self._bar(trial.candidate, result.evidence)
                 break
@@ -244,17 +262,27 @@ class Engine:
         self.first_request = self.first_request or attempt.first_request
         return result
 
-    def _score(self, example: Example, result: AttemptResult) -> tuple[ScoreSheet | None, AttemptResult]:
-        """Scores, where there is an answer to score. A failing evaluator or judge becomes evidence."""
+    def _score(
+        self, trial: TrialSpec, example: Example, result: AttemptResult
+    ) -> tuple[ScoreSheet | None, AttemptResult]:
+        """Scores, where there is an answer to score.
+
+        A failing evaluator or judge is asked again about the same answer; failing on, it becomes evidence.
+        """
         evidence = result.evidence
         if evidence.harness.reached != "answered" or evidence.answer is None:
             return None, result
-        try:
-            outputs = {"messages": result.messages, "answer": evidence.answer.text}
-            return self.job.scorer.score(example, outputs), result
-        except (EvaluatorError, ModelCallError) as error:
-            changed = evidence.model_copy(update={"evaluator_error": str(error)[:2000]})
-            return None, result.model_copy(update={"evidence": changed})
+        outputs: Outputs = {"messages": result.messages, "answer": evidence.answer.text}
+        number = 1
+        while True:
+            try:
+                return self.job.scorer.score(example, outputs), result
+            except (EvaluatorError, ModelCallError) as error:
+                if number >= self.job.config.infra.attempts:
+                    changed = evidence.model_copy(update={"evaluator_error": str(error)[:2000]})
+                    return None, result.model_copy(update={"evidence": changed})
+            self._back_off(trial, number)
+            number += 1
 
     def _bar(self, candidate: str, evidence: Evidence) -> None:
         if evidence.model_fault is not None and candidate not in self._barred:
@@ -265,6 +293,26 @@ class Engine:
         dice = random.Random(trial.seed + number)  # noqa: S311 - jitter, seeded like everything else
         if self._stopping.wait(min(BACKOFF_MOST, BACKOFF_SECONDS * 2 ** (number - 1)) * dice.uniform(0.5, 1.0)):
             raise Stopped
+
+    def _await_docker(self) -> None:
+        """Return when the daemon answers again.
+
+        Raises:
+            UnfitEnvironment: it stays away; the trial has no verdict and runs again on resume.
+        """
+        deadline = time.monotonic() + DOCKER_SECONDS
+        while time.monotonic() < deadline:
+            try:
+                self.client.ping()
+            except DAEMON_GONE:
+                if self._stopping.wait(1.0):
+                    raise Stopped from None
+            else:
+                return
+        raise UnfitEnvironment(
+            f"the Docker Engine went away and did not answer for {DOCKER_SECONDS:.0f} s",
+            mend="Start it again; the trials finished so far are safe.",
+        )
 
     # --- the record
 

@@ -19,7 +19,7 @@ USER = "10001:10001"
 WORKDIR = "/task"
 LABEL = "bakeoff"
 STDERR = 2
-DAEMON_GONE = (requests.exceptions.ConnectionError, requests.exceptions.ReadTimeout, docker.errors.DockerException)
+DAEMON_GONE = (requests.exceptions.RequestException, docker.errors.DockerException)
 
 ENVIRONMENT = {  # the whole of it: nothing of the host's environment goes in
     "PATH": "/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
