@@ -71,6 +71,7 @@ class Resources(Section):
     pids: Annotated[int, Field(ge=8)] = 128
     disk: Size = 64 * 2**20
     network: Literal["none"] = "none"
+    pin: bool = False  # each running trial gets cores of its own (cpuset), as many as `cpus`, rounded up
 
 
 class Candidate(Section):
@@ -106,6 +107,33 @@ class Infra(Section):
     startup_seconds: Annotated[float, Field(gt=0)] = 120.0  # container start to the agent's first step
 
 
+class Production(Section):
+    """What the same harness gets in production, as far as it is known: the report names each difference.
+
+    Nothing here changes a run, and nothing of it is in the fingerprint.
+    """
+
+    cpus: Annotated[float, Field(gt=0)] | None = None  # CPUs of one agent process
+    memory: Size | None = None  # bytes at which it is killed
+    pids: Annotated[int, Field(ge=1)] | None = None  # processes and threads
+    disk: Size | None = None  # bytes it may write
+    network: str | None = None  # `none`, or in words what it can reach
+    turns: Annotated[int, Field(ge=1)] | None = None  # model calls of one conversation
+    seconds: Annotated[float, Field(gt=0)] | None = None  # time limit of one conversation
+    tool_seconds: Annotated[float, Field(gt=0)] | None = None  # time limit of one tool call
+    tokens: Annotated[int, Field(ge=1)] | None = None  # input + output tokens of one conversation
+    retries: Retries | None = None  # retry budget
+
+
+class Change(Section):
+    """What a decision would change in production: the report's change record."""
+
+    replaces: str | None = None  # the model that production runs today
+    owner: str | None = None  # who answers for the change
+    rollback: str | None = None  # how it is undone
+    notes: str | None = None  # anything an approver must know
+
+
 class Config(Section):
     """The whole of harness.yaml, resolved."""
 
@@ -120,6 +148,8 @@ class Config(Section):
     infra: Infra = Infra()
     seed: int = 0
     max_concurrency: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    production: Production | None = None  # for the report alone: what to compare the limits with
+    change: Change | None = None  # for the report alone: its change record
 
     # not a key of the file: where it was read from
     file: Path = Field(default=Path("harness.yaml"), exclude=True)

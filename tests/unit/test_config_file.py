@@ -274,6 +274,42 @@ def test_line_of(tmp_path: Path) -> None:
     assert line_of(tmp_path / "gone.yaml", "name") is None
 
 
+def test_production_and_change_are_read_for_the_report_alone(tmp_path: Path) -> None:
+    blocks = """
+production: {cpus: 2, memory: 1GiB, network: the shop's own services, seconds: 60, retries: {model_call: 1}}
+change: {replaces: gpt-old, owner: Support platform, rollback: set MODEL back and restart}
+"""
+    config = load(write(tmp_path, GOOD + blocks))
+    assert config.production is not None
+    assert config.production.memory == 2**30
+    assert config.production.turns is None  # not known is not a default
+    assert config.change is not None
+    assert config.change.owner == "Support platform"
+    assert dump(config)["production"]["retries"] == {"model_call": 1}
+    plain = load(write(tmp_path, GOOD))
+    assert (plain.production, plain.change) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("block", "key", "mend"),
+    [
+        ("production: {memry: 1GiB}", "production.memry", "memory"),
+        ("production: {memory: much}", "production.memory", "512MiB"),
+        ("production: {seconds: 0}", "production.seconds", "greater than 0"),
+        ("production: 1GiB", "production", "cpus, memory"),
+        ("change: {owner: [me]}", "change.owner", "text"),
+    ],
+)
+def test_a_mistake_in_production_or_change_names_its_key(
+    tmp_path: Path, block: str, key: str, mend: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        load(write(tmp_path, f"{GOOD}\n{block}\n"))
+    assert caught.value.key == key
+    assert caught.value.line == len(GOOD.splitlines()) + 2
+    assert mend in f"{caught.value} {caught.value.mend}"
+
+
 def test_dump_is_json_without_secrets(tmp_path: Path) -> None:
     text = GOOD.replace(
         "  limits:", "  config: {db: {password: hush, hosts: [{auth_token: hush}]}, max_tokens: 5}\n  limits:"
