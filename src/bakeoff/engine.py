@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
@@ -12,10 +13,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from docker import DockerClient
 
-from bakeoff import atif, verdict
+from bakeoff import atif, host_watch, verdict
 from bakeoff.config import Candidate, Config
 from bakeoff.errors import EvaluatorError, ModelCallError, UnfitEnvironment
 from bakeoff.gateway.types import ChatBackend, ModelRequest
+from bakeoff.host_watch import HostWatch
+from bakeoff.ledger import Claim, Ledger
 from bakeoff.live import Display
 from bakeoff.plan import requested
 from bakeoff.records import (
@@ -48,7 +51,10 @@ DOCKER_SECONDS = 120.0  # a daemon that went away is waited for so long, lest at
 
 @dataclass(frozen=True)
 class Job:
-    """All that a run needs, resolved and checked. `slots` is how many trials may run at once."""
+    """All that a run needs, resolved and checked.
+
+    `plan` holds the trials still to be run; `slots` is how many may run at once; the ledger is entered, the watch started.
+    """
 
     config: Config
     examples: Mapping[str, Example]
@@ -58,6 +64,8 @@ class Job:
     scorer: Scorer
     run: RunDirectory
     slots: int
+    ledger: Ledger
+    watch: HostWatch
 
 
 class Stock:
@@ -126,7 +134,13 @@ class Engine:
         """
         job = self.job
         limits = requested(job.config)
-        spec = ContainerSpec(run_id=job.run.run_id, image=job.image.id, limits=limits)
+        spec = ContainerSpec(
+            run_id=job.run.run_id,
+            image=job.image.id,
+            limits=limits,
+            reserved_cpus=job.config.resources.reserve.cpus,
+            reserved_memory_bytes=job.config.resources.reserve.memory,
+        )
         waiting = deque(job.plan)
         stock = Stock(self.client, spec, ahead=job.slots, wanted=len(waiting))
         calls = ThreadPoolExecutor(job.slots * CALLS_PER_SLOT, thread_name_prefix="call")
@@ -178,7 +192,6 @@ class Engine:
     # --- one trial
 
     def _trial(self, trial: TrialSpec, stock: Stock, calls: ThreadPoolExecutor, limits: ResourceLimits) -> None:
-        self.display.started(trial.trial_id)
         example = self.job.examples[trial.example_id]
         most = self.job.config.infra.attempts
         records: list[AttemptRecord] = []
@@ -200,15 +213,15 @@ class Engine:
             if result.log:
                 self.job.run.write_log(trial.trial_id, number, result.log)
             cause = judged.cause
+            if cause is not None and verdict.stops_candidate(cause):
+                self._bar(trial.candidate, result.evidence)
+                break
             if cause == "infra.docker_unavailable":
                 self._await_docker()
             if judged.verdict != "infra_error" or cause is None or number >= most:
                 break
             if cause == "infra.evaluator":
                 break  # the agent has answered: running it again would re-roll the model
-            if verdict.stops_candidate(cause):
-                self._bar(trial.candidate, result.evidence)
-                break
             if verdict.transient(cause):
                 self._back_off(trial, number)
         self._write(trial, example, result, sheet, judged, records)
@@ -222,11 +235,40 @@ class Engine:
         calls: ThreadPoolExecutor,
         limits: ResourceLimits,
     ) -> AttemptResult:
-        config = self.job.config
+        resources = self.job.config.resources
+        wanted = Claim(trial.trial_id, resources.reserve.cpus, resources.reserve.memory)
+        pinned = math.ceil(resources.cpus) if resources.pin else 0
+        claim = self.job.ledger.claim(wanted, self._stopping.is_set, pinned=pinned)
+        if claim is None:
+            raise Stopped
+        self.display.started(trial.trial_id)
+        began = time.monotonic()
         try:
-            container = stock.take()
-        except ContainerFault as fault:
-            return _not_attempted(number, limits, Evidence(docker=fault.facts))
+            try:
+                container = stock.take()
+                container.pin(claim.cores)
+            except ContainerFault as fault:
+                return _not_attempted(number, limits, Evidence(docker=fault.facts))
+            result = self._in_container(trial, number, example, container, stock, calls, limits)
+        finally:
+            self.job.ledger.release(trial.trial_id)
+        seen = self.job.watch.during(began, time.monotonic())
+        kernel, wall = result.evidence.kernel, result.evidence.clock.wall_seconds
+        busy = host_watch.contended(kernel, seen.steal_percent_mean, wall, resources.reserve.cpus)
+        host = seen.model_copy(update={"contended": busy})
+        return result.model_copy(update={"evidence": result.evidence.model_copy(update={"host": host})})
+
+    def _in_container(
+        self,
+        trial: TrialSpec,
+        number: int,
+        example: Example,
+        container: Container,
+        stock: Stock,
+        calls: ThreadPoolExecutor,
+        limits: ResourceLimits,
+    ) -> AttemptResult:
+        config = self.job.config
         spec = AttemptSpec(
             trial=trial,
             attempt=number,

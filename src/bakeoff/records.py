@@ -76,6 +76,7 @@ class KernelFacts(Record):
     oom_kills: int | None = None
     cpu_seconds: float | None = None
     throttled_seconds: float | None = None
+    waited_seconds: float | None = None  # threads ready to run without a CPU, throttling included; sampled
     pids_peak: int | None = None
     pids_refused: int | None = None  # forks refused by the pids limit
     disk_peak_bytes: int | None = None  # of /task, sampled
@@ -136,12 +137,14 @@ class ClockFacts(Record):
 
 
 class HostFacts(Record):
-    """What the host looked like while the attempt ran."""
+    """What the host looked like while the attempt ran: the worst of the samples, but the mean for steal."""
 
     cpu_percent_max: float | None = None
-    steal_percent_max: float | None = None
+    steal_percent_mean: float | None = None
     memory_available_min_bytes: int | None = None
-    contended: bool = False
+    swap_used_max_bytes: int | None = None
+    load_max: float | None = None  # one-minute load average
+    contended: bool = False  # it got less than its reserved floor though it was ready to run: see host_watch.py
 
 
 class Evidence(Record):
@@ -312,5 +315,7 @@ class Manifest(BaseModel):
     max_concurrency: int
     trials_planned: int
     command: list[str] = Field(default_factory=list)  # how to reproduce
+    overrides: JsonDict = Field(default_factory=dict)  # what the command line changed: a resumed run applies it again
+    host_worst: JsonDict = Field(default_factory=dict)  # worst moments of the host during the run; see host_watch.py
     observed_harness: JsonDict = Field(default_factory=dict)  # system_prompt, tools (schemas), params: as first sent to a model
     notes: list[str] = Field(default_factory=list)  # warnings that bear on the numbers

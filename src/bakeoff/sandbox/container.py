@@ -12,6 +12,7 @@ from typing import Any
 import docker.errors
 import requests.exceptions
 from docker import DockerClient
+from docker.types import LogConfig
 
 from bakeoff.records import DockerFacts, ResourceLimits
 
@@ -38,6 +39,8 @@ class ContainerSpec:
     run_id: str
     image: str
     limits: ResourceLimits
+    reserved_cpus: float = 0.0  # its share when CPUs are short, beside others' shares
+    reserved_memory_bytes: int = 0  # what the kernel reclaims from it last
     command: tuple[str, ...] = ("/opt/venv/bin/python", "-I", "-m", "bakeoff_runner")
 
 
@@ -67,13 +70,15 @@ class Container:
                 memswap_limit=limits.memory_bytes,  # memory + swap: equal means no swap
                 nano_cpus=round((limits.cpus or 0) * 1e9),
                 pids_limit=limits.pids,
+                cpu_shares=max(2, round(spec.reserved_cpus * 1024)),
+                mem_reservation=spec.reserved_memory_bytes,
                 network_mode="none",
                 ipc_mode="none",  # no /dev/shm: /task is the one writable place
                 read_only=True,
                 tmpfs={WORKDIR: workdir},
                 cap_drop=["ALL"],
                 security_opt=["no-new-privileges"],
-                log_config={"Type": "none"},  # a flood must not fill the daemon's disk
+                log_config=LogConfig(type="none"),  # a flood must not fill the daemon's disk
             )
             made = client.api.create_container(
                 spec.image,
@@ -106,6 +111,15 @@ class Container:
             raise _fault(step, "lost", error, self.id) from error
         except DAEMON_GONE as error:
             raise _fault(step, "start", error, self.id) from error
+
+    def pin(self, cores: tuple[int, ...]) -> None:
+        """Give it these cores and no others; before its start. Nothing to do where there are none."""
+        if not cores:
+            return
+        try:
+            self.api.update_container(self.id, cpuset_cpus=",".join(map(str, cores)))
+        except DAEMON_GONE as error:
+            raise _fault("create", "start", error, self.id) from error
 
     def send(self, data: bytes) -> None:
         """Write to the container's stdin. A closed one is no fault: its exit says more."""
