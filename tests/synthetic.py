@@ -20,6 +20,7 @@ from bakeoff.records import (
     ResourceLimits,
     ResourceRecord,
     Seconds,
+    ToolTotals,
     TrialRecord,
     Usage,
 )
@@ -176,6 +177,7 @@ def trial(
         else {"trajectory_match": float(verdict == "passed"), "final_answer": 1.0},
         "output": output,
         "usage": Usage(model_calls=4, input_tokens=2100, output_tokens=180, cost_usd=0.0123),
+        "tools": ToolTotals(calls=3, failed=int(verdict == "failed"), repeated=0),
         "seconds": Seconds(working=seconds, wall=seconds + 1, model=seconds / 2, queued=0.3),
         "resources": ResourceRecord(
             requested=LIMITS,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,6 +32,8 @@ from bakeoff.records import (
     ResourceLimits,
     ResourceRecord,
     Seconds,
+    ToolCall,
+    ToolTotals,
     TrialRecord,
     TrialSpec,
     Usage,
@@ -386,6 +389,19 @@ class Engine:
         self.display.finished(record)
 
 
+def _tool_totals(calls: Iterable[ToolCall]) -> ToolTotals:
+    failed = repeated = number = 0
+    seen: set[tuple[str, str, str | None]] = set()
+    for number, call in enumerate(calls, start=1):
+        done = (call.name, json.dumps(call.args, sort_keys=True, default=str), call.result)
+        if call.error is not None or call.timed_out:
+            failed += 1
+        elif done in seen:
+            repeated += 1
+        seen.add(done)
+    return ToolTotals(calls=number, failed=failed, repeated=repeated)
+
+
 def trial_record(
     trial: TrialSpec,
     candidate: Candidate,
@@ -407,6 +423,7 @@ def trial_record(
         scores=scores,
         output=evidence.answer.text if evidence.answer else "",
         usage=result.usage,
+        tools=_tool_totals(result.tool_calls),
         seconds=Seconds(
             working=clock.working_seconds,
             wall=clock.wall_seconds,

@@ -201,6 +201,14 @@ class ToolCall(Record):
     timed_out: bool = False
 
 
+class ToolTotals(Record):
+    """Tool calls of one attempt, as the runner saw them happen. Failed and repeated ones were wasted."""
+
+    calls: int = 0
+    failed: int = 0  # ended with an error, or were stopped at the tool's time limit
+    repeated: int = 0  # the same tool, arguments and result as an earlier call: nothing new was learnt
+
+
 class ModelCall(Record):
     """One model call as the gateway saw it."""
 
@@ -284,6 +292,7 @@ class TrialRecord(Record):
     scores: dict[str, float]
     output: str
     usage: Usage
+    tools: ToolTotals | None = None  # None: written by a version that did not count them
     seconds: Seconds
     resources: ResourceRecord
     resource_bound: list[str]  # limits the trial ran into: memory, disk, pids, cpu
