@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import tempfile
+import traceback
 
 import typer
 from rich.console import Console
@@ -11,6 +15,7 @@ from rich.markup import escape
 from bakeoff import __version__
 from bakeoff.cli import doctor, init, report, run, setup, show
 from bakeoff.errors import BakeoffError
+from bakeoff.escape import terminal
 
 app = typer.Typer(
     name="bakeoff",
@@ -29,7 +34,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
-    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Print the version."),
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version."
+    ),
 ) -> None:
     pass
 
@@ -38,20 +45,40 @@ for _command in (run.run, show.show, report.report, doctor.doctor, setup.setup, 
     app.command()(_command)
 
 
-def complain(error: BakeoffError) -> None:
-    """Print one error to stderr: what is wrong, where, and how to mend it."""
+def complain(problem: str, mend: str | None) -> None:
+    """Print one error to stderr: what is wrong and where, and how to mend it. Both may hold hostile text."""
     console = Console(stderr=True, soft_wrap=True)
-    console.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
-    if mend := getattr(error, "mend", None):
-        console.print(f"[bold]  mend:[/] {escape(mend)}", highlight=False)
+    console.print(f"[bold red]error:[/] {escape(terminal(problem))}", highlight=False)
+    if mend:
+        console.print(f"[bold]  mend:[/] {escape(terminal(mend))}", highlight=False)
+
+
+def confess(error: Exception) -> None:
+    """Say that an unexpected error is a bug of bakeoff's own; the traceback goes to a file, keys masked."""
+    from bakeoff.gateway.redact import redact, secrets_of
+
+    text = redact("".join(traceback.format_exception(error)), secrets_of(os.environ), limit=100_000)
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="bakeoff-bug-", suffix=".txt", delete=False) as file:
+            file.write(text)
+        where = f"The traceback is in {file.name}; please send it with your report."
+    except OSError:  # a full disk may be what broke everything
+        where = text
+    line = text.strip().splitlines()[-1]
+    complain(f"this is a bug in bakeoff: {line}", where)
 
 
 def main() -> None:
     """The entry point of the `bakeoff` command."""
+    # SIGTERM ends a command in good order wherever it arrives, as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except BakeoffError as error:
-        complain(error)
+        complain(str(error), getattr(error, "mend", None))
         sys.exit(error.exit_code)
+    except Exception as error:  # noqa: BLE001 - shown for what it is, and its traceback kept
+        confess(error)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
