@@ -1,4 +1,4 @@
-"""Runs the plan: admits trials into slots, re-attempts infrastructure errors, scores, judges, and writes each trial down."""
+"""Runs the plan: admits trials, re-attempts infrastructure errors, scores, judges, and writes each trial down."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+
 from docker import DockerClient
 
 from bakeoff import atif, host_watch, verdict
@@ -47,7 +48,9 @@ from bakeoff.scoring.types import Outputs
 from bakeoff.store import RunDirectory
 
 CALLS_PER_SLOT = 4  # model calls that one harness may have out at once without waiting for a thread
-BACKOFF_SECONDS = 1.0  # before the second attempt after a transient infrastructure error; doubles, with jitter
+BACKOFF_SECONDS = (
+    1.0  # before the second attempt after a transient infrastructure error; doubles, with jitter
+)
 BACKOFF_MOST = 30.0
 DOCKER_SECONDS = 120.0  # a daemon that went away is waited for so long, lest attempts be spent on it
 
@@ -56,7 +59,8 @@ DOCKER_SECONDS = 120.0  # a daemon that went away is waited for so long, lest at
 class Job:
     """All that a run needs, resolved and checked.
 
-    `plan` holds the trials still to be run; `slots` is how many may run at once; the ledger is entered, the watch started.
+    `plan` holds the trials still to be run; `slots` is how many may run at once. The ledger is entered, the watch
+    started.
     """
 
     config: Config
@@ -194,7 +198,9 @@ class Engine:
 
     # --- one trial
 
-    def _trial(self, trial: TrialSpec, stock: Stock, calls: ThreadPoolExecutor, limits: ResourceLimits) -> None:
+    def _trial(
+        self, trial: TrialSpec, stock: Stock, calls: ThreadPoolExecutor, limits: ResourceLimits
+    ) -> None:
         example = self.job.examples[trial.example_id]
         most = self.job.config.infra.attempts
         records: list[AttemptRecord] = []
@@ -210,7 +216,10 @@ class Engine:
             )
             records.append(
                 AttemptRecord(
-                    verdict=judged.verdict, cause=judged.cause, because=judged.because, evidence=result.evidence
+                    verdict=judged.verdict,
+                    cause=judged.cause,
+                    because=judged.because,
+                    evidence=result.evidence,
                 )
             )
             if result.log:
@@ -332,11 +341,15 @@ class Engine:
     def _bar(self, candidate: str, evidence: Evidence) -> None:
         if evidence.model_fault is not None and candidate not in self._barred:
             self._barred[candidate] = evidence.model_fault
-            self.display.note(f"{candidate}: the provider refused the key; its remaining trials are not attempted")
+            self.display.note(
+                f"{candidate}: the provider refused the key; its remaining trials are not attempted"
+            )
 
     def _back_off(self, trial: TrialSpec, number: int) -> None:
         dice = random.Random(trial.seed + number)  # noqa: S311 - jitter, seeded like everything else
-        if self._stopping.wait(min(BACKOFF_MOST, BACKOFF_SECONDS * 2 ** (number - 1)) * dice.uniform(0.5, 1.0)):
+        if self._stopping.wait(
+            min(BACKOFF_MOST, BACKOFF_SECONDS * 2 ** (number - 1)) * dice.uniform(0.5, 1.0)
+        ):
             raise Stopped
 
     def _await_docker(self) -> None:
@@ -370,9 +383,9 @@ class Engine:
         judged: Verdict,
         records: list[AttemptRecord],
     ) -> None:
-        job, evidence = self.job, result.evidence
+        job = self.job
         candidate = next(item for item in job.config.candidates if item.name == trial.candidate)
-        scores = sheet.scores if sheet else {}
+        scores = dict(sheet.scores) if sheet else {}
         trajectory = atif.trajectory(
             trial,
             example,

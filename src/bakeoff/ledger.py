@@ -1,8 +1,8 @@
 """The host-wide ledger of reservations: runs on one machine share a Docker host's capacity and never promise it twice.
 
-Each run holds one file of claims, locked for as long as the run lives; the kernel lets go of the lock when the run dies,
-however it dies, and the next reader strikes its claims. One more lock orders the readers. Where several machines drive
-one remote Docker host, each has a ledger of its own: keep such hosts to one driver.
+Each run holds one file of claims, locked for as long as the run lives; the kernel lets go of the lock when the run
+dies, however it dies, and the next reader strikes its claims. One more lock orders the readers. Where several machines
+drive one remote Docker host, each has a ledger of its own: keep such hosts to one driver.
 """
 
 from __future__ import annotations
@@ -165,4 +165,3 @@ def _abandoned(file: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
-

@@ -45,7 +45,11 @@ def text_of(content: Any) -> str:
     if isinstance(content, str):
         return content
     blocks = content if isinstance(content, list) else []
-    parts = (block if isinstance(block, str) else block.get("text") for block in blocks if isinstance(block, str | dict))
+    parts = (
+        block if isinstance(block, str) else block.get("text")
+        for block in blocks
+        if isinstance(block, str | dict)
+    )
     return "".join(part for part in parts if isinstance(part, str))
 
 
@@ -62,7 +66,8 @@ def _openai(kind: str, data: JsonDict) -> JsonDict:
         if data.get("name"):
             out["name"] = str(data["name"])
     calls = [
-        _call(call, json.dumps(call.get("args") or {}, ensure_ascii=False)) for call in data.get("tool_calls") or []
+        _call(call, json.dumps(call.get("args") or {}, ensure_ascii=False))
+        for call in data.get("tool_calls") or []
     ]
     calls += [_call(call, str(call.get("args") or "")) for call in data.get("invalid_tool_calls") or []]
     if calls:

@@ -1,4 +1,4 @@
-"""Config x examples -> the trials, their order, their seeds, and the fingerprint of all that must be equal to compare."""
+"""Config x examples -> the trials, their order and seeds, and the fingerprint of what must be equal to compare."""
 
 from __future__ import annotations
 
@@ -64,7 +64,12 @@ def slots(config: Config, cpus: float, memory_bytes: int) -> int:
 
 
 def fingerprint_parts(
-    config: Config, dataset: Dataset, image_key: str, source_digest: str, packages: dict[str, str], base: dict[str, Any]
+    config: Config,
+    dataset: Dataset,
+    image_key: str,
+    source_digest: str,
+    packages: dict[str, str],
+    base: dict[str, Any],
 ) -> dict[str, str]:
     """A short digest for each thing that must be equal for two results to be comparable.
 

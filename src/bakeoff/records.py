@@ -320,11 +320,11 @@ class Manifest(BaseModel):
     fingerprint_parts: dict[str, str]
     resources: ResourceLimits
     image: JsonDict  # id, reference, base {kind, reference, digest}, python, packages {name: version}
-    host: JsonDict  # cpu_model, cores, memory_bytes, kernel, os, architecture, cgroup_version, docker_version, storage_driver, cgroup_driver
+    host: JsonDict  # host.facts: cpu_model, cores, memory_bytes, kernel, cgroup_version, docker_version, ...
     max_concurrency: int
     trials_planned: int
     command: list[str] = Field(default_factory=list)  # how to reproduce
     overrides: JsonDict = Field(default_factory=dict)  # what the command line changed: a resumed run applies it again
     host_worst: JsonDict = Field(default_factory=dict)  # worst moments of the host during the run; see host_watch.py
-    observed_harness: JsonDict = Field(default_factory=dict)  # system_prompt, tools (schemas), params: as first sent to a model
+    observed_harness: JsonDict = Field(default_factory=dict)  # system_prompt, tools, params: as first sent to a model
     notes: list[str] = Field(default_factory=list)  # warnings that bear on the numbers

@@ -6,22 +6,25 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from docker import DockerClient
+from pydantic import TypeAdapter
 
 from bakeoff import __version__, config_file, dataset, gateway, host, live, plan, preflight, scoring
 from bakeoff.config import Config
 from bakeoff.dataset import Dataset
 from bakeoff.engine import Engine, Job
 from bakeoff.errors import InputError
-from bakeoff.gateway.types import ChatBackend, ModelRequest
+from bakeoff.gateway.types import ModelRequest
+from bakeoff.host_watch import HostWatch
+from bakeoff.ledger import Ledger, Room
 from bakeoff.messages import text_of
 from bakeoff.records import JsonDict, Manifest, TrialSpec
 from bakeoff.sandbox import image
@@ -42,6 +45,7 @@ class Task:
     config: Config
     dataset: Dataset  # the selected examples, with the digest of the whole
     trials: list[TrialSpec]
+    overrides: config_file.Overrides
 
 
 def read(path: Path, overrides: config_file.Overrides) -> Task:
@@ -54,68 +58,182 @@ def read(path: Path, overrides: config_file.Overrides) -> Task:
     selected = dataset.load(config)
     if overrides.examples:
         selected = dataset.select(selected, overrides.examples)
-    return Task(config, selected, plan.trials(config, selected.examples))
+    return Task(config, selected, plan.trials(config, selected.examples), overrides)
 
 
-def admit(task: Task, client: DockerClient) -> int:
-    """Check everything that can be checked before anything starts; how many trials may run at once.
+def read_again(run: RunDirectory) -> Task:
+    """The task of a run that was stopped, read anew from its harness file.
+
+    Raises:
+        InputError: the run is finished, or what is read now differs from what was run; names the differing parts.
+    """
+    manifest = run.manifest()
+    if manifest.state == "finished":
+        raise InputError(
+            "this run is finished", file=str(run.path), mend="read it with `bakeoff show`, or start another"
+        )
+    overrides = TypeAdapter(config_file.Overrides).validate_python(manifest.overrides)
+    task = read(Path(manifest.harness_file), overrides)
+    _refuse_changes(run, _differing(manifest.config, config_file.dump(task.config)))
+    if task.dataset.digest != manifest.dataset["digest"]:
+        _refuse_changes(run, ["dataset (its rows or files)"])
+    return task
+
+
+def _differing(before: JsonDict, now: JsonDict) -> list[str]:
+    """Dotted keys of the resolved configuration that differ, two levels deep; how many run at once may change."""
+    found = []
+    for key in sorted((before.keys() | now.keys()) - {"max_concurrency"}):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += [
+                f"{key}.{part}" for part in sorted(old.keys() | new.keys()) if old.get(part) != new.get(part)
+            ]
+        elif old != new:
+            found.append(key)
+    return found
+
+
+def _refuse_changes(run: RunDirectory, differing: list[str]) -> None:
+    if differing:
+        raise InputError(
+            f"this run cannot be continued, since these have changed: {', '.join(differing)}",
+            file=str(run.path),
+            mend="put them back as they were, or start a new run",
+        )
+
+
+@dataclass(frozen=True)
+class Admission:
+    """What the Docker host grants this run: trials at once, out of a room shared with all other runs."""
+
+    slots: int
+    room: Room
+    engine_id: str
+
+
+def admit(task: Task, client: DockerClient) -> Admission:
+    """Check everything that can be checked before anything starts.
 
     Raises:
         InputError: something is missing or larger than the host.
     """
-    capacity = host.capacity(client)
-    preflight.check(
-        task.config, task.dataset, cpus_available=capacity.cpus, memory_available=capacity.memory_bytes
-    )
-    slots = plan.slots(task.config, capacity.cpus, capacity.memory_bytes)
+    room, engine_id = _room(client)
+    preflight.check(task.config, task.dataset, cpus_available=room.cpus, memory_available=room.memory_bytes)
+    slots = plan.slots(task.config, room.cpus, room.memory_bytes)
     if slots < 1:
         reserve = task.config.resources.reserve
         raise InputError(
-            f"not even one trial fits: it reserves {reserve.cpus:g} CPUs and {reserve.memory / 2**20:.0f} MiB, the host "
-            f"can promise {capacity.cpus:g} CPUs and {capacity.memory_bytes / 2**20:.0f} MiB",
+            f"not even one trial fits: it reserves {reserve.cpus:g} CPUs and {reserve.memory / 2**20:.0f} MiB, "
+            f"the host can promise {room.cpus:g} CPUs and {room.memory_bytes / 2**20:.0f} MiB",
             file=str(task.config.file),
             line=config_file.line_of(task.config.file, "resources.reserve"),
             key="resources.reserve",
             mend="Lower the reserve, or free memory on the host.",
         )
-    return min(slots, len(task.trials))
+    return Admission(min(slots, len(task.trials)), room, engine_id)
 
 
-def execute(task: Task, client: DockerClient, slots: int, *, out: Path, display: live.Display, say: Say) -> RunDirectory:
-    """Run the whole plan and write the record; returns the run directory, its manifest's state final.
+def execute(
+    task: Task,
+    client: DockerClient,
+    admission: Admission,
+    *,
+    out: Path,
+    display: live.Display,
+    say: Say,
+    resumed: RunDirectory | None = None,
+) -> RunDirectory:
+    """Run the plan, or what is left of it, and write the record; returns the run directory, its manifest's state final.
 
     The first Ctrl-C cancels what runs and keeps what is finished; the second stops at once.
+
+    Raises:
+        InputError: a resumed run's harness image is no longer the same.
     """
     config = task.config
+    scorer = scoring.build(config.evaluators, root=config.root, judge_factory=_judge_factory(config))
     harness_image = image.ensure(client, config, say)
-    manifest = _manifest(task, client, harness_image, slots)
+    manifest = _manifest(task, client, harness_image, admission.slots)
+    if resumed is not None:
+        left = _left_over(task, client, resumed, manifest)
+        say(
+            f"resuming {resumed.run_id}: {len(task.trials) - len(left)} of {len(task.trials)} trials are finished"
+        )
     with ExitStack() as stack:
         backends = {}
         for candidate in config.candidates:
-            backends[candidate.name] = gateway.open_backend(candidate, retries=config.harness.retries.model_call)
+            backends[candidate.name] = gateway.open_backend(
+                candidate, retries=config.harness.retries.model_call
+            )
             stack.callback(backends[candidate.name].close)
-        scorer = scoring.build(config.evaluators, root=config.root, judge_factory=_judge_factory(config))
-        run = RunDirectory.create(out, manifest)
+        watch = HostWatch(local=host.is_local(client.info()))
+        watch.start()
+        stack.callback(watch.stop)
+        run = resumed or RunDirectory.create(out, manifest)
+        ledger = Ledger(admission.engine_id, run.run_id, admission.room)
         job = Job(
             config=config,
             examples={example.id: example for example in task.dataset.examples},
-            plan=task.trials,
+            plan=task.trials if resumed is None else left,
             image=harness_image,
             backends=backends,
             scorer=scorer,
             run=run,
-            slots=slots,
+            slots=admission.slots,
+            ledger=stack.enter_context(ledger),
+            watch=watch,
         )
         engine = Engine(client, job, display)
         with display, _interruptible(engine, client, run.run_id):
-            display.planned(Counter(trial.candidate for trial in task.trials))
+            display.planned(Counter(trial.candidate for trial in job.plan))
             finished = engine.run()
+    changes: JsonDict = {"observed_harness": _observed(engine.first_request)} if engine.first_request else {}
     run.update_manifest(
         state="finished" if finished else "interrupted",
         finished_at=datetime.now(UTC),
-        observed_harness=_observed(engine.first_request),
+        host_worst=_worse(run.manifest().host_worst, watch.worst()),
+        **changes,
     )
     return run
+
+
+def _left_over(task: Task, client: DockerClient, run: RunDirectory, now: Manifest) -> list[TrialSpec]:
+    """What a stopped run still has to do, its orphaned containers removed."""
+    before = run.manifest()
+    parts = before.fingerprint_parts
+    _refuse_changes(
+        run, [name for name, digest in now.fingerprint_parts.items() if parts.get(name) != digest]
+    )
+    sweep(client, run.run_id)
+    finished = {trial.trial_id for trial in run.trials()}
+    run.update_manifest(state="running", finished_at=None)
+    return [trial for trial in task.trials if trial.trial_id not in finished]
+
+
+def _room(client: DockerClient) -> tuple[Room, str]:
+    """What the Docker host can promise to all runs together, and its id.
+
+    What other runs hold is in the ledger, so their memory, used or not, is not subtracted twice.
+    """
+    info = client.info()
+    capacity = host.capacity(client)
+    with Ledger(info["ID"], f"look-{os.getpid()}", Room(0, 0)) as ledger:
+        held = sum(claim.memory_bytes for claim in ledger.others())
+    whole = host.room(info, None)
+    memory = min(whole.memory_bytes, capacity.memory_bytes + held)
+    return Room(capacity.cpus, memory, tuple(range(int(info["NCPU"])))), info["ID"]
+
+
+def _worse(before: JsonDict, now: JsonDict) -> JsonDict:
+    """The worse of two stretches of one run, key by key."""
+    keys = before.keys() | now.keys()
+
+    def worse(key: str) -> Any:
+        seen = [part[key] for part in (before, now) if key in part]
+        return sum(seen) if key == "samples" else min(seen) if "_min_" in key else max(seen)
+
+    return {key: worse(key) for key in sorted(keys)}
 
 
 @contextmanager
@@ -127,7 +245,9 @@ def _interruptible(engine: Engine, client: DockerClient, run_id: str) -> Iterato
         nonlocal presses
         presses += 1
         if presses == 1:
-            engine.display.note("stopping: what runs is cancelled, what is finished is kept; again to stop at once")
+            engine.display.note(
+                "stopping: what runs is cancelled, what is finished is kept; again to stop at once"
+            )
             engine.stop()
         else:
             sweep(client, run_id)
@@ -157,7 +277,12 @@ def _judge_factory(config: Config) -> scoring.JudgeFactory:
 def _manifest(task: Task, client: DockerClient, harness_image: image.Image, slots: int) -> Manifest:
     config, now = task.config, datetime.now(UTC)
     parts = plan.fingerprint_parts(
-        config, task.dataset, harness_image.key, harness_image.source_digest, harness_image.packages, harness_image.base
+        config,
+        task.dataset,
+        harness_image.key,
+        harness_image.source_digest,
+        harness_image.packages,
+        harness_image.base,
     )
     examples = task.dataset.examples
     return Manifest(
@@ -168,7 +293,8 @@ def _manifest(task: Task, client: DockerClient, harness_image: image.Image, slot
         harness_file=str(config.file),
         config=config_file.dump(config),
         candidates=[
-            {"name": c.name, "model": c.model, "params": c.params, "simulated": c.simulated} for c in config.candidates
+            {"name": c.name, "model": c.model, "params": c.params, "simulated": c.simulated}
+            for c in config.candidates
         ],
         dataset={
             "path": config.dataset,
@@ -186,6 +312,7 @@ def _manifest(task: Task, client: DockerClient, harness_image: image.Image, slot
         max_concurrency=slots,
         trials_planned=len(task.trials),
         command=["bakeoff", *sys.argv[1:]],
+        overrides={key: value for key, value in asdict(task.overrides).items() if value},
         notes=_notes(harness_image),
     )
 

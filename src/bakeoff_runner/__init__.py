@@ -1,4 +1,4 @@
-"""The container side: a supervisor as PID 1, the harness as its child. Standard library only until the harness loads."""
+"""The container side: a supervisor as PID 1, the harness as its child. Standard library until the harness loads."""
 
 from bakeoff_runner.context import HarnessContext, HarnessLimits
 

@@ -14,7 +14,7 @@ UNLIMITED = 2**62  # cgroup v1 writes "no limit" as the largest page-aligned lon
 
 def _read(*parts: str) -> str | None:
     try:
-        with open(os.path.join(*parts)) as file:  # noqa: PTH118, PTH123 - pathlib costs the container start-up time
+        with open(os.path.join(*parts)) as file:
             return file.read().strip()
     except OSError:
         return None

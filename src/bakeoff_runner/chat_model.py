@@ -34,7 +34,7 @@ class GatewayChatModel(BaseChatModel):
         tool_choice: Any = None,
         **kwargs: Any,
     ) -> Runnable[Any, AIMessage]:
-        """Bind tools as schemas. A dict that is not a JSON schema of a function is a provider's own: it passes as it is."""
+        """Bind tools as schemas. A dict with a `type` is a schema already, or a provider's own: it passes as it is."""
         schemas = [_schema(tool, kwargs.get("strict")) for tool in tools]
         return self.bind(tools=schemas, tool_choice=tool_choice, **kwargs)
 
@@ -72,7 +72,9 @@ class GatewayChatModel(BaseChatModel):
         )
 
 
-def _schema(tool: dict[str, Any] | type | Callable[..., Any] | BaseTool, strict: bool | None) -> dict[str, Any]:
+def _schema(
+    tool: dict[str, Any] | type | Callable[..., Any] | BaseTool, strict: bool | None
+) -> dict[str, Any]:
     if isinstance(tool, dict) and "type" in tool:
         return tool
     return convert_to_openai_tool(tool, strict=strict)

@@ -24,7 +24,9 @@ def check(harness: dict[str, Any]) -> dict[str, Any]:
                     try:
                         as_tool(function)
                     except Exception as error:
-                        raise load.LoadError(f"harness.tools[{i}]", f"`{path}` is no tool: {error}") from error
+                        raise load.LoadError(
+                            f"harness.tools[{i}]", f"`{path}` is no tool: {error}"
+                        ) from error
             load.middleware(harness["middleware"])
             from langchain.agents import create_agent  # noqa: F401 - it must import
     except load.LoadError as error:

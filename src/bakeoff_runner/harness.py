@@ -46,9 +46,8 @@ def run(params: dict[str, Any], channel: Channel) -> dict[str, Any]:
     limits = HarnessLimits(**params["limits"])
     context = HarnessContext(workdir, params["harness"]["config"], params["inputs"], limits)
 
-    from bakeoff_runner.chat_model import GatewayChatModel
-
     from bakeoff_runner import load, tools
+    from bakeoff_runner.chat_model import GatewayChatModel
 
     model = GatewayChatModel(channel=channel)
     agent, asynchronous = load.build(params["harness"], model, context)
@@ -99,4 +98,3 @@ def describe(error: BaseException) -> dict[str, Any]:
             "traceback": "".join(traceback.format_exception(error))[-TRACEBACK_CHARS:],
         },
     }
-

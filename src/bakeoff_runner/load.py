@@ -46,7 +46,9 @@ def entrypoint(path: str) -> Any:
     try:
         inspect.signature(function).bind(object(), object())
     except TypeError as error:
-        raise LoadError("harness.entrypoint", f"`{path}` cannot be called with (model, context): {error}") from None
+        raise LoadError(
+            "harness.entrypoint", f"`{path}` cannot be called with (model, context): {error}"
+        ) from None
     return function
 
 
@@ -62,7 +64,9 @@ def build(harness: dict[str, Any], model: Any, context: HarnessContext) -> tuple
     from langchain.agents import create_agent
 
     tools = [named(path, f"harness.tools[{i}]") for i, path in enumerate(harness["tools"])]
-    agent = create_agent(model, tools, system_prompt=harness["prompt"], middleware=middleware(harness["middleware"]))
+    agent = create_agent(
+        model, tools, system_prompt=harness["prompt"], middleware=middleware(harness["middleware"])
+    )
     return agent, any(_is_async(tool) for tool in tools)
 
 
@@ -79,10 +83,14 @@ def middleware(specs: list[dict[str, Any]]) -> list[Any]:
         try:
             made.append(sort(**spec["with"]))
         except Exception as error:
-            raise LoadError(f"{key}.with", f"`{spec['use']}` refuses it: {type(error).__name__}: {error}") from error
+            raise LoadError(
+                f"{key}.with", f"`{spec['use']}` refuses it: {type(error).__name__}: {error}"
+            ) from error
     return made
 
 
 def _is_async(tool: Any) -> bool:
     coroutine = getattr(tool, "coroutine", None)
-    return inspect.iscoroutinefunction(tool) or (coroutine is not None and getattr(tool, "func", None) is None)
+    return inspect.iscoroutinefunction(tool) or (
+        coroutine is not None and getattr(tool, "func", None) is None
+    )

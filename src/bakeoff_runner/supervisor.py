@@ -1,4 +1,4 @@
-"""PID 1 of the container: forks the harness, carries its lines, outlives its OOM kill, and reports what the kernel counted.
+"""PID 1 of the container: forks the harness, carries its lines, outlives its OOM kill, reports what the kernel counted.
 
 It is small and does nothing clever, since the memory and CPU it uses are charged to the agent's limits. The harness is
 forked before the first line is read, so the supervisor's token never stands in the harness's memory.
@@ -269,7 +269,7 @@ def main() -> None:
 def _prefer_for_oom() -> None:
     """When memory runs out the kernel must take the harness or its tools, never the witness."""
     try:
-        with open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
+        with open("/proc/self/oom_score_adj", "w") as file:
             file.write("500")
     except OSError:
         print("bakeoff: oom_score_adj cannot be raised here", file=sys.stderr)

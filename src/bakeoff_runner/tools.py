@@ -74,7 +74,9 @@ def watch(channel: Channel, tool_seconds: float) -> None:
         return message
 
     @functools.wraps(run)
-    def watched_run(self: BaseTool, tool_input: Any, *args: Any, tool_call_id: str | None = None, **kwargs: Any) -> Any:
+    def watched_run(
+        self: BaseTool, tool_input: Any, *args: Any, tool_call_id: str | None = None, **kwargs: Any
+    ) -> Any:
         call = _Watch(channel, self.name, tool_input, tool_call_id)
         work = functools.partial(run, self, tool_input, *args, tool_call_id=tool_call_id, **kwargs)
         try:
@@ -143,7 +145,9 @@ def _abandon(thread: threading.Thread) -> None:
     for pid in children:
         os.kill(int(pid), signal.SIGKILL)
     if thread.ident is not None:
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(ToolTimeout))
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(thread.ident), ctypes.py_object(ToolTimeout)
+        )
 
 
 def _plain(value: Any) -> Any:

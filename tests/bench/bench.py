@@ -3,9 +3,9 @@
     python tests/bench/bench.py [--trials 20] [--rounds 3]
 
 (a) `docker run` of the harness image with the same limits and hardening, doing `import langchain.agents` and one tool
-call; (b) `bakeoff run`, the whole command, on a one-tool example with a simulated model of no latency. Both in turn, at the
-same concurrency, so that drift of the machine meets both; the ratio is of medians over the rounds. Orchestrator: CPU seconds
-and peak memory of the `bakeoff` process itself, from the kernel's accounting (wait4).
+call; (b) `bakeoff run`, the whole command, on a one-tool example with a simulated model of no latency. Both in turn, at
+the same concurrency, so that drift of the machine meets both; the ratio is of medians over the rounds. Orchestrator:
+CPU seconds and peak memory of the `bakeoff` process itself, from the kernel's accounting (wait4).
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ def write(project: Path, trials: int) -> None:
     (project / "harness.yaml").write_text(HARNESS)
     outputs = {"answer": "3", "trajectory": [{"name": "add", "args": {"a": 1, "b": 2}, "result": "3"}]}
     lines = (
-        json.dumps({"id": f"row-{i}", "inputs": {"question": "1 + 2?"}, "outputs": outputs}) for i in range(trials)
+        json.dumps({"id": f"row-{i}", "inputs": {"question": "1 + 2?"}, "outputs": outputs})
+        for i in range(trials)
     )
     (project / "rows.jsonl").write_text("\n".join(lines))
 
@@ -125,21 +126,33 @@ def bare(image: str, concurrency: int, count: int) -> float:
     """Seconds a container of `docker run`, `concurrency` at once."""
     command = [
         "docker", "run", "--rm", "--network", "none", "--cpus", "1", "--memory", "512m", "--memory-swap", "512m",
-        "--pids-limit", "128", "--read-only", "--tmpfs", "/task:size=64m,exec,mode=0700,uid=10001,gid=10001", "--cap-drop", "ALL",
-        "--security-opt", "no-new-privileges", "--ipc", "none", "--log-driver", "none", "--workdir", "/task",
+        "--pids-limit", "128", "--read-only", "--tmpfs", "/task:size=64m,exec,mode=0700,uid=10001,gid=10001",
+        "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--ipc", "none", "--log-driver", "none", "--workdir", "/task",
         image, "/opt/venv/bin/python", "-I", "-c", BARE,
     ]  # fmt: skip
     began = time.monotonic()
     with ThreadPoolExecutor(concurrency) as pool:
-        for done in pool.map(lambda _: subprocess.run(command, check=True, capture_output=True), range(count)):
+        for done in pool.map(
+            lambda _: subprocess.run(command, check=True, capture_output=True), range(count)
+        ):
             assert done.returncode == 0
     return (time.monotonic() - began) / count
 
 
 def show(rows: dict[int, Row], trials: int, rounds: int) -> None:
     """The table: medians, and the spread of the ratio over the rounds."""
-    table = Table(title=f"seconds a trial, medians of {rounds} rounds of {trials} trials; simulated model, no latency")
-    for heading in ("at once", "(a) docker run", "(b) bakeoff run", "b/a", "b/a, min–max", "orchestrator CPU s", "peak MiB"):
+    table = Table(
+        title=f"seconds a trial, medians of {rounds} rounds of {trials} trials; simulated model, no latency"
+    )
+    for heading in (
+        "at once",
+        "(a) docker run",
+        "(b) bakeoff run",
+        "b/a",
+        "b/a, min–max",
+        "orchestrator CPU s",
+        "peak MiB",
+    ):
         table.add_column(heading, justify="right")
     for n, row in rows.items():
         bare_median, median = statistics.median(row.bare), statistics.median(row.bakeoff)

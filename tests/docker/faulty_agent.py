@@ -1,5 +1,6 @@
 """An agent whose tools do real harm to the container they run in. Copied into a project by the tests."""
 
+import ctypes
 import errno
 import json
 import os
@@ -24,7 +25,9 @@ def hog(mib: int) -> str:
 
 def hog_child(mib: int) -> str:
     """Hold memory in a child process; say what became of it."""
-    done = subprocess.run([sys.executable, "-c", CHILD, str(mib)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(mib)], capture_output=True, text=True, check=False
+    )
     return done.stdout.strip() if done.returncode == 0 else f"the child ended with {done.returncode}"
 
 
@@ -70,16 +73,21 @@ def spawn_threads() -> str:
     return "never refused"
 
 
+def fork_bomb() -> str:
+    """Let processes double for a second."""
+    subprocess.Popen(["sh", "-c", "b() { b | b & }; b"], stderr=subprocess.DEVNULL)
+    time.sleep(1.0)
+    return "still here"
+
+
 def leave(code: int) -> str:
     """End the harness process."""
     os._exit(code)
 
 
 def segfault() -> str:
-    """Crash the interpreter."""
-    os.kill(os.getpid(), 11)
-    time.sleep(5)
-    return "survived"
+    """Crash the interpreter: read at address 0."""
+    return repr(ctypes.string_at(0))
 
 
 def kill_supervisor() -> str:
@@ -109,8 +117,15 @@ def spin(seconds: float) -> str:
     return "spun"
 
 
+def work(seconds: float) -> str:
+    """Use this much CPU time, however long it takes."""
+    while time.process_time() < seconds:
+        pass
+    return "worked"
+
+
 def shout(mib: int) -> str:
-    """Flood stdout and stderr."""
+    """Flood stdout and stderr with this much altogether."""
     line = "x" * 1023 + "\n"
     for _ in range(mib * 512):
         sys.stdout.write(line)
@@ -140,6 +155,18 @@ def forge() -> str:
     return f"reached: {reached}"
 
 
+def long_line(mib: int) -> str:
+    """Send the host one endless line, through every descriptor that takes it."""
+    for end in range(3, 20):
+        try:
+            for _ in range(mib):
+                os.write(end, b"x" * 2**20)
+            os.write(end, b"\n")
+        except OSError:
+            continue
+    return "sent"
+
+
 def probe() -> str:
     """What can be seen and done from in here, as JSON."""
     writable = []
@@ -151,7 +178,9 @@ def probe() -> str:
             writable.append(place)
         except OSError:
             continue
-    status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
+    status = dict(
+        line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line
+    )
     try:
         socket.create_connection(("192.0.2.1", 80), timeout=1)
         network = "connected"
@@ -183,8 +212,8 @@ def read_file(name: str) -> str:
 
 
 TOOLS = [
-    hog, hog_child, hog_child_then_less, fill_disk, fill_disk_and_raise, spawn_threads, leave, segfault, kill_supervisor,
-    wait, spin, shout, forge, probe, read_file,
+    hog, hog_child, hog_child_then_less, fill_disk, fill_disk_and_raise, spawn_threads, fork_bomb, leave, segfault,
+    kill_supervisor, wait, spin, work, shout, forge, long_line, probe, read_file,
 ]  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""A project of somebody else's making: its own agent package, dataset and harness.yaml, run through the real command."""
+"""A project of somebody else's making: its own agent package, dataset and harness.yaml, run by the real command."""
 
 import json
 import os

@@ -158,7 +158,9 @@ def test_a_container_taken_from_outside_is_lost_and_tried_again(project: Project
     stdout, stderr = process.communicate(timeout=60)
     [record] = (project.root / "runs").glob("*/trials.jsonl")
     trial = json.loads(record.read_text())
-    assert [attempt["cause"] for attempt in trial["attempts"]] == ["infra.container_lost", None], stdout + stderr
+    assert [attempt["cause"] for attempt in trial["attempts"]] == ["infra.container_lost", None], (
+        stdout + stderr
+    )
     assert trial["verdict"] == "passed"
 
 

@@ -14,7 +14,9 @@ CANARY = "sk-canary-0123456789abcdef"
 def test_the_container_is_bare(project: Project) -> None:
     project.row("probe", call("probe", "probed"), files={"order.txt": "order.txt"})
     (project.root / "order.txt").write_text("one file")
-    outcome = project.bake(env={"OPENAI_API_KEY": CANARY, "BAKEOFF_CANARY": CANARY, "HTTP_PROXY": f"http://{CANARY}:1"})
+    outcome = project.bake(
+        env={"OPENAI_API_KEY": CANARY, "BAKEOFF_CANARY": CANARY, "HTTP_PROXY": f"http://{CANARY}:1"}
+    )
     assert outcome.trials()["probe"].verdict == "passed", outcome.stderr
     assert outcome.run is not None
     log = outcome.run.log("sim/probe/1", 1)
@@ -43,7 +45,9 @@ def test_files_are_there_and_the_reference_is_not(project: Project) -> None:
     (project.root / "data/order.txt").write_text("forty-two")
     project.config["harness"]["source"] = "."
     project.config["harness"]["entrypoint"] = "faulty_agent.agent:build_agent"
-    project.row("file", call("read_file", "forty-two", name="in/order.txt"), files={"in/order.txt": "data/order.txt"})
+    project.row(
+        "file", call("read_file", "forty-two", name="in/order.txt"), files={"in/order.txt": "data/order.txt"}
+    )
     project.row("rows", call("read_file", name="/opt/harness/rows.jsonl"), answer="SECRET ANSWER")
     project.config["infra"]["attempts"] = 1
     trials = project.bake().trials()

@@ -69,7 +69,12 @@ class Runner:
             [sys.executable, "-m", "bakeoff_runner"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
         )  # fmt: skip
-        start = {"token": "t0", "workdir": str(self.workdir), "log_bytes": 2000, "output_bytes": wire.MAX_OUTPUT}
+        start = {
+            "token": "t0",
+            "workdir": str(self.workdir),
+            "log_bytes": 2000,
+            "output_bytes": wire.MAX_OUTPUT,
+        }
         self.send(wire.notification("supervisor/start", start))
         self.task = {
             "workdir": str(self.workdir),
@@ -142,12 +147,20 @@ def test_the_request_carries_schemas_prompt_and_choice(tmp_path: Path) -> None:
 
 
 def test_provider_blocks_cross_both_ways_unchanged(tmp_path: Path) -> None:
-    content = [{"type": "thinking", "thinking": "hm", "signature": "sig=="}, {"type": "text", "text": "adding"}]
+    content = [
+        {"type": "thinking", "thinking": "hm", "signature": "sig=="},
+        {"type": "text", "text": "adding"},
+    ]
     data = {
         "content": content,
         "additional_kwargs": {"x": {"y": [1]}},
         "response_metadata": {"model": "m", "stop_reason": "tool_use"},
-        "usage_metadata": {"input_tokens": 7, "output_tokens": 2, "total_tokens": 9, "input_token_details": {"cache_read": 3}},
+        "usage_metadata": {
+            "input_tokens": 7,
+            "output_tokens": 2,
+            "total_tokens": 9,
+            "input_token_details": {"cache_read": 3},
+        },
         "tool_calls": [CALL],
         "id": "msg_1",
     }
@@ -173,7 +186,9 @@ def test_a_model_error_ends_the_harness_with_its_kind(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("entrypoint", "exit_code", "signal"), [("build_exit", 3, None), ("build_segfault", None, 11)]
 )
-def test_how_the_harness_died_is_reported(tmp_path: Path, entrypoint: str, exit_code: int | None, signal: int | None) -> None:
+def test_how_the_harness_died_is_reported(
+    tmp_path: Path, entrypoint: str, exit_code: int | None, signal: int | None
+) -> None:
     lines = Runner(tmp_path, entrypoint).play([])
     [last] = said(lines, "supervisor/exit")
     assert (last["exit_code"], last["signal"]) == (exit_code, signal)
@@ -236,7 +251,7 @@ def test_supervisor_stop_kills_the_harness(tmp_path: Path) -> None:
 
 # --- the tool watch, in a process of its own because it changes BaseTool for good
 
-WATCH = '''
+WATCH = """
 import asyncio, json, subprocess, sys, time
 from langchain_core.tools import tool
 from bakeoff_runner import tools
@@ -286,7 +301,7 @@ out["seconds"] = time.monotonic() - start
 out["said"] = [[m, p["name"], p.get("timed_out"), p.get("errno")] for m, p in channel.said]
 print(json.dumps(out))
 import os; sys.stdout.flush(); os._exit(0)
-'''
+"""
 
 
 def test_tools_are_timed_and_held_to_their_limit() -> None:
@@ -316,4 +331,6 @@ def test_the_lazy_package_loads_what_is_asked_of_it() -> None:
         "assert before < after / 4, (before, after)"
     )
     source = str(Path(wire.__file__).parent.parent)
-    subprocess.run([sys.executable, "-c", script], check=True, env={"PATH": os.environ["PATH"], "PYTHONPATH": source})
+    subprocess.run(
+        [sys.executable, "-c", script], check=True, env={"PATH": os.environ["PATH"], "PYTHONPATH": source}
+    )

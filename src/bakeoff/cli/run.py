@@ -20,7 +20,8 @@ def run(
         list[str] | None, typer.Option("--candidate", "-c", help="Only this candidate; may be repeated.")
     ] = None,
     example: Annotated[
-        list[str] | None, typer.Option("--example", "-e", help="Only this example, or a glob; may be repeated.")
+        list[str] | None,
+        typer.Option("--example", "-e", help="Only this example, or a glob; may be repeated."),
     ] = None,
     trials: Annotated[int | None, typer.Option(help="Repetitions of each example.")] = None,
     max_concurrency: Annotated[int | None, typer.Option(help="Trials at once, at most.")] = None,
@@ -28,6 +29,10 @@ def run(
     cpus: Annotated[float | None, typer.Option(help="CPU ceiling of a container.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the order and of everything random.")] = None,
     out: Annotated[Path, typer.Option(help="Where the run directory goes.")] = Path("runs"),
+    resume: Annotated[
+        str | None,
+        typer.Option(metavar="RUN", help="Continue a run that was stopped: its id, path, or `latest`."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; start nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one summary object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")] = False,
@@ -35,6 +40,7 @@ def run(
     """Run the bake-off that HARNESS describes and write its report."""
     from bakeoff import config_file
     from bakeoff import run as runs
+    from bakeoff.store import RunDirectory
 
     overrides = config_file.Overrides(
         candidates=tuple(candidate or ()),
@@ -45,7 +51,8 @@ def run(
         seed=seed,
         max_concurrency=max_concurrency,
     )
-    task = runs.read(harness, overrides)
+    resumed = RunDirectory.resolve(resume, out) if resume else None
+    task = runs.read_again(resumed) if resumed else runs.read(harness, overrides)
     if dry_run:
         _print_plan(task, as_json)
         return
@@ -56,13 +63,15 @@ def run(
 
     errors = Console(stderr=True)
     client = docker_engine.connect()
-    slots = runs.admit(task, client)
+    admission = runs.admit(task, client)
 
     def say(line: str) -> None:
         if not quiet:
             errors.print(line, highlight=False, markup=False)
 
-    directory = runs.execute(task, client, slots, out=out, display=live.display(quiet=quiet), say=say)
+    directory = runs.execute(
+        task, client, admission, out=out, display=live.display(quiet=quiet), say=say, resumed=resumed
+    )
     report = data.collect(directory)
     path = directory.write_report(markdown.render(report))
     if as_json:
@@ -87,7 +96,12 @@ def _print_plan(task: Task, as_json: bool) -> None:
         "containers_at_least": len(task.trials),
         "containers_at_most": len(task.trials) * config.infra.attempts,
         "estimated_model_calls": plan.estimated_model_calls(config, examples),
-        "ceiling": {"cpus": limits.cpus, "memory_bytes": limits.memory, "pids": limits.pids, "disk_bytes": limits.disk},
+        "ceiling": {
+            "cpus": limits.cpus,
+            "memory_bytes": limits.memory,
+            "pids": limits.pids,
+            "disk_bytes": limits.disk,
+        },
         "reserve": {"cpus": reserve.cpus, "memory_bytes": reserve.memory},
         "max_concurrency": config.max_concurrency,
         "seed": config.seed,
@@ -98,9 +112,18 @@ def _print_plan(task: Task, as_json: bool) -> None:
         return
     table = Table(box=None, show_header=False, pad_edge=False)
     rows = (
-        ("trials", f"{len(task.trials)} = {len(config.candidates)} candidates x {len(examples)} examples x {config.trials}"),
-        ("containers", f"{facts['containers_at_least']}, up to {facts['containers_at_most']} with re-attempts"),
-        ("each may use", f"{limits.cpus:g} CPUs, {_mib(limits.memory)}, {limits.pids} pids, {_mib(limits.disk)} disk"),
+        (
+            "trials",
+            f"{len(task.trials)} = {len(config.candidates)} candidates x {len(examples)} examples x {config.trials}",
+        ),
+        (
+            "containers",
+            f"{facts['containers_at_least']}, up to {facts['containers_at_most']} with re-attempts",
+        ),
+        (
+            "each may use",
+            f"{limits.cpus:g} CPUs, {_mib(limits.memory)}, {limits.pids} pids, {_mib(limits.disk)} disk",
+        ),
         ("each reserves", f"{reserve.cpus:g} CPUs, {_mib(reserve.memory)}"),
         ("at once", str(config.max_concurrency)),
         ("model calls", f"about {facts['estimated_model_calls']}, if every candidate follows the reference"),

@@ -101,7 +101,8 @@ class Attempt:
     def run(self) -> AttemptResult:
         """Start the container, serve it until it ends, and gather the evidence. Raises nothing."""
         started_at = datetime.now(UTC)
-        docker_facts, host_config = DockerFacts(), {}
+        docker_facts = DockerFacts()
+        host_config: JsonDict = {}
         try:
             self.container.start()
             reader = threading.Thread(target=self._read, name="reader", daemon=True)
@@ -168,7 +169,9 @@ class Attempt:
             while (end := buffer.find(b"\n")) >= 0:
                 self.inbox.put(("line", bytes(buffer[:end])))
                 del buffer[: end + 1]
-            if len(buffer) > wire.MAX_LINE + 1024:  # the supervisor keeps lines shorter: this is not the supervisor
+            if (
+                len(buffer) > wire.MAX_LINE + 1024
+            ):  # the supervisor keeps lines shorter: this is not the supervisor
                 self.inbox.put(("flood", None))
                 return
         self.inbox.put(("eof", None))
@@ -213,7 +216,8 @@ class Attempt:
             return max(0.0, self.began + self.spec.startup_seconds - now)
         if self.in_flight:
             return None
-        return max(0.0, self.spec.limits["seconds"] - self._working(now))
+        limit: float = self.spec.limits["seconds"]
+        return max(0.0, limit - self._working(now))
 
     def _expire(self) -> None:
         if self.finished is None:
@@ -248,7 +252,9 @@ class Attempt:
         if method is None and message.get("id") == wire.RUN_ID:
             self._answered(message)
         elif isinstance(method, str) and method.startswith("supervisor/"):
-            if not isinstance(params, dict) or not secrets.compare_digest(str(params.get("token")), self.token):
+            if not isinstance(params, dict) or not secrets.compare_digest(
+                str(params.get("token")), self.token
+            ):
                 self._protest(f"forged {method}")
                 return
             self._supervisor(method, params)
@@ -388,7 +394,9 @@ class Attempt:
             )
             self.facts["model_fault"] = fault
             waited = time.monotonic() - sent
-            self.queue_spans.append((sent, sent + waited))  # a call that never succeeded is no time of the agent's
+            self.queue_spans.append(
+                (sent, sent + waited)
+            )  # a call that never succeeded is no time of the agent's
             self.model_calls.append(
                 ModelCall(index=index, started=started, seconds=0.0, queued_seconds=waited, error=fault)
             )
@@ -430,7 +438,9 @@ class Attempt:
     def _working(self, now: float) -> float:
         return 0.0 if self.started is None else max(0.0, now - self.started - self._queued())
 
-    def _result(self, started_at: datetime, docker_facts: DockerFacts, host_config: JsonDict) -> AttemptResult:
+    def _result(
+        self, started_at: datetime, docker_facts: DockerFacts, host_config: JsonDict
+    ) -> AttemptResult:
         end = self.finished or time.monotonic()
         working = self._working(end)
         if working > self.spec.limits["seconds"] and "time_limit_hit" not in self.facts:

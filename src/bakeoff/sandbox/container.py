@@ -1,4 +1,4 @@
-"""One container: created with the pinned limits and every hardening of the security boundary, attached, started, removed."""
+"""One container: created with the pinned limits and all of the security boundary, attached, started, removed."""
 
 from __future__ import annotations
 
@@ -187,7 +187,9 @@ class Container:
     def _raw(self) -> Any:
         if self._socket is None:
             raise OSError("the container's streams are closed")
-        return getattr(self._socket, "_sock", self._socket)  # docker-py gives a SocketIO, or a TLS socket itself
+        return getattr(
+            self._socket, "_sock", self._socket
+        )  # docker-py gives a SocketIO, or a TLS socket itself
 
 
 def sweep(client: DockerClient, run_id: str) -> int:
@@ -199,7 +201,9 @@ def sweep(client: DockerClient, run_id: str) -> int:
 
 
 def _fault(step: Any, kind: Any, error: Exception, container_id: str | None = None) -> ContainerFault:
-    if isinstance(error, requests.exceptions.RequestException) and not isinstance(error, docker.errors.APIError):
+    if isinstance(error, requests.exceptions.RequestException) and not isinstance(
+        error, docker.errors.APIError
+    ):
         kind = "unavailable"
     text = getattr(error, "explanation", None) or str(error)
     return ContainerFault(

@@ -1,8 +1,8 @@
 """The harness image: base image + pinned wheels + the runner + the user's source, checked to load.
 
 Two layers, each tagged by a key made of everything that went into it: dependencies, which change rarely, and source. A
-layer is made by running its steps in a networkless container and committing it, which works with every Docker API, needs no
-build context and leaves no wheel behind.
+layer is made by running its steps in a networkless container and committing it, which works with every Docker API,
+needs no build context and leaves no wheel behind.
 """
 
 from __future__ import annotations
@@ -28,7 +28,17 @@ from bakeoff.sandbox.container import ENVIRONMENT, LABEL, USER
 
 RECIPE = 1  # raise it when the steps below change
 BUILD_SECONDS = 900
-SKIP = {"__pycache__", ".git", ".venv", "venv", "node_modules", "runs", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
+SKIP = {
+    "__pycache__",
+    ".git",
+    ".venv",
+    "venv",
+    "node_modules",
+    "runs",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".pytest_cache",
+}
 MAX_SOURCE_BYTES = 200 * 2**20
 
 
@@ -62,9 +72,13 @@ def ensure(client: DockerClient, config: Config, say: Callable[[str], None]) -> 
     deps_key = _digest([RECIPE, base.digest, house.packages])
     payload = harness_payload(config)
     source = dict(source_files(config))
-    source_digest = _digest([(name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in source.items()])
+    source_digest = _digest(
+        [(name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in source.items()]
+    )
     runner = dict(_walk(Path(bakeoff_runner.__file__).parent, set()))
-    runner_digest = _digest([(name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in runner.items()])
+    runner_digest = _digest(
+        [(name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in runner.items()]
+    )
     key = _digest([deps_key, source_digest, runner_digest, payload])
     reference = f"bakeoff/harness:{key}"
     found = _find(client, reference)
@@ -131,14 +145,18 @@ def _digest(value: Any) -> str:
 
 def _find(client: DockerClient, reference: str) -> dict[str, Any] | None:
     try:
-        found: dict[str, Any] = client.api.inspect_image(reference)
+        found: dict[str, Any] = client.api.inspect_image(reference)  # type: ignore[no-untyped-call]
     except docker.errors.ImageNotFound:
         return None
     return found
 
 
 def _make_dependencies(
-    client: DockerClient, base: base_image.BaseImage, tag: str, house: wheels.Wheelhouse, say: Callable[[str], None]
+    client: DockerClient,
+    base: base_image.BaseImage,
+    tag: str,
+    house: wheels.Wheelhouse,
+    say: Callable[[str], None],
 ) -> None:
     began = time.monotonic()
     files = {f"opt/wheels/{path.name}": path for path in house.path.iterdir()}
@@ -188,7 +206,9 @@ exec /opt/venv/bin/python -I -m bakeoff_runner.check "$1"
     code, output = _layer(client, deps, command, files, tag)
     report = _last_object(output)
     if code != 0 or report is None:
-        raise UnfitEnvironment(f"the harness could not be checked in its image: {output[-800:]}", mend="see the text above")
+        raise UnfitEnvironment(
+            f"the harness could not be checked in its image: {output[-800:]}", mend="see the text above"
+        )
     if not report["ok"]:
         client.api.remove_image(tag, force=True)
         raise _does_not_load(config, report)

@@ -1,7 +1,7 @@
 """The harness's wheels, resolved and fetched on the host: inside `docker build`, networks and certificates often fail.
 
-uv resolves for the image's Python and platform (pip would evaluate markers for the host's); pip fetches. The result lies
-in the user's cache under a key made of everything that decided it, with its lock beside it.
+uv resolves for the image's Python and platform (pip would evaluate markers for the host's); pip fetches. The result
+lies in the user's cache under a key made of everything that decided it, with its lock beside it.
 """
 
 from __future__ import annotations
@@ -39,11 +39,20 @@ class Wheelhouse:
 
 def key(requirements: list[str], python_version: str, machine: str) -> str:
     """What decides the wheels: the requirements, this environment's own versions, and the target."""
-    decided = [sorted(requirements), ALWAYS, sorted(_installed().items()), python_version, machine, NEWEST_GLIBC]
+    decided = [
+        sorted(requirements),
+        ALWAYS,
+        sorted(_installed().items()),
+        python_version,
+        machine,
+        NEWEST_GLIBC,
+    ]
     return hashlib.sha256(json.dumps(decided).encode()).hexdigest()[:16]
 
 
-def ensure(requirements: list[str], python_version: str, machine: str, say: Callable[[str], None]) -> Wheelhouse:
+def ensure(
+    requirements: list[str], python_version: str, machine: str, say: Callable[[str], None]
+) -> Wheelhouse:
     """The wheelhouse for these requirements, fetched if it is not in the cache.
 
     Args:
@@ -67,13 +76,17 @@ def ensure(requirements: list[str], python_version: str, machine: str, say: Call
             (making / LOCK).write_text(lock)
             shutil.rmtree(home, ignore_errors=True)
             making.rename(home)
-        say(f"wheels: {len(lock.splitlines())} packages resolved and fetched in {time.monotonic() - began:.1f} s")
+        say(
+            f"wheels: {len(lock.splitlines())} packages resolved and fetched in {time.monotonic() - began:.1f} s"
+        )
     pins = (line.split(";")[0].strip() for line in (home / LOCK).read_text().splitlines())
     return Wheelhouse(home, dict(pin.split("==", 1) for pin in pins if "==" in pin))
 
 
 def _installed() -> dict[str, str]:
-    return {d.metadata["Name"].lower().replace("_", "-"): d.version for d in distributions() if d.metadata["Name"]}
+    return {
+        d.metadata["Name"].lower().replace("_", "-"): d.version for d in distributions() if d.metadata["Name"]
+    }
 
 
 def _resolve(requirements: list[str], python_version: str, machine: str, say: Callable[[str], None]) -> str:
@@ -102,8 +115,9 @@ def _fetch(lock: str, into: Path, python_version: str, machine: str) -> None:
     pins.write_text(lock)
     fetched = _call(
         [
-            sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--requirement", str(pins),
-            "--dest", str(into), "--python-version", python_version, "--implementation", "cp",
+            sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
+            "--requirement", str(pins), "--dest", str(into),
+            "--python-version", python_version, "--implementation", "cp",
             *(f"--abi={abi}" for abi in (f"cp{python_version.replace('.', '')}", "abi3", "none")),
             *(f"--platform={name}" for name in platforms),
         ],
@@ -115,11 +129,15 @@ def _fetch(lock: str, into: Path, python_version: str, machine: str) -> None:
 
 
 def _call(command: list[str], stdin: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, input=stdin, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS)
+    return subprocess.run(
+        command, input=stdin, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS
+    )
 
 
 def _uv() -> str:
-    found = shutil.which("uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+    found = shutil.which(
+        "uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    )
     if found is None:
         raise UnfitEnvironment("uv is not installed", mend="install it: pip install uv")
     return found
@@ -128,15 +146,21 @@ def _uv() -> str:
 def _complain(stderr: str, requirements: list[str]) -> None:
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     tail = " ".join(lines[-6:])[:800]
-    unreachable = ("dns error", "connection refused", "network is unreachable", "timed out", "failed to fetch", "tls")
+    unreachable = (
+        "dns error",
+        "connection refused",
+        "network is unreachable",
+        "timed out",
+        "failed to fetch",
+        "tls",
+    )
     if any(sign in stderr.lower() for sign in unreachable):
         raise UnfitEnvironment(
             f"the package index does not answer: {tail}",
-            mend="check the network and the index settings of uv and pip on this host; nothing is fetched inside the image",
+            mend="check the network and the index settings of uv and pip on this host: wheels are fetched here",
         )
     raise InputError(
         f"harness.requirements cannot be installed: {tail}",
         key="harness.requirements",
-        mend=f"ask for versions that exist together and have wheels for Linux (asked: {', '.join(requirements)[:200] or 'none'})",
+        mend=f"ask for versions that exist together and have wheels for Linux: {', '.join(requirements)[:200]}",
     )
-
