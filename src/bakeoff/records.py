@@ -220,6 +220,8 @@ class ModelCall(Record):
     input_tokens: int | None = None
     output_tokens: int | None = None
     cached_tokens: int | None = None
+    reasoning_tokens: int | None = None  # of the output tokens
+    first_token_seconds: float | None = None  # None: not streamed
     cost_usd: float | None = None
     finish_reason: str | None = None
     error: ModelFault | None = None

@@ -5,6 +5,7 @@
     ├── trials.jsonl                      one line a finished trial; only ever appended
     ├── trajectories/<trial>.json         ATIF, the last attempt
     ├── attempts/<trial>.<n>.log          the harness's stderr
+    ├── calls/<trial>.jsonl               one line a model call of any attempt: request, response, times, tokens
     └── report.md                         made from the rest
 
 A trial counts as finished when its line is on disk, so write its trajectory and logs first.
@@ -87,6 +88,7 @@ class RunDirectory:
                 ) from error
             (path / "trajectories").mkdir()
             (path / "attempts").mkdir()
+            (path / "calls").mkdir()
             (path / TRIALS).touch()
         run = cls(path)
         run._write_manifest(manifest)
@@ -190,6 +192,20 @@ class RunDirectory:
         self._replace(path, text.encode(errors="backslashreplace"))
         return path
 
+    def begin_calls(self, trial_id: str) -> None:
+        """Forget the calls of an earlier, unfinished execution of the trial."""
+        path = self.calls_path(trial_id)
+        with _writing(path):
+            path.unlink(missing_ok=True)
+
+    def append_call(self, trial_id: str, call: JsonDict) -> None:
+        """Add one model call, as it happens. It is evidence beside the trial's line, so it is not synced to disk."""
+        path = self.calls_path(trial_id)
+        with _writing(path):
+            path.parent.mkdir(exist_ok=True)
+            with path.open("ab", buffering=0) as file:
+                _write_all(file.fileno(), _encode(call) + b"\n")
+
     def write_report(self, text: str) -> Path:
         """Write report.md."""
         path = self.path / REPORT
@@ -272,6 +288,23 @@ class RunDirectory:
     def log_path(self, trial_id: str, attempt: int) -> Path:
         """Where the log of one attempt (1-based) is, or will be."""
         return self.path / "attempts" / f"{file_name(trial_id)}.{attempt}.log"
+
+    def calls_path(self, trial_id: str) -> Path:
+        """Where the trial's model calls are, or will be."""
+        return self.path / "calls" / f"{file_name(trial_id)}.jsonl"
+
+    def calls(self, trial_id: str) -> Iterator[JsonDict]:
+        """The trial's model calls, all attempts, in the order they ended. Raises InputError for a damaged line."""
+        path = self.calls_path(trial_id)
+        if not path.exists():
+            return
+        with path.open("rb") as file:
+            for number, raw in enumerate(file, start=1):
+                try:
+                    call = json.loads(raw)
+                except ValueError as error:
+                    raise InputError(f"this line is damaged: {error}", file=str(path), line=number) from error
+                yield call
 
     def trajectory(self, trial_id: str) -> JsonDict | None:
         """The trial's trajectory; None when there is none. Raises InputError when it is damaged."""

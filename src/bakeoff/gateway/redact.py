@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 MAX_MESSAGE_CHARS = 2_000
 MASK = "[redacted]"
@@ -36,6 +37,24 @@ def secrets_of(environ: Mapping[str, str], *, also: Iterable[str | None] = ()) -
     named = (value for name, value in environ.items() if _SECRET_NAME.search(name))
     found = {value for value in (*named, *also) if value and len(value) >= _SHORTEST_SECRET}
     return tuple(sorted(found, key=len, reverse=True))
+
+
+def masked(value: Any, secrets: tuple[str, ...]) -> Any:
+    """A JSON value with every known secret masked in its texts, keys of objects too.
+
+    Only known values: what merely looks like a key may be the agent's own data, and must stay as it was.
+    """
+    if not secrets:
+        return value
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, MASK)
+        return value
+    if isinstance(value, dict):
+        return {masked(key, secrets): masked(one, secrets) for key, one in value.items()}
+    if isinstance(value, list):
+        return [masked(one, secrets) for one in value]
+    return value
 
 
 def redact(text: str, secrets: Iterable[str] = (), *, limit: int = MAX_MESSAGE_CHARS) -> str:

@@ -24,6 +24,7 @@ class ModelRequest:
     tool_choice: Any = None
     stop: list[str] | None = None
     params: JsonDict = field(default_factory=dict)
+    stream: bool = False  # the harness takes the reply token by token
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,9 @@ class CallContext:
     index: int  # 0-based model call of this attempt
     reference: JsonDict  # the example's `outputs`
     cancelled: Callable[[], bool] = lambda: False  # the attempt ended; give up between retries
+    attempt: int = 1  # 1-based execution of the trial
+    # takes each piece of a streamed reply: a serialised AIMessageChunk; the pieces add up to the reply
+    on_chunk: Callable[[JsonDict], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,9 @@ class ModelReply:
     cached_tokens: int | None = None
     cost_usd: float | None = None
     finish_reason: str | None = None
+    reasoning_tokens: int | None = None  # of the output tokens
+    first_token_seconds: float | None = None  # from the last try's start; None when nothing was streamed
+    unwaited_seconds: float = 0.0  # of `seconds`: what a recorded call took and its replay did not
 
 
 class ChatBackend(Protocol):
