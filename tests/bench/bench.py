@@ -127,8 +127,8 @@ def bare(image: str, concurrency: int, count: int) -> float:
     command = [
         "docker", "run", "--rm", "--network", "none", "--cpus", "1", "--memory", "512m", "--memory-swap", "512m",
         "--pids-limit", "128", "--read-only", "--tmpfs", "/task:size=64m,exec,mode=0700,uid=10001,gid=10001",
-        "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--ipc", "none", "--log-driver", "none", "--workdir", "/task",
-        image, "/opt/venv/bin/python", "-I", "-c", BARE,
+        "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--ipc", "none", "--log-driver", "none",
+        "--workdir", "/task", image, "/opt/venv/bin/python", "-I", "-c", BARE,
     ]  # fmt: skip
     began = time.monotonic()
     with ThreadPoolExecutor(concurrency) as pool:

@@ -1,0 +1,160 @@
+"""Nothing is lost: a run that is killed at any moment is resumed to the very verdicts of an undisturbed one."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from project import COMMAND, Project, call
+
+pytestmark = pytest.mark.docker
+
+KILLS = 30
+EXAMPLES = 16
+
+
+def build(project: Project) -> None:
+    project.config["candidates"] = [
+        {"name": "good", "model": "simulated:skill=0.8"},
+        {"name": "poor", "model": "simulated:skill=0.4"},
+    ]
+    for n in range(EXAMPLES):
+        project.row(f"row-{n:02}", call("wait", "waited", seconds=0), answer=f"done {n}")
+
+
+def lines(project: Project) -> list[dict]:
+    [path] = (project.root / "runs").glob("*/trials.jsonl")
+    return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
+
+
+def resume(project: Project) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [*COMMAND, "run", "--quiet", "--resume", "latest"],
+        cwd=project.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def verdicts(trials: list[dict]) -> dict[str, tuple[str, str | None]]:
+    return {trial["trial_id"]: (trial["verdict"], trial["cause"]) for trial in trials}
+
+
+@pytest.mark.slow
+def test_thirty_kills_lose_nothing(tmp_path_factory: pytest.TempPathFactory, project: Project) -> None:
+    undisturbed = Project(tmp_path_factory.mktemp("undisturbed"))
+    for each in (undisturbed, project):
+        build(each)
+    whole = undisturbed.bake()
+    assert whole.run is not None, whole.stderr
+    dice = random.Random(7)
+    process = project.start()
+    kills = torn = 0
+    while kills < KILLS:
+        time.sleep(dice.uniform(0.2, 3.0))
+        if process.poll() is not None:
+            break
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        kills += 1
+        for path in (project.root / "runs").glob("*/trials.jsonl"):
+            if dice.random() < 0.3:  # a power loss may tear the last line
+                with path.open("ab") as file:
+                    file.write(b'{"trial_id": "good/row-00/1", "verd')
+                torn += 1
+        begun = list((project.root / "runs").glob("*/manifest.json"))
+        process = resume(project) if begun else project.start()
+    stdout, stderr = process.communicate(timeout=120)
+    if process.returncode == -signal.SIGKILL or kills == KILLS:
+        stdout, stderr = (
+            resume(project).communicate(timeout=120) if process.returncode != 0 else (stdout, stderr)
+        )
+    trials = lines(project)
+    assert kills >= 5, "the run was over before it could be disturbed"
+    assert len(trials) == 2 * EXAMPLES, stdout + stderr
+    assert len({trial["trial_id"] for trial in trials}) == 2 * EXAMPLES
+    assert verdicts(trials) == verdicts([json.loads(t.model_dump_json()) for t in whole.run.trials()])
+    [manifest] = (project.root / "runs").glob("*/manifest.json")
+    assert json.loads(manifest.read_text())["state"] == "finished"
+
+
+def stopped(project: Project) -> None:
+    """Start a run and interrupt it in its middle."""
+    process = project.start()
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        time.sleep(0.1)
+        if any(path.read_text().count("\n") >= 2 for path in (project.root / "runs").glob("*/trials.jsonl")):
+            break
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+
+
+def test_an_interrupted_run_goes_on_where_it_was(project: Project) -> None:
+    build(project)
+    stopped(project)
+    before = lines(project)
+    assert 2 <= len(before) < 2 * EXAMPLES
+    process = resume(project)
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    assert lines(project)[: len(before)] == before
+    assert len(lines(project)) == 2 * EXAMPLES
+
+
+def test_a_changed_harness_or_dataset_is_refused_by_name(project: Project) -> None:
+    build(project)
+    stopped(project)
+    harness, rows = project.root / "harness.yaml", project.root / "rows.jsonl"
+    agent = project.root / "faulty_agent/agent.py"
+
+    def refused(path: Path, old: str, new: str) -> str:
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+        process = resume(project)
+        _, stderr = process.communicate(timeout=60)
+        path.write_text(text)
+        assert process.returncode == 2, stderr
+        return stderr
+
+    assert "resources.memory" in refused(harness, "256MiB", "300MiB")
+    assert "dataset" in refused(rows, "done 3", "done three")
+    assert "source" in refused(agent, "You do as you are told.", "You do as you like.")
+
+
+def test_a_finished_run_is_not_run_again(project: Project) -> None:
+    project.row("row", call("wait", "waited", seconds=0))
+    assert project.bake().code == 0
+    process = resume(project)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "finished" in stderr
+
+
+def test_two_runs_at_once_share_the_host(tmp_path_factory: pytest.TempPathFactory, project: Project) -> None:
+    """Each alone could run two trials at once; together they must not run more than two."""
+    other = Project(tmp_path_factory.mktemp("other"))
+    for each in (project, other):
+        each.config["resources"]["reserve"] = {"cpus": (os.cpu_count() or 1) / 2, "memory": "128MiB"}
+        for n in range(4):
+            each.row(f"row-{n}", call("wait", "waited", seconds=1.5))
+    running = [project.start(), other.start()]
+    most = 0
+    while any(process.poll() is None for process in running):
+        listed = subprocess.run(
+            ["docker", "ps", "-q", "--filter", "label=bakeoff"], capture_output=True, text=True, check=True
+        )
+        most = max(most, len(listed.stdout.split()))
+        time.sleep(0.1)
+    for process, each in zip(running, (project, other), strict=True):
+        process.communicate()
+        assert process.returncode == 0
+        assert {trial["verdict"] for trial in lines(each)} == {"passed"}
+    assert most == 2

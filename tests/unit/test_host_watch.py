@@ -1,0 +1,58 @@
+"""The written rule on contention, and the sampling behind the report's worst moments."""
+
+import time
+
+import pytest
+
+from bakeoff.host_watch import HostWatch, contended
+from bakeoff.records import KernelFacts
+
+
+def kernel(waited: float | None, cpu: float | None, throttled: float = 0.0) -> KernelFacts:
+    return KernelFacts(waited_seconds=waited, cpu_seconds=cpu, throttled_seconds=throttled)
+
+
+@pytest.mark.parametrize(
+    ("facts", "steal", "expected"),
+    [
+        (kernel(6.0, 2.0), 0.0, True),  # ready for most of the time, and far below its floor of 5 CPU seconds
+        (kernel(4.9, 2.0), 0.0, False),  # not ready often enough to blame anybody
+        (kernel(6.0, 5.0), 0.0, False),  # it had its floor
+        (kernel(9.0, 2.0, throttled=5.0), 0.0, False),  # the quota took it, not a neighbour
+        (kernel(0.0, 0.1), 0.0, False),  # it slept
+        (kernel(None, 2.0), 0.0, False),  # the kernel does not say
+        (kernel(6.0, None), 0.0, False),
+        (kernel(0.0, 9.0), 20.0, True),  # the hypervisor took it
+        (kernel(0.0, 9.0), 19.9, False),
+        (kernel(0.0, 9.0), None, False),
+    ],
+)
+def test_the_rule(facts: KernelFacts, steal: float | None, expected: bool) -> None:
+    assert contended(facts, steal, wall_seconds=10.0, reserved_cpus=0.5) is expected
+
+
+def test_an_attempt_of_no_length_is_never_contended() -> None:
+    assert not contended(kernel(1.0, 0.0), 0.0, wall_seconds=0.0, reserved_cpus=0.5)
+
+
+def test_the_host_is_sampled_while_it_runs() -> None:
+    watch = HostWatch()
+    watch.start()
+    begin = time.monotonic()
+    time.sleep(2.3)
+    facts = watch.during(begin, time.monotonic())
+    watch.stop()
+    assert facts.cpu_percent_max is not None
+    assert 0.0 <= facts.cpu_percent_max <= 100.0
+    assert facts.memory_available_min_bytes is not None
+    assert facts.memory_available_min_bytes > 0
+    assert watch.worst()["samples"] >= 2
+    assert watch.during(begin - 100, begin - 50).cpu_percent_max is None
+
+
+def test_a_remote_host_is_not_guessed_at() -> None:
+    watch = HostWatch(local=False)
+    watch.start()
+    watch.stop()
+    assert watch.worst() == {}
+    assert watch.during(0.0, time.monotonic()).load_max is None
