@@ -18,6 +18,7 @@ from docker import DockerClient
 from bakeoff import atif, host_watch, verdict
 from bakeoff.config import Candidate, Config
 from bakeoff.errors import EvaluatorError, ModelCallError, UnfitEnvironment
+from bakeoff.gateway.call_record import call_record
 from bakeoff.gateway.types import ChatBackend, ModelRequest
 from bakeoff.host_watch import HostWatch
 from bakeoff.ledger import Claim, Ledger
@@ -73,6 +74,7 @@ class Job:
     slots: int
     ledger: Ledger
     watch: HostWatch
+    secrets: tuple[str, ...] = field(default=(), repr=False)  # masked in every record of a model call
 
 
 class Stock:
@@ -204,6 +206,7 @@ class Engine:
         example = self.job.examples[trial.example_id]
         most = self.job.config.infra.attempts
         records: list[AttemptRecord] = []
+        self.job.run.begin_calls(trial.trial_id)
         while True:
             number = len(records) + 1
             if (fault := self._barred.get(trial.candidate)) is not None:
@@ -300,6 +303,9 @@ class Engine:
             self.job.backends[trial.candidate],
             calls,
             on_memory=lambda used: self.display.memory(trial.trial_id, used),
+            on_call=lambda call, request: self.job.run.append_call(
+                trial.trial_id, call_record(number, call, request, self.job.secrets)
+            ),
         )
         with self._lock:
             self._running[trial.trial_id] = attempt

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from itertools import count
 from typing import Any
@@ -36,19 +37,22 @@ class Channel:
         self._writer = writer
         self._writing = threading.Lock()
         self._ids = count(1)
+        self._token = ""
         self._waiting: dict[str, Future[dict[str, Any]]] = {}
+        self._takers: dict[str, Callable[[dict[str, Any]], None]] = {}  # of streamed replies
         for end in (reader, writer):
             os.set_inheritable(end, False)
 
     def first_request(self) -> dict[str, Any]:
         """Wait for `harness/run`; then start listening for replies."""
         request: dict[str, Any] = json.loads(self._reader.readline())
+        self._token = request["params"].pop("token")
         threading.Thread(target=self._listen, name="bakeoff-channel", daemon=True).start()
         return request
 
     def send(self, message: dict[str, Any]) -> None:
-        """Write one line, whole."""
-        view = memoryview(wire.encode(message))
+        """Write one line, whole, with the attempt's token."""
+        view = memoryview(wire.encode({"token": self._token, **message}))
         with self._writing:
             while view:
                 view = view[os.write(self._writer, view) :]
@@ -57,17 +61,32 @@ class Channel:
         """Tell the host something that has no reply."""
         self.send({"method": method, "params": params})
 
-    def submit(self, method: str, params: dict[str, Any]) -> Future[dict[str, Any]]:
-        """Start a call; the future gives its result, or raises `RemoteError`."""
+    def submit(
+        self,
+        method: str,
+        params: dict[str, Any],
+        on_chunk: Callable[[dict[str, Any]], None] | None = None,
+    ) -> Future[dict[str, Any]]:
+        """Start a call; the future gives its result, or raises `RemoteError`.
+
+        `on_chunk` takes each piece of a streamed reply, in order and before the future is done, in the
+        listening thread: it must not block.
+        """
         ident = f"h{next(self._ids)}"
         future: Future[dict[str, Any]] = Future()
         self._waiting[ident] = future
+        if on_chunk is not None:
+            self._takers[ident] = on_chunk
         self.send({"id": ident, "method": method, "params": params})
         return future
 
     def _listen(self) -> None:
         for line in self._reader:
             reply = json.loads(line)
+            if reply.get("method") == "model/chunk":
+                self._takers[reply["params"]["id"]](reply["params"]["chunk"])
+                continue
+            self._takers.pop(reply["id"], None)
             future = self._waiting.pop(reply["id"])
             if "error" in reply:
                 error = reply["error"]

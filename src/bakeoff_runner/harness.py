@@ -42,6 +42,10 @@ def run(params: dict[str, Any], channel: Channel) -> dict[str, Any]:
         target = workdir / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(base64.b64decode(content))
+    if params["harness"].get("command"):
+        from bakeoff_runner import command
+
+        return command.run(params, workdir, channel)
     lazy.install()
     limits = HarnessLimits(**params["limits"])
     context = HarnessContext(workdir, params["harness"]["config"], params["inputs"], limits)
@@ -72,9 +76,13 @@ def outcome(result: Any) -> dict[str, Any]:
     """
     from langchain_core.messages import convert_to_messages, message_to_dict
 
+    from bakeoff_runner.chat_model import whole
+
     if not isinstance(result, dict) or "messages" not in result:
         raise TypeError(f'the harness must return {{"messages": [...]}}, not {type(result).__name__}')
-    out: dict[str, Any] = {"messages": [message_to_dict(m) for m in convert_to_messages(result["messages"])]}
+    out: dict[str, Any] = {
+        "messages": [message_to_dict(whole(m)) for m in convert_to_messages(result["messages"])]
+    }
     structured = result.get("structured_response")
     if structured is not None:
         plain = structured.model_dump(mode="json") if hasattr(structured, "model_dump") else structured

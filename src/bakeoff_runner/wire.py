@@ -3,15 +3,20 @@
     host -> supervisor   supervisor/start {token, log_bytes, output_bytes}    always the first line
                          supervisor/stop {}
     host -> harness      harness/run (id 1) {...}                             answered at the end of the trial
-                         replies to model/generate
+                         model/chunk {id, chunk}                          pieces of a streamed reply
+                         replies to model/generate {message}              null after model/chunk: it is there
     supervisor -> host   supervisor/ready {token, kernel}
                          supervisor/exit {token, exit_code, signal, kernel, overflow, terminated}
     harness -> host      model/generate (id) {messages, tools, ...}
                          harness/loaded {}, harness/started {}
                          tool/start {...}, tool/end {...}
 
-The token is the supervisor's alone: it is read after the harness was forked off, so a forged
-`supervisor/exit` cannot carry it. Lines and totals are bounded on both sides.
+The supervisor's token is its own alone: it is read after the harness was forked off, so a forged
+`supervisor/exit` cannot carry it. Every line of the harness carries another, `token` beside `method`, which
+comes with `harness/run`: it proves that the line was made in this attempt, by a process that could read it. So
+a line of another attempt, or what a tool's child wrote into a descriptor it found, is refused; code that the
+harness runs in its own process is the harness, and no token can tell them apart. Both tokens are random, made
+for one attempt, and worth nothing after it. Lines and totals are bounded on both sides.
 """
 
 from __future__ import annotations

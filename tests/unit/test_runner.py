@@ -77,6 +77,7 @@ class Runner:
         }
         self.send(wire.notification("supervisor/start", start))
         self.task = {
+            "token": "t1",
             "workdir": str(self.workdir),
             "files": {"notes/a.txt": "aGVsbG8="},
             "limits": {"turns": 5, "seconds": 30, "tool_seconds": tool_seconds},

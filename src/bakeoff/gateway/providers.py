@@ -12,22 +12,25 @@ as in production.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from bakeoff.config import Candidate
 from bakeoff.errors import InputError, ModelCallError, ModelErrorKind
 from bakeoff.gateway.prices import Price, Unknown, price_of
 from bakeoff.gateway.problem import Problem, nearest
-from bakeoff.gateway.redact import MAX_MESSAGE_CHARS, redact, secrets_of
-from bakeoff.gateway.retrying import Budget, call
+from bakeoff.gateway.redact import MAX_MESSAGE_CHARS, masked, redact, secrets_of
+from bakeoff.gateway.retrying import Budget, Outcome, call
 from bakeoff.gateway.types import CallContext, JsonDict, ModelReply, ModelRequest
 
 if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
-    from langchain_core.messages import AIMessage
+    from langchain_core.language_models import BaseChatModel, LanguageModelInput
+    from langchain_core.messages import AIMessage, BaseMessage
+    from langchain_core.runnables import Runnable
+    from langchain_core.tools import BaseTool
 
 READ_SECONDS = 120.0
 CONNECT_SECONDS = 10.0
@@ -51,7 +54,8 @@ def _usual(read: float, connect: float) -> JsonDict:
 def _openai_like(read: float, connect: float) -> JsonDict:
     import openai
 
-    return {"max_retries": 0, "timeout": openai.Timeout(read, connect=connect)}
+    # a streamed reply of a compatible server says what it used only when it is asked to
+    return {"max_retries": 0, "timeout": openai.Timeout(read, connect=connect), "stream_usage": True}
 
 
 def _whole_seconds(read: float, connect: float) -> JsonDict:
@@ -231,18 +235,38 @@ class ProviderBackend:
 
     def complete(self, request: ModelRequest, call_context: CallContext) -> ModelReply:
         """Send exactly the harness's request, with the retry budget."""
-        send = self._prepare(request)
-        outcome = call(send, self._budget, cancelled=call_context.cancelled, secrets=self._secrets)
-        return _reply(outcome.value, outcome.seconds, outcome.queued_seconds, outcome.attempts, self._price)
+        bound, messages = self._prepare(request)
+        stream = _Stream(lambda chunk: call_context.on_chunk(masked(_plain(chunk), self._secrets)))
+
+        def send() -> AIMessage:
+            # whole trials are published, if the user wishes; single calls are not traced behind his back
+            with tracing_context(enabled=False):
+                if request.stream:
+                    return stream.gather(bound.stream(messages, stop=request.stop))
+                return bound.invoke(messages, stop=request.stop)
+
+        from langsmith import tracing_context
+
+        outcome = call(
+            send,
+            self._budget,
+            cancelled=call_context.cancelled,
+            secrets=self._secrets,
+            committed=lambda: stream.given,
+        )
+        return replace(
+            _reply(outcome, self._price, self._secrets), first_token_seconds=stream.first_token_seconds
+        )
 
     def close(self) -> None:
         """Release the local server, if there is one. LangChain's HTTP clients are shared and stay."""
         self._on_close()
 
-    def _prepare(self, request: ModelRequest) -> Callable[[], AIMessage]:
+    def _prepare(
+        self, request: ModelRequest
+    ) -> tuple[Runnable[LanguageModelInput, AIMessage], list[BaseMessage]]:
         """The request as LangChain's objects. Raises ModelCallError(BAD_REQUEST) when it has no such form."""
         from langchain_core.messages import messages_from_dict
-        from langsmith import tracing_context
 
         params = dict(request.params)
         extra = params.get("extra_body")
@@ -255,26 +279,72 @@ class ProviderBackend:
             # a fixed list of types; the general `load` would instantiate what it is told
             messages = messages_from_dict(request.messages)
             bound = (
-                self._model.bind_tools(request.tools, **params)
+                self._model.bind_tools([_tool(tool) for tool in request.tools], **params)
                 if request.tools
                 else self._model.bind(**params)
             )
         except Exception as error:  # noqa: BLE001 - hostile input: whatever it breaks, it is a bad request
             text = redact(f"{type(error).__name__}: {error}", self._secrets, limit=MAX_MESSAGE_CHARS)
             raise ModelCallError(ModelErrorKind.BAD_REQUEST, text, attempts=0) from None
-
-        def send() -> AIMessage:
-            # whole trials are published, if the user wishes; single calls are not traced behind his back
-            with tracing_context(enabled=False):
-                return bound.invoke(messages, stop=request.stop)
-
-        return send
+        return bound, messages
 
 
-def _reply(message: AIMessage, seconds: float, queued: float, attempts: int, price: Price) -> ModelReply:
+class _Stream:
+    """The pieces of one streamed reply, handed on as they come.
+
+    Attributes:
+        given: whether any piece has been handed on.
+        first_token_seconds: from the start of the last try to the first piece that says something.
+    """
+
+    def __init__(self, hand_on: Callable[[BaseMessage], None]) -> None:
+        self._hand_on = hand_on
+        self.given = False
+        self.first_token_seconds: float | None = None
+
+    def gather(self, pieces: Iterator[AIMessage]) -> AIMessage:
+        """The whole reply. Raises ValueError when there was no piece at all."""
+        from langchain_core.messages import message_chunk_to_message
+
+        began, whole = time.monotonic(), None
+        for piece in pieces:
+            if self.first_token_seconds is None and (
+                piece.content or piece.tool_calls or getattr(piece, "tool_call_chunks", None)
+            ):
+                self.first_token_seconds = time.monotonic() - began
+            self.given = True
+            self._hand_on(piece)
+            whole = piece if whole is None else cast("AIMessage", whole + piece)
+        if whole is None:
+            raise ValueError("the stream ended before it began")
+        return cast("AIMessage", message_chunk_to_message(whole))
+
+
+def _tool(schema: JsonDict) -> JsonDict | BaseTool:
+    """The tool as the harness had it, where it carries more than its schema: clients read that from a tool."""
+    if "extras" not in schema:
+        return schema
+    from langchain_core.tools import StructuredTool
+
+    function = schema["function"]
+    return StructuredTool(
+        name=function["name"],
+        description=function.get("description", ""),
+        args_schema=function.get("parameters") or {"type": "object", "properties": {}},
+        extras=schema["extras"],
+    )
+
+
+def _plain(message: BaseMessage) -> JsonDict:
     from langchain_core.messages import message_to_dict
     from pydantic_core import to_jsonable_python
 
+    plain: JsonDict = to_jsonable_python(message_to_dict(message), bytes_mode="base64")
+    return plain
+
+
+def _reply(outcome: Outcome[AIMessage], price: Price, secrets: tuple[str, ...]) -> ModelReply:
+    message = outcome.value
     usage = message.usage_metadata
     facts = message.response_metadata
     finish = next(
@@ -286,13 +356,14 @@ def _reply(message: AIMessage, seconds: float, queued: float, attempts: int, pri
         None,
     )
     return ModelReply(
-        message=to_jsonable_python(message_to_dict(message), bytes_mode="base64"),
-        seconds=seconds,
-        queued_seconds=queued,
-        attempts=attempts,
+        message=masked(_plain(message), secrets),
+        seconds=outcome.seconds,
+        queued_seconds=outcome.queued_seconds,
+        attempts=outcome.attempts,
         input_tokens=usage["input_tokens"] if usage else None,
         output_tokens=usage["output_tokens"] if usage else None,
         cached_tokens=(usage.get("input_token_details") or {}).get("cache_read") if usage else None,
+        reasoning_tokens=(usage.get("output_token_details") or {}).get("reasoning") if usage else None,
         cost_usd=price.cost_usd(usage),
         finish_reason=None if finish is None else str(finish),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -50,19 +51,32 @@ class _Faulty(Exception):  # noqa: N818 - carries a Fault through tenacity
         super().__init__(fault.text)
 
 
-class _Cancelled(Exception):  # noqa: N818
-    pass
+class Cancelled(Exception):  # noqa: N818
+    """The attempt ended while its call waited."""
 
 
 def call(
-    send: Callable[[], T], budget: Budget, *, cancelled: Callable[[], bool], secrets: tuple[str, ...]
+    send: Callable[[], T],
+    budget: Budget,
+    *,
+    cancelled: Callable[[], bool],
+    secrets: tuple[str, ...],
+    turn: Callable[[], AbstractContextManager[object]] = nullcontext,
+    committed: Callable[[], bool] = lambda: False,
 ) -> Outcome[T]:
     """Call `send` until it succeeds, fails for good, or the budget is spent.
 
+    Args:
+        send: one try.
+        budget: how often, and at what pace.
+        cancelled: the caller has gone; give up between tries.
+        secrets: kept out of errors.
+        turn: entered around each try; may wait, and raise Cancelled. Its waiting is queued time.
+        committed: part of a reply has been handed on, so that a second try would say it twice.
+
     Raises:
         ModelCallError: of the last failure, without `secrets`. The original exception is not chained, for it
-        holds
-            the request's headers.
+            holds the request's headers.
     """
     started = time.monotonic()
     tries, last_began, last_fault = 0, started, None
@@ -72,27 +86,28 @@ def call(
 
     def once() -> T:
         nonlocal tries, last_began, last_fault
-        tries, last_began = tries + 1, time.monotonic()
-        try:
-            return send()
-        except ModelCallError:
-            raise
-        except Exception as error:  # noqa: BLE001 - the SDKs share no base class; classify() names them all
-            last_fault = classify(error)
-            raise _Faulty(last_fault) from None
+        with turn():
+            tries, last_began = tries + 1, time.monotonic()
+            try:
+                return send()
+            except ModelCallError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the SDKs share no base class; classify() names them all
+                last_fault = classify(error)
+                raise _Faulty(last_fault) from None
 
     def pause(state: RetryCallState) -> float:
         asked = last_fault.retry_after_seconds if last_fault else None
         return backoff(state) if asked is None else asked
 
     def worth_another(error: BaseException) -> bool:
-        if not isinstance(error, _Faulty) or not error.fault.retryable:
+        if not isinstance(error, _Faulty) or not error.fault.retryable or committed():
             return False
         return (error.fault.retry_after_seconds or 0) <= budget.patience_seconds
 
     def sleep(seconds: float) -> None:
         if wait(seconds, cancelled):
-            raise _Cancelled
+            raise Cancelled
 
     retrying = Retrying(
         stop=stop_after_attempt(budget.retries + 1),
@@ -103,7 +118,7 @@ def call(
     )
     try:
         value = retrying(once)
-    except (_Faulty, _Cancelled):
+    except (_Faulty, Cancelled):
         fault = last_fault or Fault(ModelErrorKind.INTERNAL, "the call was given up")
         raise ModelCallError(
             fault.kind, redact(fault.text, secrets), status=fault.status, attempts=tries

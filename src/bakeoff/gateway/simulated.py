@@ -26,7 +26,7 @@ import json
 import random
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -386,6 +386,16 @@ def _data(content: str, finish_reason: str, **fields: Any) -> JsonDict:
     }
 
 
+def _pieces(data: JsonDict) -> Iterator[JsonDict]:
+    """The reply word by word; its calls, usage and all the rest with the last piece."""
+    words = re.findall(r"\S+\s*|\s+", data["content"])
+    blank = {"content": "", "additional_kwargs": {}, "response_metadata": {}, "id": data["id"]}
+    for word in words[:-1]:
+        yield {**blank, "content": word, "type": "AIMessageChunk"}
+    last = "".join(words[-1:])
+    yield {**data, "content": last, "type": "AIMessageChunk", "chunk_position": "last"}
+
+
 def _tokens(chars: int) -> int:
     return -(-chars // _CHARS_PER_TOKEN)
 
@@ -447,6 +457,10 @@ class SimulatedBackend:
         }
         if self.skill.latency:
             wait(self.skill.latency, call.cancelled)
+        first = time.monotonic() - began
+        if request.stream:
+            for piece in _pieces(data):
+                call.on_chunk({"type": "AIMessageChunk", "data": piece})
         return ModelReply(
             message={"type": "ai", "data": data},
             seconds=time.monotonic() - began,
@@ -454,6 +468,7 @@ class SimulatedBackend:
             output_tokens=outputs,
             cached_tokens=0,
             cost_usd=0.0,
+            first_token_seconds=first if request.stream else None,
             finish_reason=data["response_metadata"]["finish_reason"],
         )
 

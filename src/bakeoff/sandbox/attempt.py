@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -68,11 +69,13 @@ class Attempt:
         backend: ChatBackend,
         calls: ThreadPoolExecutor,
         on_memory: Callable[[int], None] = lambda _: None,
+        on_call: Callable[[ModelCall, ModelRequest], None] = lambda *_: None,
     ) -> None:
         self.spec, self.container, self.backend, self.calls = spec, container, backend, calls
-        self.on_memory = on_memory
+        self.on_memory, self.on_call = on_memory, on_call
         self.inbox: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
-        self.token = secrets.token_hex(16)
+        self.token = secrets.token_hex(16)  # the supervisor's
+        self.harness_token = secrets.token_hex(16)  # on every line of the harness; both die with the attempt
         self.over = threading.Event()
         self.began = time.monotonic()
         self.started: float | None = None  # when the agent started
@@ -81,6 +84,9 @@ class Attempt:
         self.queue_spans: list[tuple[float, float]] = []
         self.in_flight = 0
         self.calls_made = 0
+        self.call_ids: set[str] = set()  # of calls that were made: a line sent twice is not a second call
+        self.unwaited = 0.0  # model time that a replay did not wait for, and that counts all the same
+        self.unwaited_now = 0.0  # the same, of the calls that are out together
         self.tools: dict[str, ToolCall] = {}
         self.tool_errnos: list[int] = []
         self.conversation: list[JsonDict] = []  # LangChain messages, as far as they are known
@@ -147,6 +153,7 @@ class Attempt:
             "output_bytes": wire.MAX_OUTPUT,
         }
         task = {
+            "token": self.harness_token,
             "workdir": WORKDIR,
             "files": {n: base64.b64encode(Path(p).read_bytes()).decode() for n, p in spec.files.items()},
             "limits": spec.limits,
@@ -196,6 +203,8 @@ class Attempt:
                 self._line(value)
             elif kind == "reply":
                 self._reply(*value)
+            elif kind == "chunk":
+                self.container.send(wire.notification("model/chunk", value))
             elif kind == "flood":
                 self.facts["output_overflow"] = True
                 self._kill()
@@ -249,15 +258,15 @@ class Attempt:
 
     def _dispatch(self, message: JsonDict) -> None:
         method, params = message.get("method"), message.get("params")
-        if method is None and message.get("id") == wire.RUN_ID:
-            self._answered(message)
-        elif isinstance(method, str) and method.startswith("supervisor/"):
-            if not isinstance(params, dict) or not secrets.compare_digest(
-                str(params.get("token")), self.token
-            ):
+        if isinstance(method, str) and method.startswith("supervisor/"):
+            if not isinstance(params, dict) or not _same(params.get("token"), self.token):
                 self._protest(f"forged {method}")
                 return
             self._supervisor(method, params)
+        elif not _same(message.get("token"), self.harness_token):
+            self._protest(f"not of this attempt: {str(method)[:40]!r}")
+        elif method is None and message.get("id") == wire.RUN_ID:
+            self._answered(message)
         elif method == "model/generate":
             self._model_call(message["id"], params or {})
         elif method == "harness/loaded":
@@ -334,6 +343,9 @@ class Attempt:
     # --- model calls
 
     def _model_call(self, ident: str, params: JsonDict) -> None:
+        if not isinstance(ident, str) or ident in self.call_ids:
+            self._protest(f"a second call with the id {str(ident)[:40]!r}")
+            return
         limit = self._limit_reached()
         if limit:
             self._reply_error(ident, wire.LIMIT_REACHED, limit, f"limits.{limit} is used up")
@@ -346,6 +358,7 @@ class Attempt:
             tool_choice=params["tool_choice"],
             stop=params["stop"],
             params=dict(params["params"]),
+            stream=params.get("stream") is True,
         )
         self.first_request = self.first_request or request
         trial = self.spec.trial
@@ -356,10 +369,13 @@ class Attempt:
             index=self.calls_made,
             reference=self.spec.reference,
             cancelled=self.over.is_set,
+            attempt=self.spec.attempt,
+            on_chunk=lambda chunk: self.inbox.put(("chunk", {"id": ident, "chunk": chunk})),
         )
         self.calls_made += 1
+        self.call_ids.add(ident)
         self.in_flight += 1
-        self.calls.submit(self._complete, ident, request, context)
+        self.calls.submit(self._complete, ident, request, context, time.monotonic())
 
     def _limit_reached(self) -> str | None:
         if self.calls_made >= self.spec.limits["turns"]:
@@ -371,8 +387,8 @@ class Attempt:
             return "tokens"
         return None
 
-    def _complete(self, ident: str, request: ModelRequest, context: CallContext) -> None:
-        """In a thread of the pool: the call itself."""
+    def _complete(self, ident: str, request: ModelRequest, context: CallContext, asked: float) -> None:
+        """In a thread of the pool: the call itself. The wait for that thread is queueing too."""
         sent = time.monotonic()
         outcome: ModelReply | ModelCallError
         try:
@@ -381,12 +397,15 @@ class Attempt:
             outcome = error
         except Exception as error:  # noqa: BLE001 - the gateway promised ModelCallError; its own fault is on record as such
             outcome = ModelCallError(ModelErrorKind.INTERNAL, f"{type(error).__name__}: {error}"[:2000])
-        self.inbox.put(("reply", (ident, context.index, sent, request, outcome)))
+        if isinstance(outcome, ModelReply):
+            outcome = replace(outcome, queued_seconds=outcome.queued_seconds + sent - asked)
+        self.inbox.put(("reply", (ident, context.index, asked, request, outcome)))
 
     def _reply(
         self, ident: str, index: int, sent: float, request: ModelRequest, outcome: ModelReply | ModelCallError
     ) -> None:
         self.in_flight -= 1
+        self._count_unwaited(outcome)
         started = sent - (self.started or self.began)
         if isinstance(outcome, ModelCallError):
             fault = ModelFault(
@@ -397,29 +416,50 @@ class Attempt:
             self.queue_spans.append(
                 (sent, sent + waited)
             )  # a call that never succeeded is no time of the agent's
-            self.model_calls.append(
-                ModelCall(index=index, started=started, seconds=0.0, queued_seconds=waited, error=fault)
-            )
-            self._reply_error(ident, wire.MODEL_ERROR, outcome.kind, outcome.message)
-            return
-        self.queue_spans.append((sent, sent + outcome.queued_seconds))
-        self.model_calls.append(
-            ModelCall(
+            failed = ModelCall(
                 index=index,
                 started=started,
-                seconds=outcome.seconds,
-                queued_seconds=outcome.queued_seconds,
+                seconds=0.0,
+                queued_seconds=waited,
                 attempts=outcome.attempts,
-                input_tokens=outcome.input_tokens,
-                output_tokens=outcome.output_tokens,
-                cached_tokens=outcome.cached_tokens,
-                cost_usd=outcome.cost_usd,
-                finish_reason=outcome.finish_reason,
-                message=outcome.message,
+                error=fault,
             )
+            self.model_calls.append(failed)
+            self._reply_error(ident, wire.MODEL_ERROR, outcome.kind, outcome.message)
+            self.on_call(failed, request)
+            return
+        self.queue_spans.append((sent, sent + outcome.queued_seconds))
+        made = ModelCall(
+            index=index,
+            started=started,
+            seconds=outcome.seconds,
+            queued_seconds=outcome.queued_seconds,
+            attempts=outcome.attempts,
+            input_tokens=outcome.input_tokens,
+            output_tokens=outcome.output_tokens,
+            cached_tokens=outcome.cached_tokens,
+            reasoning_tokens=outcome.reasoning_tokens,
+            first_token_seconds=outcome.first_token_seconds,
+            cost_usd=outcome.cost_usd,
+            finish_reason=outcome.finish_reason,
+            message=outcome.message,
         )
+        self.model_calls.append(made)
         self.conversation = [*request.messages, outcome.message]
-        self.container.send(wire.encode({"id": ident, "result": {"message": outcome.message}}))
+        # a streamed reply is there already, piece by piece
+        message = None if request.stream else outcome.message
+        self.container.send(wire.encode({"id": ident, "result": {"message": message}}))
+        self.on_call(made, request)  # after the reply: the record is no part of the agent's time
+
+    def _count_unwaited(self, outcome: ModelReply | ModelCallError) -> None:
+        """A replay answers at once, yet the time limit must end what it ended in the recording.
+
+        Of calls that were out together the longest counts, of calls one after the other each.
+        """
+        if isinstance(outcome, ModelReply):
+            self.unwaited_now = max(self.unwaited_now, outcome.unwaited_seconds)
+        if self.in_flight == 0:
+            self.unwaited, self.unwaited_now = self.unwaited + self.unwaited_now, 0.0
 
     def _reply_error(self, ident: str, code: int, kind: str, message: str) -> None:
         error = {"code": code, "message": message, "data": {"kind": kind}}
@@ -436,7 +476,9 @@ class Attempt:
         return total
 
     def _working(self, now: float) -> float:
-        return 0.0 if self.started is None else max(0.0, now - self.started - self._queued())
+        if self.started is None:
+            return 0.0
+        return max(0.0, now - self.started - self._queued() + self.unwaited)
 
     def _result(
         self, started_at: datetime, docker_facts: DockerFacts, host_config: JsonDict
@@ -482,6 +524,10 @@ class Attempt:
             finished_at=datetime.now(UTC),
             log=self.log.decode("utf-8", "replace"),
         )
+
+
+def _same(claimed: Any, token: str) -> bool:
+    return secrets.compare_digest(str(claimed).encode("utf-8", "replace"), token.encode())
 
 
 def effective(kernel: JsonDict, host_config: JsonDict) -> ResourceLimits:
