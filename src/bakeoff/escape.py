@@ -1,4 +1,4 @@
-"""Making hostile text harmless: agent-made text before it reaches a terminal or a Markdown page.
+"""Making hostile text harmless: agent-made text before it reaches a terminal, a Markdown or an HTML page.
 
 A model can write an escape sequence that repaints the terminal, a bidirectional override that swaps what is
 read, or a pipe that moves a table's columns. Everything here shows such text instead of obeying it: nothing
@@ -7,6 +7,7 @@ is silently dropped.
 
 from __future__ import annotations
 
+import html as _html
 import re
 import unicodedata
 
@@ -89,6 +90,16 @@ def code_block(text: str, language: str = "", limit: int = LIMIT) -> str:
     shown = terminal(text, limit)
     fence = "`" * max(3, _longest(shown, "`") + 1)
     return f"{fence}{language}\n{shown}\n{fence}"
+
+
+def html(text: str, limit: int = CELL_LIMIT) -> str:
+    """Text for one line of an HTML page, between tags or in a quoted attribute: shown literally."""
+    return _html.escape(line(text, limit))
+
+
+def html_block(text: str, limit: int = LIMIT) -> str:
+    """Text for a `pre` of an HTML page: as `html`, its lines kept."""
+    return _html.escape(terminal(text, limit))
 
 
 def _longest(text: str, char: str) -> int:

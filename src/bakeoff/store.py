@@ -29,7 +29,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from bakeoff.errors import InputError, UnfitEnvironment
-from bakeoff.records import JsonDict, Manifest, TrialRecord
+from bakeoff.records import JsonDict, Manifest, ResourceLimits, TrialRecord
 
 RUNS = Path("runs")  # where runs are kept unless `--out` says otherwise
 MANIFEST, TRIALS, REPORT = "manifest.json", "trials.jsonl", "report.md"
@@ -237,12 +237,20 @@ class RunDirectory:
 
     # --- reading ------------------------------------------------------------------------------------
 
-    def manifest(self) -> Manifest:
-        """The manifest. Raises InputError when it is damaged."""
+    def manifest(self, *, lenient: bool = False) -> Manifest:
+        """The manifest. Raises InputError when it is damaged.
+
+        `lenient`, for reading only: what is damaged, missing or of another version is told in `warnings`, and
+        the rest is read.
+        """
         path = self.path / MANIFEST
         try:
             return Manifest.model_validate_json(path.read_bytes())
         except ValidationError as error:
+            if lenient:
+                manifest, lacking = _readable_manifest(path.read_bytes(), self.run_id)
+                self._warn(f"{MANIFEST} is damaged or of another version; {lacking}")
+                return manifest
             first = error.errors()[0]
             raise InputError(
                 f"the manifest is damaged: {first['msg']}",
@@ -251,11 +259,12 @@ class RunDirectory:
                 mend="restore the file from a backup, or run again; trials.jsonl is readable without it",
             ) from error
 
-    def trials(self) -> Iterator[TrialRecord]:
+    def trials(self, *, lenient: bool = False) -> Iterator[TrialRecord]:
         """Every finished trial, in the order it finished; one in memory at a time.
 
-        A torn last line (the process was killed while writing it) is left out and told in `warnings`.
-        Raises InputError with file and line for damage anywhere else.
+        A torn last line (the process was killed while writing it) is left out and told in `warnings`; so are
+        keys of another version. Raises InputError with file and line for damage anywhere else; `lenient`
+        leaves that out too and tells it.
         """
         path = self.path / TRIALS
         if not path.exists():
@@ -263,16 +272,17 @@ class RunDirectory:
         with path.open("rb") as file:
             for number, raw in enumerate(file, start=1):
                 try:
-                    yield TrialRecord.model_validate_json(raw)
+                    yield self._trial(raw)
                 except ValidationError as error:
                     if not raw.endswith(b"\n"):
-                        warning = (
+                        self._warn(
                             f"{TRIALS}:{number}: the last line is torn: left out, its trial is not finished"
                         )
-                        if warning not in self.warnings:
-                            self.warnings.append(warning)
                         return
                     first = error.errors()[0]
+                    if lenient:
+                        self._warn(f"{TRIALS}:{number}: this line is damaged and left out: {first['msg']}")
+                        continue
                     raise InputError(
                         f"this line is damaged: {first['msg']}",
                         file=str(path),
@@ -280,6 +290,27 @@ class RunDirectory:
                         key=".".join(str(part) for part in first["loc"]) or None,
                         mend="restore the file, or delete that line: its trial then counts as not run",
                     ) from error
+
+    def _trial(self, raw: bytes) -> TrialRecord:
+        """One line, without the keys that only another version of bakeoff knows. Raises ValidationError."""
+        try:
+            return TrialRecord.model_validate_json(raw)
+        except ValidationError as error:
+            unknown = [each["loc"] for each in error.errors() if each["type"] == "extra_forbidden"]
+            if not unknown:
+                raise
+        line = json.loads(raw)
+        for *way, key in unknown:
+            place = line
+            for part in way:
+                place = place[part]
+            place.pop(key)
+            self._warn(f"{TRIALS} has a key that this version does not know: {key}; it is not read")
+        return TrialRecord.model_validate_json(json.dumps(line))
+
+    def _warn(self, warning: str) -> None:
+        if warning not in self.warnings:
+            self.warnings.append(warning)
 
     def trajectory_path(self, trial_id: str) -> Path:
         """Where the trial's trajectory is, or will be."""
@@ -323,6 +354,46 @@ class RunDirectory:
         """The stderr of one attempt (1-based); None when there is none."""
         path = self.log_path(trial_id, attempt)
         return path.read_text(errors="replace") if path.exists() else None
+
+
+# Stands for what a damaged manifest does not say: nothing of it can be taken for a fact.
+_UNREADABLE: JsonDict = {
+    "bakeoff_version": "unknown",
+    "state": "interrupted",
+    "started_at": "1970-01-01T00:00:00Z",
+    "harness_file": "harness.yaml",
+    "config": {},
+    "candidates": [],
+    "dataset": {},
+    "fingerprint": "unknown",
+    "fingerprint_parts": {},
+    "resources": dict.fromkeys(ResourceLimits.model_fields),
+    "image": {},
+    "host": {},
+    "max_concurrency": 0,
+    "trials_planned": 0,
+}
+
+
+def _readable_manifest(raw: bytes, run_id: str) -> tuple[Manifest, str]:
+    """What can be read of a manifest that does not fit, and in words what cannot."""
+    try:
+        found = json.loads(raw)
+    except ValueError:
+        found = None
+    fits: JsonDict = {}
+    lacking = []
+    for key, value in (found if isinstance(found, dict) else {}).items():
+        try:
+            Manifest.model_validate_json(json.dumps({**_UNREADABLE, "run_id": run_id, key: value}))
+        except ValidationError:
+            lacking.append(key)
+        else:
+            fits[key] = value
+    lacking += [key for key in _UNREADABLE if key not in fits and key not in lacking]
+    manifest = Manifest.model_validate_json(json.dumps({**_UNREADABLE, "run_id": run_id} | fits))
+    named = ", ".join(key[:60] for key in lacking)
+    return manifest, f"not read: {named}" if fits else "nothing of it can be read"
 
 
 @contextlib.contextmanager

@@ -170,23 +170,28 @@ def test_limits_that_differ_from_the_requested_are_seen(tmp_path: Path) -> None:
     base = synthetic.trial()
     record = base.model_copy(update={"resources": base.resources.model_copy(update={"effective": loose})})
     report = markdown.render(collected(tmp_path, [record]))
-    assert "| requested | 1 | 512 MiB | 128 | 64 MiB | none |  |" in report
+    assert "Not every trial had the limits that were asked for" in report
+    assert "| requested | 1 | 512 MiB | 128 | 64 MiB | none | – |" in report
     assert "| effective | 1 | 1 GiB | – | 64 MiB | none | 1 |" in report
 
 
 def test_the_report_answers_the_buyers_questions_in_order(tmp_path: Path) -> None:
     report = markdown.render(collected(tmp_path, synthetic.trials(infra_rate=0.05)))
     questions = [
-        "## Scoreboard",
-        "## Is the difference real?",
         "## What exactly was the harness?",
         "## What is the infrastructure error rate?",
-        "## The four scores",
+        "### The four scores",
         "## Does the test environment resemble your production?",
-        "## The host",
+        "### How close each candidate runs to the limits",
+        "### The host",
+        "## Scoreboard",
+        "### Is the difference real?",
+        "### By suite",
+        "### By cluster",
+        "### Trajectories",
+        "### Cost, latency and tokens",
         "## Why trials did not pass",
-        "## By suite",
-        "## By cluster",
+        "## Change record",
         "## How to reproduce",
         "## What this report does not show",
     ]

@@ -16,7 +16,9 @@ from dataclasses import dataclass, field, replace
 
 from bakeoff import stats, verdict
 from bakeoff.records import Manifest, ResourceLimits, TrialRecord, VerdictName
-from bakeoff.report import figures
+from bakeoff.report import excerpt, figures, retried
+from bakeoff.report.excerpt import Excerpt
+from bakeoff.report.retried import Retried
 from bakeoff.store import REPORT, RunDirectory
 
 SCORES = ("score", "as_deployed", "worst_case", "best_case")  # always told side by side
@@ -29,6 +31,9 @@ USED = (
     "working_seconds",
     "model_seconds",
     "queued_seconds",
+    "tool_calls",
+    "tool_errors",
+    "repeated_calls",
 )
 GIVEN = (
     "memory_peak_bytes",
@@ -90,13 +95,32 @@ class CandidateReport:
     disk_bytes: Spread | None
     oom_kills: int
     bound: Mapping[str, int]  # limit -> trials that ran into it
+    tool_calls: Spread | None  # these three: None also where no trial's line counts them
+    tool_errors: Spread | None
+    repeated_calls: Spread | None
+    contended: int  # trials whose last attempt got less than its reserve
     reattempts: int  # attempts beyond each trial's first
     recovered: int  # trials that a re-attempt brought from an infra error to a verdict on the model
+    lost_attempts: Mapping[str, int]  # cause -> attempts that it ended and that were followed by another
+    retried: Retried
+
+    @property
+    def label(self) -> str:
+        """Its name, stamped where its numbers are a simulation's."""
+        return f"{self.name} (simulated)" if self.simulated else self.name
 
     @property
     def n(self) -> int:
         """Finished trials."""
         return sum(self.counts.values())
+
+    @property
+    def wasted_share(self) -> float | None:
+        """Share of its tool calls that failed or told nothing new; None of no calls."""
+        calls, errors, repeated = self.tool_calls, self.tool_errors, self.repeated_calls
+        if calls is None or errors is None or repeated is None or not calls.mean:
+            return None
+        return (errors.mean * errors.n + repeated.mean * repeated.n) / (calls.mean * calls.n)
 
     @property
     def infra_error_rate(self) -> float | None:
@@ -142,7 +166,9 @@ class ReportData:
     candidates: Sequence[CandidateReport]  # best first
     causes: Sequence[CauseReport]
     slices: Sequence[SliceReport]
+    excerpts: Mapping[str, Excerpt]  # cause -> how its first trial went
     decision: stats.Decision
+    dependence: str | None  # how the conclusion depends on the counting of infra errors; None: it does not
     effective: Sequence[tuple[ResourceLimits, int]]  # limits read back, and in how many trials
     failing: Sequence[tuple[str, VerdictName, str]]  # trial id, verdict, cause; the first LISTED_FAILURES
     warnings: Sequence[str]
@@ -209,6 +235,9 @@ class _Measures:
 
     counts: dict[VerdictName, int] = field(default_factory=_counts)
     sums: Counter[str] = field(default_factory=Counter)
+    lost_attempts: Counter[str] = field(default_factory=Counter)
+    again: list[int] = field(default_factory=lambda: [0, 0])  # passed and judged of the re-attempted trials
+    once: list[int] = field(default_factory=lambda: [0, 0])  # and of the others
     cost: float | None = 0.0
     score_sums: dict[str, tuple[float, int]] = field(default_factory=dict)
     bound: Counter[str] = field(default_factory=Counter)
@@ -222,7 +251,9 @@ class _Measures:
             oom_kills=trial.resources.observed.oom_kills or 0,
             reattempts=max(len(trial.attempts) - 1, 0),
             recovered=int(trial.verdict != "infra_error" and len(trial.attempts) > 1),
+            contended=int(bool(trial.attempts) and trial.attempts[-1].evidence.host.contended),
         )
+        self.lost_attempts.update(each.cause or "infra.unknown" for each in trial.attempts[:-1])
         for name, score in trial.scores.items():
             total, n = self.score_sums.get(name, (0.0, 0))
             self.score_sums[name] = (total + score, n + 1)
@@ -231,14 +262,32 @@ class _Measures:
         if trial.verdict != "infra_error":
             measured |= {f"{name}_seconds": value for name, value in trial.seconds if name != "wall"}
             measured |= dict(trial.usage)
+            measured |= _tools(trial)
+            judged = self.again if len(trial.attempts) > 1 else self.once
+            judged[0] += trial.verdict == "passed"
+            judged[1] += 1
         for name, value in measured.items():
-            if value is not None:
+            if value is not None and math.isfinite(value):
                 self.spreads.setdefault(name, _numbers()).append(value)
 
 
+def _tools(trial: TrialRecord) -> dict[str, float]:
+    if trial.tools is not None:
+        return {
+            "tool_calls": trial.tools.calls,
+            "tool_errors": trial.tools.failed,
+            "repeated_calls": trial.tools.repeated,
+        }
+    # a line of before they were counted still has the runner's own count of errors
+    return {"tool_errors": trial.attempts[-1].evidence.harness.tool_errors} if trial.attempts else {}
+
+
 def collect(run: RunDirectory) -> ReportData:
-    """Read a run. Raises InputError when its manifest or its trials are damaged."""
-    manifest = run.manifest()
+    """Read a run; what is damaged is left out and told in the warnings.
+
+    Raises InputError when nothing can be read at all.
+    """
+    manifest = run.manifest(lenient=True)
     measures = {row["name"]: _Measures() for row in manifest.candidates}
     causes: dict[tuple[str, str], CauseReport] = {}
     slices: dict[tuple[str, str, str], dict[VerdictName, int]] = {}
@@ -251,7 +300,7 @@ def collect(run: RunDirectory) -> ReportData:
         "suite": manifest.dataset.get("suites") or {},
         "cluster": manifest.dataset.get("clusters") or {},
     }
-    for trial in run.trials():
+    for trial in run.trials(lenient=True):
         if trial.trial_id in seen:
             warnings.append(f"{trial.trial_id} is recorded twice; only its first record counts")
             continue
@@ -268,7 +317,7 @@ def collect(run: RunDirectory) -> ReportData:
                 repetition=trial.repetition,
                 verdict=trial.verdict,
                 cause=trial.cause,
-                limit_caused=trial.cause in verdict.LIMIT_CAUSES,
+                limit_caused=any(attempt.cause in verdict.LIMIT_CAUSES for attempt in trial.attempts),
             )
         )
         for by, names in parts.items():
@@ -282,7 +331,11 @@ def collect(run: RunDirectory) -> ReportData:
                 failing.append((trial.trial_id, trial.verdict, cause))
     decision = stats.decide(outcomes, list(measures))
     # best first, as the decision ranks them
-    candidates = [_candidate(scores, measures[scores.candidate], manifest) for scores in decision.scores]
+    tested = retried.tested({name: (each.again, each.once) for name, each in measures.items()})
+    candidates = [
+        _candidate(scores, measures[scores.candidate], tested[scores.candidate], manifest)
+        for scores in decision.scores
+    ]
     max_error_rate = float((manifest.config.get("infra") or {}).get("max_error_rate", 0.02))
     return ReportData(
         manifest=manifest,
@@ -290,7 +343,9 @@ def collect(run: RunDirectory) -> ReportData:
         candidates=candidates,
         causes=sorted(causes.values(), key=lambda each: (each.candidate, -each.count, each.cause)),
         slices=[SliceReport(*key, counts) for key, counts in sorted(slices.items())],
+        excerpts=_excerpts(run, causes.values()),
         decision=decision,
+        dependence=None,
         effective=effective.most_common(),
         failing=failing,
         warnings=[*manifest.notes, *run.warnings, *warnings],
@@ -304,7 +359,19 @@ def _first_case(candidate: str, cause: str, trial: TrialRecord) -> CauseReport:
     return CauseReport(candidate, trial.verdict, cause, 0, trial.trial_id, because, trial.output)
 
 
-def _candidate(scores: stats.ScoreSet, measures: _Measures, manifest: Manifest) -> CandidateReport:
+def _excerpts(run: RunDirectory, causes: Iterable[CauseReport]) -> dict[str, Excerpt]:
+    """One a cause, most frequent first: only these few trajectories are ever read."""
+    totals: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for each in causes:
+        totals[each.cause] += each.count
+        first.setdefault(each.cause, each.trial_id)
+    return {cause: excerpt.read(run, first[cause]) for cause, _ in totals.most_common()}
+
+
+def _candidate(
+    scores: stats.ScoreSet, measures: _Measures, tested: Retried, manifest: Manifest
+) -> CandidateReport:
     row = next((row for row in manifest.candidates if row["name"] == scores.candidate), {})
     sums = measures.sums
     spreads = {name: Spread.of(measures.spreads.get(name, ())) for name in (*USED, *GIVEN)}
@@ -322,6 +389,9 @@ def _candidate(scores: stats.ScoreSet, measures: _Measures, manifest: Manifest) 
         bound=dict(sorted(measures.bound.items())),
         reattempts=sums["reattempts"],
         recovered=sums["recovered"],
+        contended=sums["contended"],
+        lost_attempts=dict(measures.lost_attempts.most_common()),
+        retried=tested,
         **spreads,
     )
 
@@ -335,6 +405,8 @@ def _doubts(
     measurement, and a bad one must not hide behind the others' good ones.
     """
     doubts = []
+    if manifest.state != "finished" and not manifest.trials_planned:
+        doubts.append("the manifest does not say how many trials were planned")
     if finished < manifest.trials_planned:
         doubts.append(f"only {finished} of {manifest.trials_planned} planned trials have a verdict")
     for candidate in candidates:

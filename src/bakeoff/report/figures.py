@@ -1,6 +1,10 @@
-"""Numbers as people read them; what is not known is a dash, never a zero."""
+"""Numbers and plain values as people read them; what is not known is a dash, never a zero."""
 
 from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
 
 from bakeoff.stats import Estimate
 
@@ -72,3 +76,20 @@ def p_value(value: float | None) -> str:
     if value is None:
         return UNKNOWN
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def moment(value: datetime | None) -> str:
+    """A moment in UTC: `2026-07-22 14:15:03 UTC`."""
+    return f"{value:%Y-%m-%d %H:%M:%S} UTC" if value else UNKNOWN
+
+
+def count(value: int | None, noun: str) -> str:
+    """A whole number and what is counted: `1 trial`, `3 trials`."""
+    return f"{UNKNOWN if value is None else f'{value:,}'} {noun}{'' if value == 1 else 's'}"
+
+
+def plain(value: Any) -> str:
+    """Any plain value as text: JSON where it is no text itself; nothing of nothing."""
+    if value in (None, "", [], {}):
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,49 @@
+"""The change record: what would change in production, who answers for it, and how it is undone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from bakeoff.records import JsonDict
+from bakeoff.report.data import ReportData
+from bakeoff.report.document import Block, Code, Heading, Listing, Paragraph, Phrase, Table
+
+EXAMPLE = """\
+change:
+  replaces: provider:model # what production runs today
+  owner: who answers for the change
+  rollback: how it is undone
+"""
+MISSING = "not given"
+
+
+def blocks(data: ReportData) -> Iterator[Block]:
+    """What this run supports, beside what harness.yaml says of the change."""
+    change: JsonDict = data.manifest.config.get("change") or {}
+    yield Heading("Change record")
+    rows: list[tuple[str, Phrase]] = [
+        ("What would change in production", _what(data, change)),
+        ("What stays", ("The harness, fingerprint ", Code(data.manifest.fingerprint), ", and its limits.")),
+        ("Owner", change.get("owner") or MISSING),
+        ("Rollback", change.get("rollback") or MISSING),
+    ]
+    if change.get("notes"):
+        rows.append(("Notes", str(change["notes"])))
+    yield Table(("What", "Record"), rows)
+    if not (change.get("owner") and change.get("rollback")):
+        yield Paragraph("A change without an owner and a way back should not be approved. In harness.yaml:")
+        yield Listing(EXAMPLE, "yaml")
+
+
+def _what(data: ReportData, change: JsonDict) -> str:
+    winner = next((row for row in data.candidates if row.name == data.decision.winner), None)
+    today: Any = change.get("replaces")
+    if data.inconclusive or winner is None:
+        kept = f"{today} stays" if today else "what runs today stays"
+        return f"Nothing on the strength of this run, which supports no choice: {kept}."
+    if winner.simulated:
+        return f"Nothing: {winner.name} is a simulation, and cannot be put into production."
+    place = f" in the place of {today}" if today else ""
+    same = ", which production runs already" if today == winner.model else ""
+    return f"The model alone: {winner.model} ({winner.name}){place}{same}."

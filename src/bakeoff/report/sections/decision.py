@@ -1,0 +1,56 @@
+"""The decision in words, with its uncertainty and all that stands against believing it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bakeoff.report import figures
+from bakeoff.report.data import ReportData
+from bakeoff.report.document import Block, Callout, Code, Items, Paragraph, Plot, Strong
+
+WARNINGS_SHOWN = 20
+
+
+def blocks(data: ReportData) -> Iterator[Block]:
+    """No heading: the first sentence of the report is the decision itself."""
+    manifest = data.manifest
+    yield Callout("decision", data.sentence)
+    when = f"{figures.moment(manifest.started_at)} to {figures.moment(manifest.finished_at)}"
+    yield Paragraph(
+        (
+            "Run ",
+            Code(manifest.run_id),
+            f", {when}, state: {manifest.state}, bakeoff {manifest.bakeoff_version}. ",
+            f"{figures.count(len(data.candidates), 'candidate')}, "
+            f"{figures.count(manifest.dataset.get('rows'), 'example')}, "
+            f"{data.n} of {manifest.trials_planned or figures.UNKNOWN} planned trials have a verdict.",
+        )
+    )
+    if data.inconclusive:
+        yield Callout(
+            "warning",
+            (
+                Strong("Inconclusive"),
+                " means: too much of what happened was not the models' doing. The numbers below are shown so "
+                "that the cause can be found, not to choose a model by. Without that reservation they would "
+                f"say: {data.decision.sentence}",
+            ),
+        )
+    if simulated := [row.name for row in data.candidates if row.simulated]:
+        yield Callout(
+            "simulated",
+            f"{', '.join(simulated)} made no call to any model. These numbers say how the harness and the box "
+            "behave, and nothing of a real model.",
+        )
+    if data.decision.caveats:
+        yield Items(data.decision.caveats)
+    for warning in data.warnings[:WARNINGS_SHOWN]:
+        yield Callout("warning", warning)
+    if (more := len(data.warnings) - WARNINGS_SHOWN) > 0:
+        yield Paragraph(f"{more} more warnings of this kind are not shown.")
+    yield Plot(
+        "score",
+        "Score with its 95 % interval",
+        "Share of trials that passed, infrastructure errors left out. Where two intervals overlap widely, the "
+        "two candidates may be equal.",
+    )

@@ -1,0 +1,151 @@
+"""What is the infrastructure error rate? By cause and candidate, what was tried again, and what it changes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from bakeoff.report import figures
+from bakeoff.report.data import SCORES, CandidateReport, ReportData
+from bakeoff.report.document import Block, Callout, Code, Heading, Items, Paragraph, Plot, Strong, Table
+from bakeoff.verdict import LIMIT_CAUSES, describe
+
+SCORE_MEANINGS = {
+    "score": "infrastructure errors are left out: the fairest figure, if they hit all alike.",
+    "as_deployed": "errors that the pinned limits caused (memory, disk, processes, CPU) are failures: what "
+    "production with these limits would see.",
+    "worst_case": "every infrastructure error is a failure: the score cannot be lower.",
+    "best_case": "every infrastructure error is a pass: the score cannot be higher.",
+}
+
+
+def blocks(data: ReportData) -> Iterator[Block]:
+    """The rate, its causes, the re-attempts, and the four scores."""
+    yield Heading("What is the infrastructure error rate?")
+    yield Paragraph(
+        (
+            Strong(f"{figures.percent(data.infra_error_rate)}"),
+            f" of all trials ({data.infra_errors} of {data.n}) ended without a verdict on the model; above "
+            f"{figures.percent(data.max_error_rate)} for any candidate the run is inconclusive. Only "
+            "infrastructure errors are tried again, in a fresh container; a model's failure is not.",
+        )
+    )
+    yield Table(
+        ("Candidate", "#Trials", "#Infra errors", "#Rate", "#95 % interval"),
+        [
+            (
+                row.label,
+                str(row.n),
+                str(row.counts["infra_error"]),
+                figures.percent(row.infra_error_rate),
+                figures.score_interval(row.scores.infra_rate),
+            )
+            for row in data.candidates
+        ],
+    )
+    yield from _causes(data)
+    yield Plot(
+        "causes",
+        "Why trials did not pass",
+        "Trials that failed or ended as infrastructure errors, by cause. Infrastructure errors are hatched.",
+    )
+    yield from _reattempts(data)
+    yield from _four_scores(data)
+
+
+def _causes(data: ReportData) -> Iterator[Block]:
+    causes: dict[str, Counter[str]] = {}
+    for each in data.causes:
+        if each.verdict == "infra_error":
+            causes.setdefault(each.cause, Counter())[each.candidate] += each.count
+    if not causes:
+        yield Paragraph("No trial ended as an infrastructure error.")
+        return
+    yield Table(
+        ("Cause", "Meaning", "By the pinned limits", *(f"#{row.name}" for row in data.candidates)),
+        [
+            (
+                Code(cause),
+                describe(cause),
+                "yes" if cause in LIMIT_CAUSES else "no",
+                *(str(counts[row.name]) for row in data.candidates),
+            )
+            for cause, counts in sorted(causes.items())
+        ],
+    )
+
+
+def _reattempts(data: ReportData) -> Iterator[Block]:
+    yield Heading("Attempts that were tried again", 3)
+    if not any(row.reattempts for row in data.candidates):
+        yield Paragraph("None: every trial's first attempt was its last.")
+        return
+    yield Paragraph(
+        "Trying again can bias a score, when what breaks is also what is hard. So the trials that needed "
+        "more than one attempt are compared with those that did not (Fisher's exact test, corrected by "
+        "Holm's method for the number of candidates)."
+    )
+    yield Table(
+        (
+            "Candidate",
+            "#Attempts beyond the first",
+            "#Trials saved by them",
+            "Causes of the lost attempts",
+            "#Passed of re-attempted",
+            "#Passed of the others",
+            "#p, corrected",
+        ),
+        [_retried_row(row) for row in data.candidates],
+    )
+    for row in data.candidates:
+        if row.retried.differs:
+            yield Callout(
+                "warning",
+                f"{row.name}: trials that were tried again pass {_share(*row.retried.again)}, the others "
+                f"{_share(*row.retried.once)} (p = {figures.p_value(row.retried.p_adjusted)}). The "
+                "infrastructure did not hit all examples alike: read the four scores before the first one.",
+            )
+
+
+def _retried_row(row: CandidateReport) -> tuple[str, ...]:
+    retried = row.retried
+    return (
+        row.label,
+        str(row.reattempts),
+        str(row.recovered),
+        ", ".join(f"{cause} ({count})" for cause, count in row.lost_attempts.items()),
+        _share(*retried.again),
+        _share(*retried.once),
+        figures.p_value(retried.p_adjusted),
+    )
+
+
+def _share(passed: int, judged: int) -> str:
+    return f"{passed} of {judged} ({figures.percent(passed / judged, 0)})" if judged else figures.UNKNOWN
+
+
+def _four_scores(data: ReportData) -> Iterator[Block]:
+    yield Heading("The four scores", 3)
+    yield Paragraph(
+        "Leaving infrastructure errors out can flatter a candidate. Where the four agree, they did not matter; "
+        "where worst and best case are far apart, the truth is between them and this run cannot say where."
+    )
+    yield Items([(Strong(name), f": {SCORE_MEANINGS[name]}") for name in SCORES])
+    rows = []
+    for row in data.candidates:
+        four = [getattr(row.scores, name) for name in SCORES]
+        rows.append(
+            (row.label, *(f"{figures.score(each)} ({figures.score_interval(each)})" for each in four))
+        )
+    yield Table(("Candidate", *(f"#{name}" for name in SCORES)), rows)
+    yield from _depends(data)
+
+
+def _depends(data: ReportData) -> Iterator[Block]:
+    """Whether the conclusion is the same however infrastructure errors are counted."""
+    if data.dependence:
+        yield Callout("warning", data.dependence)
+    elif data.infra_errors:
+        yield Paragraph("The conclusion is the same however infrastructure errors are counted.")
+    else:
+        yield Paragraph("With no infrastructure error the four are one.")

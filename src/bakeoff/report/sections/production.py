@@ -1,0 +1,283 @@
+"""Does the test environment resemble your production? Limits side by side, headroom, and the host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from bakeoff.records import JsonDict, ResourceLimits
+from bakeoff.report import figures
+from bakeoff.report.data import CandidateReport, ReportData, Spread
+from bakeoff.report.document import Block, Callout, Code, Heading, Items, Listing, Paragraph, Plot, Table
+
+EXAMPLE = """\
+production: # what the same harness gets in production
+  cpus: 1.0
+  memory: 1GiB
+  network: none # or in words what it can reach
+  seconds: 120
+  turns: 12
+  retries: {model_call: 2}
+"""
+# key of `production:` -> what it is called, how it reads
+KEYS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
+    "cpus": ("CPUs", figures.number),
+    "memory": ("Memory", figures.size),
+    "pids": ("Processes", figures.number),
+    "disk": ("Disk", figures.size),
+    "network": ("Network", str),
+    "turns": ("Model calls of a trial", figures.number),
+    "seconds": ("Working time of a trial", figures.seconds),
+    "tool_seconds": ("Time of one tool call", figures.seconds),
+    "tokens": ("Tokens of a trial", figures.number),
+    "retries": ("Extra tries of a model call", figures.number),
+}
+LIMITS = {
+    "cpus": "cpus",
+    "memory": "memory_bytes",
+    "pids": "pids",
+    "disk": "disk_bytes",
+    "network": "network",
+}
+
+
+def blocks(data: ReportData) -> Iterator[Block]:
+    """Requested, effective, observed and production side by side; each mismatch in words."""
+    yield Heading("Does the test environment resemble your production?")
+    yield Paragraph(
+        "A score holds for the resources that it was measured with. Requested is what harness.yaml asks for; "
+        "effective is what Docker and the kernel said when asked back; observed is the most that any trial "
+        "used; production is what harness.yaml says of yours."
+    )
+    yield Table(
+        ("Limit", "#Production", "#Requested", "#Effective", "#Observed, at most"), _side_by_side(data)
+    )
+    yield from _mismatches(data)
+    yield from _effective(data)
+    yield from _conditions(data)
+    yield from _headroom(data)
+    yield from _host(data)
+
+
+def requested(data: ReportData) -> dict[str, Any]:
+    """What the run asked for, under the keys of `production:`; None: no limit, or not known."""
+    limits = data.manifest.resources
+    harness: JsonDict = data.manifest.config.get("harness") or {}
+    allowed: JsonDict = harness.get("limits") or {}
+    return {key: getattr(limits, name) for key, name in LIMITS.items()} | {
+        **{key: allowed.get(key) for key in ("turns", "seconds", "tool_seconds", "tokens")},
+        "retries": (harness.get("retries") or {}).get("model_call"),
+    }
+
+
+def production(data: ReportData) -> dict[str, Any]:
+    """What harness.yaml says of production, under the same keys; only what it says."""
+    given: JsonDict = data.manifest.config.get("production") or {}
+    flat = given | {"retries": (given.get("retries") or {}).get("model_call")}
+    return {key: flat[key] for key in KEYS if flat.get(key) is not None}
+
+
+def mismatches(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """Each difference between production (`there`) and the run (`here`), and what it may do to the numbers.
+
+    A key that production does not say is no mismatch; a limit that the run does not have is one.
+    """
+    found = []
+    for key, wanted in there.items():
+        name, show = KEYS[key]
+        got = here.get(key)
+        if got == wanted:
+            continue
+        if key == "network":
+            found.append(
+                f"{name}: production has {_quoted(wanted)}, this run had {_quoted(got)}. A tool that needs "
+                "what is not reachable here behaves otherwise there."
+            )
+        elif got is None or got > wanted:
+            had = f"{show(got)}" if got is not None else "no limit"
+            found.append(
+                f"{name}: production gives {show(wanted)}, this run gave more ({had}). What passed here may "
+                "fail there."
+            )
+        else:
+            found.append(
+                f"{name}: production gives {show(wanted)}, this run gave less ({show(got)}). What failed "
+                "here may pass there."
+            )
+    return found
+
+
+def _quoted(value: Any) -> str:
+    return f"“{value}”" if value is not None else "nothing known"
+
+
+def _side_by_side(data: ReportData) -> list[tuple[str, ...]]:
+    here, there, most = requested(data), production(data), _most(data)
+    rows: list[tuple[str, ...]] = []
+    for key, (name, show) in KEYS.items():
+        effective = {
+            _shown(show, getattr(limits, LIMITS[key], None)) for limits, _ in data.effective if key in LIMITS
+        }
+        rows.append(
+            (
+                name,
+                _shown(show, there.get(key)),
+                _shown(show, here[key]),
+                " or ".join(sorted(effective)) or figures.UNKNOWN,
+                _shown(show, most.get(key)),
+            )
+        )
+    return rows
+
+
+def _shown(show: Callable[[Any], str], value: Any) -> str:
+    return figures.UNKNOWN if value is None else show(value)
+
+
+def _most(data: ReportData) -> dict[str, float | None]:
+    def most(name: str) -> float | None:
+        spreads: list[Spread] = [each for row in data.candidates if (each := getattr(row, name))]
+        return max((spread.max for spread in spreads), default=None)
+
+    return {
+        "memory": most("memory_peak_bytes"),
+        "pids": most("pids_peak"),
+        "disk": most("disk_bytes"),
+        "turns": most("model_calls"),
+        "seconds": most("working_seconds"),
+    }
+
+
+def _mismatches(data: ReportData) -> Iterator[Block]:
+    there = production(data)
+    if not there:
+        yield Callout(
+            "warning",
+            (
+                "harness.yaml does not say what production gives the harness, so that this question stays open. "
+                "Fill in the section ",
+                Code("production:"),
+                " with what you know and make the report again after the next run:",
+            ),
+        )
+        yield Listing(EXAMPLE, "yaml")
+        return
+    found = mismatches(there, requested(data))
+    if found:
+        yield Callout("warning", f"{figures.count(len(found), 'difference')} from production:")
+        yield Items(found)
+    else:
+        yield Paragraph("Everything that harness.yaml says of production was the same in this run.")
+    if missing := [key for key in KEYS if key not in there]:
+        yield Paragraph(f"Not compared, since `production:` does not say: {', '.join(missing)}.")
+
+
+def _effective(data: ReportData) -> Iterator[Block]:
+    """Said only where the limits that were read back are not one and the same as the requested."""
+    odd = [(limits, count) for limits, count in data.effective if limits != data.manifest.resources]
+    if not odd:
+        return
+    yield Callout(
+        "warning", "Not every trial had the limits that were asked for, or they could not be read back:"
+    )
+    configurations = [("requested", data.manifest.resources, "")]
+    configurations += [("effective", limits, str(count)) for limits, count in data.effective]
+    yield Table(
+        ("", "#CPUs", "#Memory", "#Processes", "#Disk", "Network", "#Trials"),
+        [(kind, *_limits(limits), count) for kind, limits, count in configurations],
+    )
+
+
+def _limits(limits: ResourceLimits) -> tuple[str, ...]:
+    return (
+        figures.number(limits.cpus),
+        figures.size(limits.memory_bytes),
+        figures.number(limits.pids),
+        figures.size(limits.disk_bytes),
+        limits.network or figures.UNKNOWN,
+    )
+
+
+def _conditions(data: ReportData) -> Iterator[Block]:
+    reserve = (data.manifest.config.get("resources") or {}).get("reserve") or {}
+    items = []
+    if reserve:
+        floor = f"{figures.number(reserve.get('cpus'))} CPUs and {figures.size(reserve.get('memory'))}"
+        items.append(
+            f"Each trial was admitted only when {floor} were free for it: its reserve, a guaranteed floor."
+        )
+    yield Items(
+        [
+            *items,
+            f"At most {data.manifest.max_concurrency} containers ran at the same time. There is no swap.",
+            "The one writable place, /task, is kept in memory: what lies there counts against the memory limit.",
+        ]
+    )
+
+
+def _headroom(data: ReportData) -> Iterator[Block]:
+    yield Heading("How close each candidate runs to the limits", 3)
+    yield Paragraph(
+        "Headroom is the share of the limit that was left, in the median trial, at the 95th percentile and in "
+        "the worst. Where the last is small, a slightly larger task may be killed here and not in production, or "
+        "the reverse."
+    )
+    rows = [cells for row in data.candidates for cells in _observed(row, data)]
+    headings = ("Candidate", "Resource", "#p50", "#p95", "#Largest", "#Limit")
+    left = ("#Headroom p50", "#Headroom p95", "#Headroom, least")
+    yield Table((*headings, *left), rows)
+    yield Plot(
+        "memory", "Memory peak against the limit", "Median, 95th percentile and largest peak of the trials."
+    )
+    bound = [
+        f"{row.label} ran into its limits, and in how many trials: "
+        + ", ".join(f"{limit} ({count})" for limit, count in row.bound.items())
+        + "."
+        for row in data.candidates
+        if row.bound
+    ]
+    if bound:
+        yield Items(bound)
+
+
+def _observed(row: CandidateReport, data: ReportData) -> Iterator[tuple[str, ...]]:
+    here, limits = requested(data), data.manifest.resources
+    measured: list[tuple[str, Spread | None, Callable[[Any], str], float | None]] = [
+        ("memory, peak", row.memory_peak_bytes, figures.size, limits.memory_bytes),
+        ("processes, peak", row.pids_peak, figures.number, limits.pids),
+        ("disk, peak", row.disk_bytes, figures.size, limits.disk_bytes),
+        ("working time", row.working_seconds, figures.seconds, here["seconds"]),
+        ("model calls", row.model_calls, figures.number, here["turns"]),
+        ("CPU time", row.cpu_seconds, figures.seconds, None),
+        ("CPU time throttled", row.throttled_seconds, figures.seconds, None),
+    ]
+    for name, spread, show, limit in measured:
+        if spread is None:
+            continue
+        levels = (spread.p50, spread.p95, spread.max)
+        left = (figures.percent(max(1 - each / limit, 0), 0) if limit else figures.UNKNOWN for each in levels)
+        yield (row.label, name, *(show(each) for each in levels), _shown(show, limit), *left)
+    if row.oom_kills:
+        unknown = (figures.UNKNOWN,) * 2
+        yield (row.label, "OOM kills, in all", *unknown, str(row.oom_kills), *unknown, *unknown)
+
+
+def _host(data: ReportData) -> Iterator[Block]:
+    yield Heading("The host", 3)
+    facts = [(_label(key), _fact(key, value)) for key, value in data.manifest.host.items()]
+    worst = [
+        (f"{_label(key)}, worst moment", _fact(key, value)) for key, value in data.manifest.host_worst.items()
+    ]
+    contended = sum(row.contended for row in data.candidates)
+    last = [("trials that got less than their reserve", f"{contended} of {data.n}")]
+    yield Table(("What", "Value"), [*facts, *worst, *last])
+
+
+def _label(key: str) -> str:
+    return key.replace("_", " ").removesuffix(" bytes")
+
+
+def _fact(key: str, value: Any) -> str:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return figures.size(value) if key.endswith("_bytes") else figures.number(value)
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,55 @@
+"""How to reproduce the numbers, every digest, and what this report does not show."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from bakeoff.report import figures
+from bakeoff.report.data import ReportData
+from bakeoff.report.document import Block, Code, Heading, Items, Listing, Paragraph, Table
+
+
+def blocks(data: ReportData) -> Iterator[Block]:
+    """The command, the digests, the files; then the limits of it all."""
+    manifest = data.manifest
+    yield Heading("How to reproduce")
+    yield Paragraph(
+        f"With bakeoff {manifest.bakeoff_version}, the same harness file and dataset, and seed "
+        f"{manifest.config.get('seed', figures.UNKNOWN)}; everything random derives from the seed and each "
+        "trial's id, so order and concurrency change nothing. Real models may still answer differently from "
+        "day to day."
+    )
+    yield Listing(shlex.join(manifest.command) or f"bakeoff run {shlex.quote(manifest.harness_file)}", "sh")
+    image, base = manifest.image, manifest.image.get("base") or {}
+    digests = {
+        "Fingerprint": manifest.fingerprint,
+        "Image": image.get("id"),
+        "Image key": image.get("key"),
+        "Base image": base.get("digest"),
+        "Harness source": image.get("source_digest"),
+        "Dataset": manifest.dataset.get("digest"),
+    }
+    yield Table(("Digest", "Value"), [(name, Code(str(value))) for name, value in digests.items() if value])
+    yield Paragraph(
+        (
+            "Every fact is in the run directory: manifest.json, trials.jsonl, trajectories/, attempts/. This report "
+            "is made again with ",
+            Code(f"bakeoff report {manifest.run_id}"),
+            ".",
+        )
+    )
+    yield Heading("What this report does not show")
+    items = [
+        "Whether the examples are like your users' requests: it measures these examples only.",
+        "Other resources: another memory or CPU limit can move scores by more than the models differ.",
+        "Another harness: the same models may rank otherwise with another prompt or other tools.",
+        "What the attempts that were tried again cost: tokens and costs are of each trial's last attempt.",
+    ]
+    if any(row.total_cost_usd is None for row in data.candidates):
+        items.append(
+            f"The cost where it reads {figures.UNKNOWN}: the price of at least one call is not known."
+        )
+    if data.simulated:
+        items.append("Anything about a real model, where a candidate is simulated.")
+    yield Items(items)

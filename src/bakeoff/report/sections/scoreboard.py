@@ -1,0 +1,161 @@
+"""The scoreboard: scores, pairs, evaluators, suites and clusters, trajectories, cost, latency, tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bakeoff.report import figures
+from bakeoff.report.data import CandidateReport, ReportData, Spread
+from bakeoff.report.document import Block, Code, Heading, Paragraph, Plot, Table
+from bakeoff.stats import Comparison
+
+
+def blocks(data: ReportData) -> Iterator[Block]:
+    """From the whole to the parts."""
+    yield Heading("Scoreboard")
+    yield Paragraph(
+        "Score is the share of trials that passed, infrastructure errors left out. The interval holds the true "
+        "score with 95 % confidence; repetitions of one example (or cluster) count as related, not as new "
+        "evidence."
+    )
+    headings = ("Candidate", "#Trials", "#Score", "#95 % interval", "#Passed", "#Failed", "#Infra errors")
+    yield Table(headings, [_score_row(row) for row in data.candidates])
+    params = {row["name"]: row.get("params") for row in data.manifest.candidates}
+    yield Table(
+        ("Candidate", "Model", "Parameters"),
+        [(row.label, Code(row.model), figures.plain(params.get(row.name))) for row in data.candidates],
+    )
+    yield from _pairs(data)
+    yield from _evaluators(data)
+    yield from _slices(data)
+    yield from _trajectories(data)
+    yield from _cost(data)
+
+
+def _score_row(row: CandidateReport) -> tuple[str, ...]:
+    estimate = row.scores.score
+    counts = (str(count) for count in row.counts.values())
+    return (row.label, str(row.n), figures.score(estimate), figures.score_interval(estimate), *counts)
+
+
+def _pairs(data: ReportData) -> Iterator[Block]:
+    pairs = data.decision.comparisons
+    if not pairs:
+        return
+    yield Heading("Is the difference real?", 3)
+    yield Paragraph(
+        "Each pair is compared on the examples that both completed. The p-value is the chance of a difference at "
+        "least this large if the two were equal; it is corrected for the number of pairs (Holm). The smallest "
+        "detectable difference is what this many examples would show four times out of five: a smaller true "
+        "difference stays unseen, and not seeing one is no proof that there is none."
+    )
+    headings = ("Pair", "#Examples", "#Difference (points)", "#95 % interval", "#p, corrected", "Told apart")
+    yield Table((*headings, "#Smallest detectable"), [_pair_row(pair) for pair in pairs])
+
+
+def _pair_row(pair: Comparison) -> tuple[str, ...]:
+    return (
+        f"{pair.first} minus {pair.second}",
+        str(pair.examples),
+        figures.points(pair.difference),
+        figures.interval(pair.low, pair.high),
+        figures.p_value(pair.p_adjusted),
+        "yes" if pair.distinguishable else "no",
+        figures.points(pair.minimum_detectable_effect).lstrip("+"),
+    )
+
+
+def _evaluators(data: ReportData) -> Iterator[Block]:
+    names = sorted({name for row in data.candidates for name in row.evaluators})
+    if not names:
+        return
+    yield Heading("Evaluators", 3)
+    yield Paragraph("Mean of each evaluator, over the trials that it scored.")
+    means = [
+        (row.label, *(figures.number(row.evaluators.get(name), 3) for name in names))
+        for row in data.candidates
+    ]
+    yield Table(("Candidate", *(f"#{name}" for name in names)), means)
+
+
+def _slices(data: ReportData) -> Iterator[Block]:
+    examples = set(data.manifest.dataset.get("example_ids") or ())
+    for by, title in (("suite", "By suite"), ("cluster", "By cluster")):
+        mine = [row for row in data.slices if row.by == by]
+        if not mine or all(row.name in examples for row in mine):
+            continue  # where every example is its own cluster, a table of them says nothing
+        cells = {}
+        for row in mine:
+            infra = f", {row.counts['infra_error']} infra" if row.counts["infra_error"] else ""
+            judged = row.counts["passed"] + row.counts["failed"]
+            share = f"{row.counts['passed']}/{judged} ({figures.percent(row.score, 0)})"
+            cells[row.name, row.candidate] = share + infra
+        yield Heading(title, 3)
+        yield Paragraph("Passed of the trials that were judged; infrastructure errors apart.")
+        yield Table(
+            (by.capitalize(), *(f"#{row.name}" for row in data.candidates)),
+            [
+                (part, *(cells.get((part, row.name), figures.UNKNOWN) for row in data.candidates))
+                for part in dict.fromkeys(row.name for row in mine)
+            ],
+        )
+
+
+def _trajectories(data: ReportData) -> Iterator[Block]:
+    yield Heading("Trajectories", 3)
+    yield Paragraph(
+        "What the agent did in a trial with a verdict on the model: mean, and the most in brackets. A step is a "
+        "model call. A call is wasted when it ended in an error, or repeated an earlier one with the same "
+        "arguments and the same result."
+    )
+    yield Table(
+        ("Candidate", "#Steps", "#Tool calls", "#Tool errors", "#Repeated calls", "#Wasted share"),
+        [
+            (
+                row.label,
+                _mean_and_max(row.model_calls),
+                _mean_and_max(row.tool_calls),
+                _mean_and_max(row.tool_errors),
+                _mean_and_max(row.repeated_calls),
+                figures.percent(row.wasted_share),
+            )
+            for row in data.candidates
+        ],
+    )
+
+
+def _mean_and_max(spread: Spread | None) -> str:
+    return f"{figures.number(spread.mean, 3)} ({figures.number(spread.max)})" if spread else figures.UNKNOWN
+
+
+def _cost(data: ReportData) -> Iterator[Block]:
+    yield Heading("Cost, latency and tokens", 3)
+    yield Paragraph(
+        "Of one trial with a verdict on the model. Cost and tokens are means; time is the agent's working time, "
+        "without queueing for the provider, which is told apart."
+    )
+    time = ("#Time p50", "#Time p95", "#Time, most", "#In the model p50", "#Queued p95")
+    cost = ("#Cost of a trial", "#Cost of all", "#Cost of a pass", "#Tokens in", "#Tokens out")
+    yield Table(("Candidate", *cost, *time), [_cost_row(row) for row in data.candidates])
+    yield Plot("cost", "Score against cost", "Higher is better, further left is cheaper.")
+    yield Plot("latency", "Working time of a trial", "Median, 95th percentile and longest.")
+
+
+def _cost_row(row: CandidateReport) -> tuple[str, ...]:
+    time, passed = row.working_seconds, row.counts["passed"]
+    in_model, queued = row.model_seconds, row.queued_seconds
+    return (
+        row.label,
+        figures.dollars(row.cost_usd.mean if row.cost_usd else None),
+        figures.dollars(row.total_cost_usd),
+        figures.dollars(row.total_cost_usd / passed if row.total_cost_usd is not None and passed else None),
+        *(
+            figures.number(round(each.mean) if each else None)
+            for each in (row.input_tokens, row.output_tokens)
+        ),
+        figures.seconds(time.p50 if time else None),
+        figures.seconds(time.p95 if time else None),
+        figures.seconds(time.max if time else None),
+        figures.seconds(in_model.p50 if in_model else None),
+        figures.seconds(queued.p95 if queued else None),
+    )
