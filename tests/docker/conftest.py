@@ -12,16 +12,14 @@ from project import Project
 
 
 def containers() -> set[str]:
-    """Ids of all containers that carry bakeoff's label, running or not."""
-    listed = subprocess.run(
-        ["docker", "ps", "-aq", "--filter", "label=bakeoff"], capture_output=True, text=True, check=True
-    )
-    return set(listed.stdout.split())
+    """Ids of all containers that carry bakeoff's label, running or not, of whatever run."""
+    command = ["docker", "ps", "-aq", "--filter", "label=bakeoff"]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Iterator[Project]:
-    """A fresh project; afterwards no container of bakeoff's may be left that was not there before."""
-    before = containers()
-    yield Project(tmp_path)
-    assert containers() <= before
+    """A fresh project; afterwards none of its runs may have left a container."""
+    made = Project(tmp_path)
+    yield made
+    assert made.containers("-a") == []

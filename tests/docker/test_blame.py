@@ -147,14 +147,13 @@ def test_a_container_taken_from_outside_is_lost_and_tried_again(project: Project
     project.config["infra"]["attempts"] = 2
     project.row("row", call("wait", "waited", seconds=3))
     process = project.start()
-    found = ""
+    found: list[str] = []
     deadline = time.monotonic() + 60
     while not found and time.monotonic() < deadline:
         time.sleep(0.3)
-        command = ["docker", "ps", "-q", "--filter", "label=bakeoff"]
-        found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        found = project.containers()
     time.sleep(1.0)
-    subprocess.run(["docker", *verb.split(), found.split()[0]], check=True, capture_output=True)
+    subprocess.run(["docker", *verb.split(), found[0]], check=True, capture_output=True)
     stdout, stderr = process.communicate(timeout=60)
     [record] = (project.root / "runs").glob("*/trials.jsonl")
     trial = json.loads(record.read_text())
@@ -173,8 +172,7 @@ def test_an_unequal_limit_stops_the_attempt(project: Project) -> None:
 
     def meddle() -> None:
         while process.poll() is None and not changed.is_set():
-            command = ["docker", "ps", "-aq", "--filter", "label=bakeoff", "--filter", "status=created"]
-            for found in subprocess.run(command, capture_output=True, text=True, check=True).stdout.split():
+            for found in project.containers("-a", "--filter", "status=created"):
                 update = ["docker", "update", "--memory", "300m", "--memory-swap", "300m", found]
                 if subprocess.run(update, capture_output=True, check=False).returncode == 0:
                     changed.set()
