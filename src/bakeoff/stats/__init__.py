@@ -5,34 +5,46 @@ Examples are a sample, and repetitions of one example are not independent, so st
 None, and where the spread cannot be estimated (one cluster, all passes) a bound that needs none stands in.
 """
 
-from bakeoff.stats.decision import Decision, decide
+from bakeoff.stats.decision import Decision, decide, depends_on_counting
 from bakeoff.stats.intervals import Estimate, clustered_se, estimate, t_quantile, t_two_sided, wilson
 from bakeoff.stats.paired import (
+    ALPHA,
     Comparison,
+    Sensitivity,
     compare,
     compare_all,
+    compare_measures,
+    compare_pairs,
     holm,
     minimum_detectable_effect,
+    sensitivities,
     sign_flip_p,
 )
-from bakeoff.stats.scores import Outcome, ScoreSet, pass_at_k, pass_hat_k, score_set
+from bakeoff.stats.scores import Counting, Outcome, ScoreSet, pass_at_k, pass_hat_k, score_set
 
 __all__ = [
+    "ALPHA",
     "Comparison",
+    "Counting",
     "Decision",
     "Estimate",
     "Outcome",
     "ScoreSet",
+    "Sensitivity",
     "clustered_se",
     "compare",
     "compare_all",
+    "compare_measures",
+    "compare_pairs",
     "decide",
+    "depends_on_counting",
     "estimate",
     "holm",
     "minimum_detectable_effect",
     "pass_at_k",
     "pass_hat_k",
     "score_set",
+    "sensitivities",
     "sign_flip_p",
     "t_quantile",
     "t_two_sided",

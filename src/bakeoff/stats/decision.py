@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
-from bakeoff.stats.paired import Comparison, compare_all
+from bakeoff.stats.paired import Comparison, Sensitivity, sensitivities
 from bakeoff.stats.scores import Outcome, ScoreSet, score_set
 
 
@@ -20,7 +21,8 @@ class Decision:
     leader: str | None  # the highest score, distinguishable or not
     rivals: tuple[str, ...]  # those the leader cannot be told from
     scores: tuple[ScoreSet, ...]  # best first; those without a score last
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[Comparison, ...]  # infra errors left out
+    sensitivities: tuple[Sensitivity, ...]  # the same pairs under every way to count infra errors
 
 
 def decide(outcomes: Sequence[Outcome], candidates: Sequence[str] | None = None) -> Decision:
@@ -33,7 +35,8 @@ def decide(outcomes: Sequence[Outcome], candidates: Sequence[str] | None = None)
     names = list(candidates) if candidates is not None else sorted({o.candidate for o in outcomes})
     sets = sorted((score_set(name, outcomes) for name in names), key=_best_first)
     ranked = [s.candidate for s in sets if s.score is not None]
-    comparisons = compare_all(outcomes, ranked)
+    counted = sensitivities(outcomes, list(combinations(ranked, 2)))
+    comparisons = tuple(pair.by["score"] for pair in counted)
     by_name = {s.candidate: s for s in sets}
     leader = ranked[0] if ranked else None
     against = [c for c in comparisons if c.first == leader]
@@ -41,12 +44,13 @@ def decide(outcomes: Sequence[Outcome], candidates: Sequence[str] | None = None)
     winner = leader if against and not rivals else None
     return Decision(
         sentence=_sentence(ranked, against, rivals, by_name),
-        caveats=tuple(_caveats(sets, winner)),
+        caveats=tuple(_caveats(sets, counted)),
         winner=winner,
         leader=leader,
         rivals=rivals,
         scores=tuple(sets),
         comparisons=comparisons,
+        sensitivities=counted,
     )
 
 
@@ -126,16 +130,24 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _caveats(sets: Sequence[ScoreSet], winner: str | None) -> Iterable[str]:
-    best = next((s for s in sets if s.candidate == winner), None)
-    if best is not None and best.worst_case is not None:
-        for s in sets:
-            if s is not best and s.score and s.best_case and s.best_case.mean >= best.worst_case.mean:
-                yield (
-                    f"Infrastructure errors could overturn this: counted against {best.candidate} and for "
-                    f"{s.candidate}, they give {_percent(best.worst_case.mean)} and "
-                    f"{_percent(s.best_case.mean)}."
-                )
+def _caveats(sets: Sequence[ScoreSet], counted: Sequence[Sensitivity]) -> Iterable[str]:
+    yield from (depends_on_counting(pair) for pair in counted if pair.depends)
     for s in sets:
         if s.score is None:
             yield f"{s.candidate} has no score: none of its {s.trials} trials was completed."
+
+
+def depends_on_counting(pair: Sensitivity) -> str:
+    """One sentence on a pair whose conclusion changes with how infrastructure errors are counted."""
+    ways = {
+        "score": "left out",
+        "as_deployed": "counted as deployed",
+        "worst_case": f"counted against {pair.first} and for {pair.second}",
+        "best_case": f"counted for {pair.first} and against {pair.second}",
+    }
+    said: dict[int, list[str]] = {}
+    for way, comparison in pair.by.items():
+        said.setdefault(comparison.conclusion, []).append(ways[way])
+    words = {1: f"{pair.first} is better", -1: f"{pair.second} is better", 0: "they cannot be told apart"}
+    parts = [f"{words[conclusion]} when they are {_listed(each)}" for conclusion, each in said.items()]
+    return f"How infrastructure errors are counted decides between {pair.first} and {pair.second}: {'; '.join(parts)}."

@@ -5,6 +5,8 @@ References:
     Canay, Romano & Shaikh 2017, *Randomization Tests under an Approximate Symmetry Assumption*,
         Econometrica 85.
     Holm 1979, *A Simple Sequentially Rejective Multiple Test Procedure*, Scand. J. Statistics 6.
+    Bonett & Price 2012, *Adjusted Wald Confidence Interval for a Difference of Binomial Proportions Based on
+        Paired Data*, J. Educational and Behavioral Statistics 37.
     Bloom 1995, *Minimum Detectable Effects*, Evaluation Review 19(5).
 """
 
@@ -12,27 +14,30 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations, product
 from statistics import fmean
 from typing import Literal
 
 from bakeoff.stats.intervals import CONFIDENCE, ZERO, clustered_se, t_quantile, t_two_sided, wilson
-from bakeoff.stats.scores import Outcome
+from bakeoff.stats.scores import Counting, Outcome
 
 ALPHA = 0.05
 POWER = 0.80
-# Below six clusters a t-test stands on the normality of five numbers or fewer; the exact test replaces it.
-# That one cannot reach p < 0.05 there at all (its smallest p is 2 / 2^clusters), which is the honest answer.
-FEW_CLUSTERS = 6
+# With fewer clusters that differ at all, a t-test stands on the normality of a handful of numbers; the exact
+# test replaces it. Below six it cannot reach p < 0.05 (its smallest p is 2 / 2^clusters): the honest answer.
+FEW_CLUSTERS = 8
+FEWEST_CLUSTERS = 6
+
+Pair = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """`first` minus `second` on the examples both completed: the mean of their differences in pass rate.
 
-    `method`: `paired-t`, `sign-flip` (few clusters: exact, and no normality needed), `no-spread` (every
+    `method`: `paired-t`, `sign-flip` (few clusters differ: exact, and no normality needed), `no-spread` (every
     cluster differed by the same amount), or `none` (no example in common).
     """
 
@@ -46,7 +51,9 @@ class Comparison:
     high: float | None = None
     p_value: float | None = None
     p_adjusted: float | None = None  # Holm's, over all comparisons with a p-value
-    minimum_detectable_effect: float | None = None  # 80 % power, alpha 0.05; None: none could be detected
+    minimum_detectable_effect: float | None = (
+        None  # 80 % power, after correction; None: none could be detected
+    )
     method: Literal["paired-t", "sign-flip", "no-spread", "none"] = "none"
 
     @property
@@ -54,14 +61,61 @@ class Comparison:
         """Whether the difference stands after the correction for many comparisons."""
         return self.p_adjusted is not None and self.p_adjusted < ALPHA
 
+    @property
+    def conclusion(self) -> int:
+        """1: `first` is better; -1: `second` is; 0: they cannot be told apart."""
+        if not self.distinguishable or not self.difference:
+            return 0
+        return 1 if self.difference > 0 else -1
 
-def minimum_detectable_effect(se: float, clusters: int) -> float:
-    """The smallest true difference found with 80 % probability at alpha 0.05, given its standard error.
+
+@dataclass(frozen=True, slots=True)
+class Sensitivity:
+    """One pair under every way to count infrastructure errors: they are missing data, not zeros.
+
+    `worst_case` counts them against `first` and for `second`, `best_case` the reverse: whatever the missing
+    trials would have brought lies between the two.
+    """
+
+    first: str
+    second: str
+    by: Mapping[Counting, Comparison]
+
+    @property
+    def depends(self) -> bool:
+        """Whether the conclusion depends on how they are counted."""
+        return len({comparison.conclusion for comparison in self.by.values()}) > 1
+
+
+@dataclass
+class _Rates:
+    """Mean pass rates by candidate and example, and how many trials stand behind them."""
+
+    rates: dict[str, dict[str, float]] = field(default_factory=dict)
+    trials: dict[str, dict[str, int]] = field(default_factory=dict)
+    cluster_of: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, outcomes: Iterable[Outcome], counting: Counting) -> _Rates:
+        values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+        made = cls()
+        for o in outcomes:
+            if (value := o.counted(counting)) is not None:
+                values[o.candidate][o.example_id].append(value)
+                made.cluster_of[o.example_id] = o.cluster
+        for name, own in values.items():
+            made.rates[name] = {example: fmean(each) for example, each in own.items()}
+            made.trials[name] = {example: len(each) for example, each in own.items()}
+        return made
+
+
+def minimum_detectable_effect(se: float, clusters: int, alpha: float = ALPHA) -> float:
+    """The smallest true difference found with 80 % probability at `alpha`, given its standard error.
 
     (t_{1-alpha/2} + t_{power}) * SE: Miller (2024), section on power, with t for z as clusters are few
     (Bloom 1995).
     """
-    return (t_quantile(1 - ALPHA / 2, clusters - 1) + t_quantile(POWER, clusters - 1)) * se
+    return (t_quantile(1 - alpha / 2, clusters - 1) + t_quantile(POWER, clusters - 1)) * se
 
 
 def sign_flip_p(cluster_sums: Sequence[float]) -> float:
@@ -77,24 +131,85 @@ def sign_flip_p(cluster_sums: Sequence[float]) -> float:
     return fmean(flips)
 
 
-def compare(outcomes: Iterable[Outcome], first: str, second: str) -> Comparison:
+def compare(
+    outcomes: Iterable[Outcome], first: str, second: str, counting: Counting = "score", pairs: int = 1
+) -> Comparison:
     """Compare two candidates on the examples both completed at least once. `p_adjusted` is still the plain p.
 
     An example's difference is that of the two mean pass rates over its completed repetitions; the examples
     weigh the same. With one cluster an example and no infra errors this is the paired t-test.
+
+    Args:
+        counting: how infrastructure errors count; `worst_case` counts those of `first` as failures and those
+            of `second` as passes, `best_case` the reverse.
+        pairs: how many comparisons are made in all; the detectable effect is told for a level of alpha / pairs,
+            Holm's first and strictest step.
     """
-    rates: dict[str, dict[str, list[float]]] = {first: defaultdict(list), second: defaultdict(list)}
-    cluster_of: dict[str, str] = {}
-    for o in outcomes:
-        if o.completed and o.candidate in rates:
-            rates[o.candidate][o.example_id].append(o.value)
-            cluster_of[o.example_id] = o.cluster
-    common = sorted(rates[first].keys() & rates[second].keys())
-    differences = [fmean(rates[first][e]) - fmean(rates[second][e]) for e in common]
-    return _tested(first, second, differences, [cluster_of[e] for e in common])
+    kept = [o for o in outcomes if o.candidate in (first, second)]
+    return _compared(kept, [(first, second)], counting, pairs)[0]
 
 
-def _tested(first: str, second: str, differences: list[float], clusters: list[str]) -> Comparison:
+def compare_all(
+    outcomes: Sequence[Outcome], candidates: Sequence[str], counting: Counting = "score"
+) -> tuple[Comparison, ...]:
+    """Every pair of candidates, p-values adjusted by Holm over the pairs that have one."""
+    return compare_pairs(outcomes, list(combinations(candidates, 2)), counting)
+
+
+def compare_pairs(
+    outcomes: Sequence[Outcome], pairs: Sequence[Pair], counting: Counting = "score"
+) -> tuple[Comparison, ...]:
+    """These pairs of candidates, p-values adjusted by Holm over the pairs that have one."""
+    compared = _compared(outcomes, pairs, counting, max(1, len(pairs)))
+    adjusted = iter(holm([pair.p_value for pair in compared if pair.p_value is not None]))
+    return tuple(
+        pair if pair.p_value is None else replace(pair, p_adjusted=next(adjusted)) for pair in compared
+    )
+
+
+def sensitivities(outcomes: Sequence[Outcome], pairs: Sequence[Pair]) -> tuple[Sensitivity, ...]:
+    """These pairs under every way to count infrastructure errors, each way corrected by itself."""
+    ways: tuple[Counting, ...] = ("score", "as_deployed", "worst_case", "best_case")
+    by_way = {way: compare_pairs(outcomes, pairs, way) for way in ways}
+    return tuple(
+        Sensitivity(*pair, {way: by_way[way][index] for way in ways}) for index, pair in enumerate(pairs)
+    )
+
+
+def compare_measures(
+    first: str,
+    second: str,
+    of_first: Mapping[str, float],
+    of_second: Mapping[str, float],
+    cluster_of: Mapping[str, str],
+) -> Comparison:
+    """`first` minus `second` of something measured (seconds, dollars), paired by example; as `compare`."""
+    common = sorted(of_first.keys() & of_second.keys())
+    differences = [of_first[e] - of_second[e] for e in common]
+    return _tested(first, second, differences, [cluster_of[e] for e in common], trials=None, alpha=ALPHA)
+
+
+def _compared(
+    outcomes: Sequence[Outcome], pairs: Sequence[Pair], counting: Counting, hypotheses: int
+) -> list[Comparison]:
+    opposite: dict[Counting, Counting] = {"worst_case": "best_case", "best_case": "worst_case"}
+    ours = _Rates.of(outcomes, counting)
+    theirs = _Rates.of(outcomes, opposite[counting]) if counting in opposite else ours
+    compared = []
+    for first, second in pairs:
+        of_first, of_second = ours.rates.get(first, {}), theirs.rates.get(second, {})
+        common = sorted(of_first.keys() & of_second.keys())
+        trials = sum(ours.trials[first][e] + theirs.trials[second][e] for e in common) / 2
+        differences = [of_first[e] - of_second[e] for e in common]
+        clusters = [ours.cluster_of[e] for e in common]
+        compared.append(_tested(first, second, differences, clusters, trials, ALPHA / hypotheses))
+    return compared
+
+
+def _tested(
+    first: str, second: str, differences: list[float], clusters: list[str], trials: float | None, alpha: float
+) -> Comparison:
+    """`trials`: of one candidate, behind differences of rates; None: these are no rates, and have no bound."""
     n = len(differences)
     if n == 0:
         return Comparison(first, second, 0, 0)
@@ -103,23 +218,38 @@ def _tested(first: str, second: str, differences: list[float], clusters: list[st
     for difference, cluster in zip(differences, clusters, strict=True):
         sums[cluster] += difference
     g = len(sums)
+    bound = math.inf if trials is None else 1.0
     if se is None:
         return Comparison(first, second, n, g, mean, None, None, None, 1.0, 1.0, None, "sign-flip")
     if se < ZERO:
+        p = 1.0 if abs(mean) < ZERO else 2.0 ** (1 - g)
+        if trials is None:
+            return Comparison(first, second, n, g, mean, 0.0, None, None, p, p, None, "no-spread")
         # Every cluster differs by `mean`. At most a share u of all clusters does otherwise (Wilson's bound on
         # 0 of g), and those lie in [-1, 1]: that bounds the true mean. The effect uses u as the variance.
         u = wilson(0.0, g)[1]
         low, high = max(-1.0, (1 - u) * mean - u), min(1.0, (1 - u) * mean + u)
-        p = 1.0 if abs(mean) < ZERO else 2.0 ** (1 - g)
-        mde = minimum_detectable_effect(math.sqrt(u / g), g) if g >= FEW_CLUSTERS else None
+        mde = minimum_detectable_effect(math.sqrt(u / g), g, alpha) if g >= FEWEST_CLUSTERS else None
         return Comparison(first, second, n, g, mean, 0.0, low, high, p, p, mde, "no-spread")
-    half = t_quantile((1 + CONFIDENCE) / 2, g - 1) * se
-    low, high = max(-1.0, mean - half), min(1.0, mean + half)
-    if g < FEW_CLUSTERS:
-        p = sign_flip_p(list(sums.values()))
-        return Comparison(first, second, n, g, mean, se, low, high, p, p, None, "sign-flip")
-    p, mde = t_two_sided(mean / se, g - 1), minimum_detectable_effect(se, g)
-    return Comparison(first, second, n, g, mean, se, low, high, p, p, mde, "paired-t")
+    t = t_quantile((1 + CONFIDENCE) / 2, g - 1)
+    differing = [total for total in sums.values() if abs(total) > ZERO]
+    if len(differing) >= FEW_CLUSTERS:
+        low, high, p = mean - t * se, mean + t * se, t_two_sided(mean / se, g - 1)
+        mde = minimum_detectable_effect(se, g, alpha)
+        return Comparison(
+            first, second, n, g, mean, se, max(-bound, low), min(bound, high), p, p, mde, "paired-t"
+        )
+    # Few differing clusters understate their own spread: as Bonett & Price (2012) add a discordant pair each
+    # way, a trial's worth is added here, in units of a cluster's difference.
+    extra = 0.0 if trials is None else (n / g) ** 2 * g / trials
+    cautious = math.sqrt(se**2 + g / (g - 1) * extra / n**2)
+    low, high, p = mean - t * cautious, mean + t * cautious, sign_flip_p(differing)
+    if p >= ALPHA:  # an interval without 0 would claim what the exact test denies
+        low, high = min(low, 0.0), max(high, 0.0)
+    mde = minimum_detectable_effect(cautious, g, alpha) if g >= FEWEST_CLUSTERS else None
+    return Comparison(
+        first, second, n, g, mean, se, max(-bound, low), min(bound, high), p, p, mde, "sign-flip"
+    )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -129,10 +259,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
         adjusted[i] = largest
     return adjusted
-
-
-def compare_all(outcomes: Sequence[Outcome], candidates: Sequence[str]) -> tuple[Comparison, ...]:
-    """Every pair of candidates, p-values adjusted by Holm over the pairs that have one."""
-    pairs = [compare(outcomes, first, second) for first, second in combinations(candidates, 2)]
-    adjusted = iter(holm([pair.p_value for pair in pairs if pair.p_value is not None]))
-    return tuple(pair if pair.p_value is None else replace(pair, p_adjusted=next(adjusted)) for pair in pairs)

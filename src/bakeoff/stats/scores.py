@@ -7,9 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Literal
 
 from bakeoff.records import VerdictName
 from bakeoff.stats.intervals import Estimate, estimate
+
+Counting = Literal["score", "as_deployed", "worst_case", "best_case"]
+"""How infrastructure errors count: the four scores of DESIGN.md, section 5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,7 @@ class Outcome:
     repetition: int
     verdict: VerdictName
     cause: str | None = None
-    limit_caused: bool = False  # an infra error due to the pinned limits: `cause in verdict.LIMIT_CAUSES`
+    limit_caused: bool = False  # any of its attempts died of a pinned limit: `verdict.LIMIT_CAUSES`
 
     @property
     def completed(self) -> bool:
@@ -34,6 +38,19 @@ class Outcome:
         """1 for a pass, else 0."""
         return float(self.verdict == "passed")
 
+    def counted(self, counting: Counting) -> float | None:
+        """Its value under that way to count; None: left out.
+
+        Where a pinned limit killed an attempt, production would have seen the failure: there is no second
+        container there. So a re-attempt that came to a verdict does not undo it in `as_deployed`, nor in
+        `worst_case`, which no other way to count may fall below.
+        """
+        if counting in ("as_deployed", "worst_case") and self.limit_caused:
+            return 0.0
+        if self.completed:
+            return self.value
+        return {"worst_case": 0.0, "best_case": 1.0}.get(counting)
+
 
 @dataclass(frozen=True, slots=True)
 class ScoreSet:
@@ -44,12 +61,12 @@ class ScoreSet:
     passed: int
     failed: int
     infra_errors: int
-    limit_caused: int  # of the infra errors
+    limit_caused: int  # trials of which any attempt died of a pinned limit, whatever a re-attempt brought
     score: Estimate | None  # infra errors left out
     as_deployed: (
         Estimate | None
-    )  # those due to the pinned limits are failures, as in production; others left out
-    worst_case: Estimate | None  # every infra error is a failure
+    )  # limit-caused trials are failures, as in production; other infra errors left out
+    worst_case: Estimate | None  # every infra error and limit-caused trial is a failure
     best_case: Estimate | None  # every infra error is a pass
     infra_rate: Estimate | None  # infra errors among all trials
 
@@ -57,25 +74,22 @@ class ScoreSet:
 def score_set(candidate: str, outcomes: Iterable[Outcome]) -> ScoreSet:
     """The four scores of one candidate; outcomes of others are passed over."""
     own = [o for o in outcomes if o.candidate == candidate]
-    infra = [o for o in own if not o.completed]
-    done = [o for o in own if o.completed]
-    limited = [o for o in infra if o.limit_caused]
 
-    def rated(group: list[Outcome], infra_is: float) -> Estimate | None:
-        values = [o.value if o.completed else infra_is for o in group]
-        return estimate(values, [o.cluster for o in group])
+    def rated(counting: Counting) -> Estimate | None:
+        counted = [(value, o.cluster) for o in own if (value := o.counted(counting)) is not None]
+        return estimate([value for value, _ in counted], [cluster for _, cluster in counted])
 
     return ScoreSet(
         candidate=candidate,
         trials=len(own),
         passed=sum(o.verdict == "passed" for o in own),
         failed=sum(o.verdict == "failed" for o in own),
-        infra_errors=len(infra),
-        limit_caused=len(limited),
-        score=rated(done, 0.0),
-        as_deployed=rated(done + limited, 0.0),
-        worst_case=rated(own, 0.0),
-        best_case=rated(own, 1.0),
+        infra_errors=sum(not o.completed for o in own),
+        limit_caused=sum(o.limit_caused for o in own),
+        score=rated("score"),
+        as_deployed=rated("as_deployed"),
+        worst_case=rated("worst_case"),
+        best_case=rated("best_case"),
         infra_rate=estimate([float(not o.completed) for o in own], [o.cluster for o in own]),
     )
 
