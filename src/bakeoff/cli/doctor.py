@@ -170,7 +170,7 @@ def _inputs(config: Config) -> Iterator[Check]:
 
 def _images(client: docker.DockerClient, config: Config | None) -> Iterator[Check]:
     from bakeoff.config import Harness
-    from bakeoff.sandbox import base_image
+    from bakeoff.sandbox import base_image, image
 
     reference = config.harness.base_image if config else Harness.model_fields["base_image"].default
     try:
@@ -186,6 +186,14 @@ def _images(client: docker.DockerClient, config: Config | None) -> Iterator[Chec
         )
         return
     yield ok("base image", f"{reference}: {base.kind}, Python {base.python_version}, {base.digest[:19]}")
+    if config is None or not (config.root / config.harness.source).is_dir():
+        return
+    if made := image.find(client, config):
+        packages = f"{len(made.packages)} packages"
+        yield ok("harness image", f"{made.reference}: Python {made.python}, {packages}, {made.id[:19]}")
+    else:
+        mend = "`bakeoff run` makes it; `bakeoff setup` does so now."
+        yield warning("harness image", "not made yet, or the harness has changed since", mend)
 
 
 # --- deciding ---------------------------------------------------------------------------------------

@@ -59,6 +59,48 @@ class Image:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """All that goes into one harness image, and the keys made of it."""
+
+    base: base_image.BaseImage
+    house: wheels.Wheelhouse
+    payload: dict[str, Any]
+    source: dict[str, Path]
+    runner: dict[str, Path]
+    source_digest: str
+    dependencies: str  # reference of the lower layer
+    key: str
+
+    @classmethod
+    def of(cls, config: Config, base: base_image.BaseImage, house: wheels.Wheelhouse) -> _Recipe:
+        source, runner = (
+            dict(source_files(config)),
+            dict(_walk(Path(bakeoff_runner.__file__).parent, set())),
+        )
+        payload, source_digest = harness_payload(config), _digest_of_files(source)
+        dependencies = _digest([RECIPE, base.digest, house.packages])
+        key = _digest([dependencies, source_digest, _digest_of_files(runner), payload])
+        reference = f"bakeoff/dependencies:{dependencies}"
+        return cls(base, house, payload, source, runner, source_digest, reference, key)
+
+    @property
+    def reference(self) -> str:
+        return f"bakeoff/harness:{self.key}"
+
+    def image(self, ident: str) -> Image:
+        base = self.base
+        return Image(
+            id=ident,
+            reference=self.reference,
+            key=self.key,
+            source_digest=self.source_digest,
+            python=base.python_version,
+            base={"kind": base.kind, "reference": base.reference, "digest": base.digest},
+            packages=self.house.packages,
+        )
+
+
 def ensure(client: DockerClient, config: Config, say: Callable[[str], None]) -> Image:
     """The image for this harness, made if it is not there.
 
@@ -68,37 +110,38 @@ def ensure(client: DockerClient, config: Config, say: Callable[[str], None]) -> 
     """
     base = base_image.ensure(client, config.harness.base_image, say)
     machine = client.info()["Architecture"]
-    house = wheels.ensure(config.harness.requirements, base.python_version, machine, say)
-    deps_key = _digest([RECIPE, base.digest, house.packages])
-    payload = harness_payload(config)
-    source = dict(source_files(config))
-    source_digest = _digest(
-        [(name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in source.items()]
-    )
-    runner = dict(_walk(Path(bakeoff_runner.__file__).parent, set()))
-    runner_digest = _digest(
-        [(name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in runner.items()]
-    )
-    key = _digest([deps_key, source_digest, runner_digest, payload])
-    reference = f"bakeoff/harness:{key}"
-    found = _find(client, reference)
+    try:
+        house = wheels.ensure(config.harness.requirements, base.python_version, machine, say)
+    except InputError as error:  # the wheels know no harness file
+        raise _at(config, "harness.requirements", error.problem, error.mend) from error
+    recipe = _Recipe.of(config, base, house)
+    found = _find(client, recipe.reference)
     if found is None:
-        deps = f"bakeoff/dependencies:{deps_key}"
-        if _find(client, deps) is None:
-            _make_dependencies(client, base, deps, house, say)
-        _make_harness(client, config, deps, reference, payload, source, runner, say)
-        found = _find(client, reference)
+        if _find(client, recipe.dependencies) is None:
+            _make_dependencies(client, recipe, say)
+        _make_harness(client, config, recipe, say)
+        found = _find(client, recipe.reference)
         if found is None:
-            raise UnfitEnvironment(f"Docker lost the image {reference} just made", mend="run it again")
-    return Image(
-        id=found["Id"],
-        reference=reference,
-        key=key,
-        source_digest=source_digest,
-        python=base.python_version,
-        base={"kind": base.kind, "reference": base.reference, "digest": base.digest},
-        packages=house.packages,
-    )
+            raise UnfitEnvironment(f"Docker lost the image {recipe.reference} just made", mend="run it again")
+    return recipe.image(found["Id"])
+
+
+def find(client: DockerClient, config: Config) -> Image | None:
+    """The image for this harness as it is now, if it is there. Looks only: nothing is fetched or built.
+
+    Raises:
+        InputError: its base image cannot run a harness.
+    """
+    base = base_image.find(client, config.harness.base_image)
+    if base is None:
+        return None
+    machine = client.info()["Architecture"]
+    house = wheels.find(config.harness.requirements, base.python_version, machine)
+    if house is None:
+        return None
+    recipe = _Recipe.of(config, base, house)
+    found = _find(client, recipe.reference)
+    return recipe.image(found["Id"]) if found else None
 
 
 def harness_payload(config: Config) -> dict[str, Any]:
@@ -122,12 +165,8 @@ def source_files(config: Config) -> Iterator[tuple[str, Path]]:
     for name, path in _walk(source, {dataset}):
         total += path.stat().st_size
         if total > MAX_SOURCE_BYTES:
-            raise InputError(
-                f"the source directory is larger than {MAX_SOURCE_BYTES // 2**20} MiB",
-                file=str(config.file),
-                key="harness.source",
-                mend="name the directory of the agent's package alone",
-            )
+            problem = f"the source directory is larger than {MAX_SOURCE_BYTES // 2**20} MiB"
+            raise _at(config, "harness.source", problem, "name the directory of the agent's package alone")
         yield prefix + name, path
 
 
@@ -143,6 +182,10 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def _digest_of_files(files: dict[str, Path]) -> str:
+    return _digest([(name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in files.items()])
+
+
 def _find(client: DockerClient, reference: str) -> dict[str, Any] | None:
     try:
         found: dict[str, Any] = client.api.inspect_image(reference)  # type: ignore[no-untyped-call]
@@ -151,15 +194,9 @@ def _find(client: DockerClient, reference: str) -> dict[str, Any] | None:
     return found
 
 
-def _make_dependencies(
-    client: DockerClient,
-    base: base_image.BaseImage,
-    tag: str,
-    house: wheels.Wheelhouse,
-    say: Callable[[str], None],
-) -> None:
+def _make_dependencies(client: DockerClient, recipe: _Recipe, say: Callable[[str], None]) -> None:
     began = time.monotonic()
-    files = {f"opt/wheels/{path.name}": path for path in house.path.iterdir()}
+    files = {f"opt/wheels/{path.name}": path for path in recipe.house.path.iterdir()}
     script = """set -e
 python3 -m venv /opt/venv
 /opt/venv/bin/pip --disable-pip-version-check install -q --no-index --no-deps --no-compile --find-links /opt/wheels \
@@ -170,28 +207,19 @@ rm -rf /opt/wheels
 echo 'agent:x:10001:10001::/task:/bin/sh' >> /etc/passwd
 mkdir -p /task
 """
-    code, output = _layer(client, base.image_id, ["sh", "-c", script], files, tag)
+    code, output = _layer(client, recipe.base.image_id, ["sh", "-c", script], files, recipe.dependencies)
     if code != 0:
         raise UnfitEnvironment(
-            f"the wheels do not install in {base.reference}: {output[-800:]}",
+            f"the wheels do not install in {recipe.base.reference}: {output[-800:]}",
             mend="the base image needs python3 with venv and pip; see `bakeoff doctor`",
         )
-    say(f"image: dependencies installed in {time.monotonic() - began:.1f} s ({tag})")
+    say(f"image: dependencies installed in {time.monotonic() - began:.1f} s ({recipe.dependencies})")
 
 
-def _make_harness(
-    client: DockerClient,
-    config: Config,
-    deps: str,
-    tag: str,
-    payload: dict[str, Any],
-    source: dict[str, Path],
-    runner: dict[str, Path],
-    say: Callable[[str], None],
-) -> None:
+def _make_harness(client: DockerClient, config: Config, recipe: _Recipe, say: Callable[[str], None]) -> None:
     began = time.monotonic()
-    files = {f"opt/harness/{name}": path for name, path in source.items()}
-    files |= {f"opt/runner/bakeoff_runner/{name}": path for name, path in runner.items()}
+    files = {f"opt/harness/{name}": path for name, path in recipe.source.items()}
+    files |= {f"opt/runner/bakeoff_runner/{name}": path for name, path in recipe.runner.items()}
     script = """set -e
 site=$(/opt/venv/bin/python -c 'import site; print(site.getsitepackages()[0])')
 cp -r /opt/runner/bakeoff_runner "$site/"
@@ -202,29 +230,24 @@ mkdir -p /opt/harness
 cd /task
 exec /opt/venv/bin/python -I -m bakeoff_runner.check "$1"
 """
-    command = ["sh", "-c", script, "check", json.dumps(payload)]
-    code, output = _layer(client, deps, command, files, tag)
+    command = ["sh", "-c", script, "check", json.dumps(recipe.payload)]
+    code, output = _layer(client, recipe.dependencies, command, files, recipe.reference)
     report = _last_object(output)
     if code != 0 or report is None:
         raise UnfitEnvironment(
             f"the harness could not be checked in its image: {output[-800:]}", mend="see the text above"
         )
     if not report["ok"]:
-        client.api.remove_image(tag, force=True)
-        raise _does_not_load(config, report)
-    say(f"image: harness built and loaded in {time.monotonic() - began:.1f} s ({tag})")
+        client.api.remove_image(recipe.reference, force=True)
+        mend = "mend the import; a package that is missing in the image goes into harness.requirements"
+        raise _at(config, report["key"], report["problem"], mend)
+    say(f"image: harness built and loaded in {time.monotonic() - began:.1f} s ({recipe.reference})")
 
 
-def _does_not_load(config: Config, report: dict[str, Any]) -> InputError:
+def _at(config: Config, key: str, problem: str, mend: str | None) -> InputError:
     from bakeoff.config_file import line_of
 
-    return InputError(
-        report["problem"],
-        file=str(config.file),
-        line=line_of(config.file, report["key"]),
-        key=report["key"],
-        mend="mend the import; a package that is missing in the image goes into harness.requirements",
-    )
+    return InputError(problem, file=str(config.file), line=line_of(config.file, key), key=key, mend=mend)
 
 
 def _last_object(output: str) -> dict[str, Any] | None:

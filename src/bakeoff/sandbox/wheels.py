@@ -65,8 +65,9 @@ def ensure(
         UnfitEnvironment: the package index does not answer.
     """
     began = time.monotonic()
-    home = cache_dir() / "wheels" / key(requirements, python_version, machine)
-    if not (home / LOCK).exists():
+    found = find(requirements, python_version, machine)
+    if found is None:
+        home = _home(requirements, python_version, machine)
         home.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home.parent) as scratch:
             making = Path(scratch) / "wheels"
@@ -79,6 +80,21 @@ def ensure(
         say(
             f"wheels: {len(lock.splitlines())} packages resolved and fetched in {time.monotonic() - began:.1f} s"
         )
+        found = _read(home)
+    return found
+
+
+def find(requirements: list[str], python_version: str, machine: str) -> Wheelhouse | None:
+    """The wheelhouse that `ensure` would give, if it is in the cache."""
+    home = _home(requirements, python_version, machine)
+    return _read(home) if (home / LOCK).exists() else None
+
+
+def _home(requirements: list[str], python_version: str, machine: str) -> Path:
+    return cache_dir() / "wheels" / key(requirements, python_version, machine)
+
+
+def _read(home: Path) -> Wheelhouse:
     pins = (line.split(";")[0].strip() for line in (home / LOCK).read_text().splitlines())
     return Wheelhouse(home, dict(pin.split("==", 1) for pin in pins if "==" in pin))
 
@@ -152,7 +168,8 @@ def _complain(stderr: str, requirements: list[str]) -> None:
         "network is unreachable",
         "timed out",
         "failed to fetch",
-        "tls",
+        "tls handshake",
+        "certificate",
     )
     if any(sign in stderr.lower() for sign in unreachable):
         raise UnfitEnvironment(
@@ -160,7 +177,7 @@ def _complain(stderr: str, requirements: list[str]) -> None:
             mend="check the network and the index settings of uv and pip on this host: wheels are fetched here",
         )
     raise InputError(
-        f"harness.requirements cannot be installed: {tail}",
+        f"cannot be installed: {tail}",
         key="harness.requirements",
         mend=f"ask for versions that exist together and have wheels for Linux: {', '.join(requirements)[:200]}",
     )
