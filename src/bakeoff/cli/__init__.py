@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
 
 import typer
 from rich.console import Console
@@ -72,8 +73,13 @@ def main() -> None:
     """The entry point of the `bakeoff` command."""
     # SIGTERM ends a command in good order wherever it arrives, as Ctrl-C does
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    guarded(app)
+
+
+def guarded(program: Callable[[], object]) -> None:
+    """Run a program of bakeoff's; an exception becomes a sentence on stderr and an exit code."""
     try:
-        app()
+        program()
     except BakeoffError as error:
         complain(str(error), getattr(error, "mend", None))
         sys.exit(error.exit_code)

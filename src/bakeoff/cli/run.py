@@ -58,7 +58,7 @@ def run(
         return
 
     from bakeoff import live
-    from bakeoff.report import data, markdown, summary, terminal
+    from bakeoff.report import closing
     from bakeoff.sandbox import docker_engine
 
     errors = Console(stderr=True)
@@ -72,15 +72,8 @@ def run(
     directory = runs.execute(
         task, client, admission, out=out, display=live.display(quiet=quiet), say=say, resumed=resumed
     )
-    report = data.collect(directory)
-    path = directory.write_report(markdown.render(report))
-    if as_json:
-        typer.echo(json.dumps(summary.summary(report), indent=2))
-    elif not quiet:
-        console = Console()
-        console.print(terminal.scoreboard(report))
-        console.print(f"Report: {path}", highlight=False, markup=False, soft_wrap=True)
-    raise typer.Exit(report.exit_code)
+    style: closing.Style = "json" if as_json else "quiet" if quiet else "table"
+    raise typer.Exit(closing.close(directory.path, style))
 
 
 def _print_plan(task: Task, as_json: bool) -> None:

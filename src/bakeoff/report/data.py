@@ -345,7 +345,10 @@ def collect(run: RunDirectory) -> ReportData:
         slices=[SliceReport(*key, counts) for key, counts in sorted(slices.items())],
         excerpts=_excerpts(run, causes.values()),
         decision=decision,
-        dependence=None,
+        dependence=" ".join(
+            stats.depends_on_counting(pair) for pair in decision.sensitivities if pair.depends
+        )
+        or None,
         effective=effective.most_common(),
         failing=failing,
         warnings=[*manifest.notes, *run.warnings, *warnings],
