@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -44,15 +45,17 @@ class Harness(Section):
     """The constant: everything but the model."""
 
     entrypoint: str | None = None  # module:function, (model, context) -> Runnable
+    command: list[str] = Field(default_factory=list)  # or any program: see bakeoff_runner.command
     prompt: str | None = None  # system prompt, when there is no entrypoint
     tools: list[str] = Field(default_factory=list)  # module:function
     middleware: list[MiddlewareSpec] = Field(default_factory=list)
     source: str = "."  # directory copied into the image, importable there by its own name
     requirements: list[str] = Field(default_factory=list)  # pip requirements of the harness
+    npm: list[str] = Field(default_factory=list)  # npm packages of the harness: name, name@version
     base_image: str = "python:3.12-slim-bookworm"
     limits: Limits = Limits()
     retries: Retries = Retries()
-    config: dict[str, Any] = Field(default_factory=dict)  # handed to build_agent as it is
+    config: dict[str, Any] = Field(default_factory=dict)  # handed to build_agent, or the command, as it is
 
 
 class Reserve(Section):
@@ -84,9 +87,43 @@ class Candidate(Section):
     api_key_env: str | None = None  # environment variable of the key, where it is not the provider's own
 
     @property
+    def provider(self) -> str:
+        """Who answers, and whose limits it shares: the name before the colon, or host and port of `base_url`."""
+        return provider_of(self.model, self.base_url)
+
+    @property
     def simulated(self) -> bool:
         """Whether its numbers are a simulation's and must be stamped as such."""
         return self.model.startswith("simulated:")
+
+
+def provider_of(model: str, base_url: str | None) -> str:
+    """The provider's name, or host and port of `base_url` (the whole of it, where it is not an address)."""
+    return (urlsplit(base_url).netloc or base_url) if base_url else model.partition(":")[0]
+
+
+class Rate(Section):
+    """What a provider allows all its candidates together; what is not given is not limited here."""
+
+    requests_per_minute: Annotated[int, Field(ge=1)] | None = None  # tries, those of retries too
+    tokens_per_minute: Annotated[int, Field(ge=1)] | None = None  # input and output
+    concurrent: Annotated[int, Field(ge=1)] | None = None  # calls at a time
+
+
+class TokenPrice(Section):
+    """US dollars per million tokens: wins over the bundled price list."""
+
+    input: Annotated[float, Field(ge=0)]
+    output: Annotated[float, Field(ge=0)]
+    cached: Annotated[float, Field(ge=0)] | None = (
+        None  # input read from the provider's cache; none: as input
+    )
+
+
+class Money(Section):
+    """What a run may spend."""
+
+    usd: Annotated[float, Field(gt=0)]  # no model call is admitted once so much is spent
 
 
 class EvaluatorSpec(Section):
@@ -147,6 +184,11 @@ class Config(Section):
     evaluators: list[EvaluatorSpec]
     infra: Infra = Infra()
     seed: int = 0
+    rate: dict[str, Rate] = Field(default_factory=dict)  # by provider, or by host:port of a `base_url`
+    prices: dict[str, TokenPrice] = Field(default_factory=dict)  # by model, as `candidates` writes it
+    budget: Money | None = None
+    # environment variable -> command that prints its value; run when neither environment nor .env has it
+    key_command: dict[str, Annotated[list[str], Field(min_length=1)]] = Field(default_factory=dict)
     max_concurrency: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     production: Production | None = None  # for the report alone: what to compare the limits with
     change: Change | None = None  # for the report alone: its change record

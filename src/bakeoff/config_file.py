@@ -15,7 +15,7 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
-from bakeoff.config import Config, EvaluatorSpec, Section
+from bakeoff.config import Config, EvaluatorSpec, Harness, Section
 from bakeoff.errors import InputError
 from bakeoff.evaluator_options import BUILT_IN
 from bakeoff.schema import Loc, dotted, fit, found, keys_of, nearest, unknown_key
@@ -27,6 +27,9 @@ _SMALLEST_CPUS = 0.01  # one cgroup quota of 1 ms in 100 ms; the kernel refuses 
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 # No `__`: it stands for the slash of a trial_id in file names, which must stay reversible.
 _SAFE_NAME = re.compile(r"(?!.*__)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_NPM_PACKAGE = re.compile(
+    r"(@[a-z0-9][\w.~-]*/)?[a-z0-9][\w.~-]*(@[\w.~^<>=|* +-]+)?", re.ASCII | re.IGNORECASE
+)
 _NAME_MEND = "Use up to 64 letters, digits, `.`, `_` or `-`, starting with a letter or digit, without `__`."
 _SECRET = re.compile(
     r"(api[-_]?key|secret([-_]?key)?|passw(or)?d|credentials?|authorization|(access|auth|bearer)[-_]?token)$",
@@ -294,9 +297,10 @@ def _contradictions(config: Config) -> Iterator[Contradiction]:
 
 def _harness_contradictions(config: Config) -> Iterator[Contradiction]:
     harness = config.harness
-    if harness.entrypoint is None and harness.prompt is None:
-        mend = "Give `entrypoint: module:function`, or a system `prompt` with `tools` and `middleware`."
-        yield ("harness",), "has neither `entrypoint` nor `prompt`", mend
+    if harness.entrypoint is None and harness.prompt is None and not harness.command:
+        mend = "Give `entrypoint: module:function`, a system `prompt` with `tools`, or a `command`."
+        yield ("harness",), "has neither `entrypoint` nor `prompt`, nor a `command`", mend
+    yield from _command_contradictions(harness)
     if harness.entrypoint is not None:
         yield from _reference(("harness", "entrypoint"), harness.entrypoint, "my_agent.agent:build_agent")
         for key in ("prompt", "tools", "middleware"):
@@ -308,6 +312,21 @@ def _harness_contradictions(config: Config) -> Iterator[Contradiction]:
     for i, middleware in enumerate(harness.middleware):
         loc = ("harness", "middleware", i, "use")
         yield from _reference(loc, middleware.use, "langchain.agents.middleware:PIIMiddleware")
+
+
+def _command_contradictions(harness: Harness) -> Iterator[Contradiction]:
+    for key in ("entrypoint", "prompt", "tools", "middleware"):
+        if harness.command and getattr(harness, key):
+            mend = f"Remove `command`, or remove `{key}`: a program brings its own."
+            yield ("harness", key), f"`{key}` cannot be given together with `command`", mend
+    for i, part in enumerate(harness.command):
+        if "\0" in part or (i == 0 and not part):
+            mend = 'Write the program and its arguments, for example `["node", "agent.js"]`.'
+            yield ("harness", "command", i), "cannot be part of a command", mend
+    for i, package in enumerate(harness.npm):
+        if not _NPM_PACKAGE.fullmatch(package):  # no path, no address, and no option of npm's
+            mend = "Write `name`, `name@version` or `@scope/name@version`, as in the registry."
+            yield ("harness", "npm", i), f"{package!r} is not an npm package", mend
 
 
 def _resource_contradictions(config: Config) -> Iterator[Contradiction]:

@@ -76,7 +76,8 @@ def fingerprint_parts(
     Candidates, repetitions, concurrency and the seed are left out: they may differ between comparable runs.
     """
     harness = config.harness
-    entry = (harness.entrypoint, harness.prompt, harness.tools, [m.model_dump() for m in harness.middleware])
+    middleware = [m.model_dump() for m in harness.middleware]
+    entry = (harness.entrypoint, harness.prompt, harness.tools, middleware, harness.command)
     return {
         "harness": _digest(entry),
         "source": source_digest,

@@ -92,6 +92,22 @@ def _check_rows(config: Config, dataset: Dataset) -> None:
                 f"the row's files have {size} bytes, more than `resources.disk` ({config.resources.disk})"
             )
             raise place_of(config, example, ("files",), problem, "Raise `resources.disk`.")
+        if config.harness.command:
+            _check_names(config, example)
+
+
+def _check_names(config: Config, example: Example) -> None:
+    """No file of a row stands where a program finds its task, or leaves its answer."""
+    from bakeoff_runner.command import ANSWERS, TASK
+
+    for name in (TASK, *ANSWERS):
+        if name in example.files:
+            problem = (
+                f"{name} is where a command finds its task"
+                if name == TASK
+                else f"{name} is a command's answer"
+            )
+            raise place_of(config, example, ("files", name), problem, "Give the file another name.")
 
 
 def _files_size(example: Example) -> int:
@@ -108,7 +124,7 @@ def _source_tree(config: Config) -> SourceTree:
         problem = f"there is no directory {config.harness.source!r}"
         raise _error(config, loc, problem, "Give the directory of the agent's code, relative to this file.")
     tree = SourceTree.of(source)
-    if tree.package is not None and not tree.package.isidentifier():
+    if tree.package is not None and not tree.package.isidentifier() and not config.harness.command:
         problem = f"the package {tree.package!r} cannot be imported by that name"
         raise _error(config, loc, problem, "Rename the directory to a Python identifier, such as my_agent.")
     return tree

@@ -13,7 +13,11 @@ def check(harness: dict[str, Any]) -> dict[str, Any]:
     """`{"ok": true}`, or the key and problem of the first thing that does not load."""
     lazy.install()
     try:
-        if harness["entrypoint"]:
+        if harness.get("command"):
+            from bakeoff_runner import command
+
+            command.resolve(harness["command"])
+        elif harness["entrypoint"]:
             load.entrypoint(harness["entrypoint"])
         else:
             from langchain_core.tools import tool as as_tool

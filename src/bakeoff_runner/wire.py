@@ -5,9 +5,11 @@
     host -> harness      harness/run (id 1) {...}                             answered at the end of the trial
                          model/chunk {id, chunk}                          pieces of a streamed reply
                          replies to model/generate {message}              null after model/chunk: it is there
+                         replies to model/http {status, content_type, body}
     supervisor -> host   supervisor/ready {token, kernel}
                          supervisor/exit {token, exit_code, signal, kernel, overflow, terminated}
     harness -> host      model/generate (id) {messages, tools, ...}
+                         model/http (id) {method, path, body}             a program's own request, body parsed
                          harness/loaded {}, harness/started {}
                          tool/start {...}, tool/end {...}
 

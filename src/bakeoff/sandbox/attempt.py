@@ -19,6 +19,10 @@ from pydantic import Field
 
 from bakeoff import messages as msgs
 from bakeoff.errors import ModelCallError, ModelErrorKind
+from bakeoff.gateway.dialects.exchange import Exchange, read
+from bakeoff.gateway.dialects.failures import Limit
+from bakeoff.gateway.dialects.http import HttpReply, Refused
+from bakeoff.gateway.dialects.transcript import Transcript
 from bakeoff.gateway.types import CallContext, ChatBackend, ModelReply, ModelRequest
 from bakeoff.records import (
     AttemptResult,
@@ -90,6 +94,8 @@ class Attempt:
         self.tools: dict[str, ToolCall] = {}
         self.tool_errnos: list[int] = []
         self.conversation: list[JsonDict] = []  # LangChain messages, as far as they are known
+        self.transcript = Transcript()  # the same, where the harness is a program
+        self.exchanges: dict[str, Exchange] = {}  # a program's requests that are out, by call
         self.structured: str | None = None
         self.log = bytearray()
         self.kernel = KernelFacts()
@@ -269,6 +275,8 @@ class Attempt:
             self._answered(message)
         elif method == "model/generate":
             self._model_call(message["id"], params or {})
+        elif method == "model/http":
+            self._http_call(message["id"], params or {})
         elif method == "harness/loaded":
             self.harness["reached"] = "loaded"
         elif method == "harness/started":
@@ -334,7 +342,8 @@ class Attempt:
             self.harness["error_message"] = str(message["error"]["message"])[:2000]
             self.harness["error_errnos"] = [e for e in data["errnos"] if isinstance(e, int)][:20]
         else:
-            self.conversation = msgs.checked(message["result"]["messages"])
+            if not self.spec.harness.get("command"):  # a program's messages are known from its traffic
+                self.conversation = msgs.checked(message["result"]["messages"])
             answer = message["result"].get("answer")
             self.structured = answer if isinstance(answer, str) else None
             self.harness["reached"] = "answered"
@@ -343,11 +352,9 @@ class Attempt:
     # --- model calls
 
     def _model_call(self, ident: str, params: JsonDict) -> None:
-        if not isinstance(ident, str) or ident in self.call_ids:
-            self._protest(f"a second call with the id {str(ident)[:40]!r}")
+        if not self._is_new(ident):
             return
-        limit = self._limit_reached()
-        if limit:
+        if limit := self._limit_reached():
             self._reply_error(ident, wire.LIMIT_REACHED, limit, f"limits.{limit} is used up")
             return
         messages = msgs.checked(params["messages"])
@@ -360,6 +367,37 @@ class Attempt:
             params=dict(params["params"]),
             stream=params.get("stream") is True,
         )
+        self._start_call(
+            ident, request, lambda chunk: self.inbox.put(("chunk", {"id": ident, "chunk": chunk}))
+        )
+
+    def _http_call(self, ident: str, params: JsonDict) -> None:
+        """A program's request, in the words of its provider's API."""
+        if not self._is_new(ident):
+            return
+        try:
+            asked = read(str(params["method"]), str(params["path"]), params["body"])
+        except Refused as refused:
+            fault = ModelFault(kind=ModelErrorKind.BAD_REQUEST, message=str(refused)[:2000], attempts=0)
+            self.facts["model_fault"] = fault
+            asked = refused.reply
+        if isinstance(asked, HttpReply):
+            self._reply_http(ident, asked)
+        elif limit := self._limit_reached():
+            self._reply_http(ident, asked.failed(Limit.REACHED, f"limits.{limit} is used up"))
+        else:
+            self.transcript.asked(msgs.checked(asked.request.messages))
+            self.conversation = self.transcript.messages
+            self.exchanges[ident] = asked
+            self._start_call(ident, asked.request, lambda _: None)  # its reply goes out in one piece
+
+    def _is_new(self, ident: Any) -> bool:
+        if isinstance(ident, str) and ident not in self.call_ids:
+            return True
+        self._protest(f"a second call with the id {str(ident)[:40]!r}")
+        return False
+
+    def _start_call(self, ident: str, request: ModelRequest, on_chunk: Callable[[JsonDict], None]) -> None:
         self.first_request = self.first_request or request
         trial = self.spec.trial
         context = CallContext(
@@ -370,7 +408,7 @@ class Attempt:
             reference=self.spec.reference,
             cancelled=self.over.is_set,
             attempt=self.spec.attempt,
-            on_chunk=lambda chunk: self.inbox.put(("chunk", {"id": ident, "chunk": chunk})),
+            on_chunk=on_chunk,
         )
         self.calls_made += 1
         self.call_ids.add(ident)
@@ -405,6 +443,7 @@ class Attempt:
         self, ident: str, index: int, sent: float, request: ModelRequest, outcome: ModelReply | ModelCallError
     ) -> None:
         self.in_flight -= 1
+        exchange = self.exchanges.pop(ident, None)
         self._count_unwaited(outcome)
         started = sent - (self.started or self.began)
         if isinstance(outcome, ModelCallError):
@@ -425,7 +464,10 @@ class Attempt:
                 error=fault,
             )
             self.model_calls.append(failed)
-            self._reply_error(ident, wire.MODEL_ERROR, outcome.kind, outcome.message)
+            if exchange is not None:
+                self._reply_http(ident, exchange.failed(outcome.kind, outcome.message))
+            else:
+                self._reply_error(ident, wire.MODEL_ERROR, outcome.kind, outcome.message)
             self.on_call(failed, request)
             return
         self.queue_spans.append((sent, sent + outcome.queued_seconds))
@@ -445,10 +487,15 @@ class Attempt:
             message=outcome.message,
         )
         self.model_calls.append(made)
-        self.conversation = [*request.messages, outcome.message]
-        # a streamed reply is there already, piece by piece
-        message = None if request.stream else outcome.message
-        self.container.send(wire.encode({"id": ident, "result": {"message": message}}))
+        if exchange is not None:
+            self.transcript.answered(outcome.message)
+            reply = exchange.answered(outcome, f"{self.spec.trial.seed:x}-{index}", int(time.time()))
+            self._reply_http(ident, reply)
+        else:
+            self.conversation = [*request.messages, outcome.message]
+            # a streamed reply is there already, piece by piece
+            message = None if request.stream else outcome.message
+            self.container.send(wire.encode({"id": ident, "result": {"message": message}}))
         self.on_call(made, request)  # after the reply: the record is no part of the agent's time
 
     def _count_unwaited(self, outcome: ModelReply | ModelCallError) -> None:
@@ -460,6 +507,9 @@ class Attempt:
             self.unwaited_now = max(self.unwaited_now, outcome.unwaited_seconds)
         if self.in_flight == 0:
             self.unwaited, self.unwaited_now = self.unwaited + self.unwaited_now, 0.0
+
+    def _reply_http(self, ident: str, reply: HttpReply) -> None:
+        self.container.send(wire.encode({"id": ident, "result": reply.record()}))
 
     def _reply_error(self, ident: str, code: int, kind: str, message: str) -> None:
         error = {"code": code, "message": message, "data": {"kind": kind}}

@@ -23,7 +23,7 @@ STDERR = 2
 DAEMON_GONE = (requests.exceptions.RequestException, docker.errors.DockerException)
 
 ENVIRONMENT = {  # the whole of it: nothing of the host's environment goes in
-    "PATH": "/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "PATH": "/opt/venv/bin:/opt/node_modules/.bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": WORKDIR,
     "TMPDIR": WORKDIR,
     "LANG": "C.UTF-8",

@@ -1,0 +1,1 @@
+"""The HTTP dialects in which programs speak to their providers, for harnesses that are a command."""

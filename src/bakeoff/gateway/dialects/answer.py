@@ -1,0 +1,91 @@
+"""A model's reply as every dialect needs it: text, reasoning, calls, why it ended, and what it cost in tokens."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bakeoff.gateway.types import JsonDict, ModelReply
+from bakeoff.messages import text_of
+
+Finish = Literal["stop", "calls", "length", "refusal"]
+_LENGTH = frozenset({"length", "max_tokens", "max_output_tokens", "model_context_window_exceeded"})
+_REFUSED = frozenset({"refusal", "content_filter", "safety"})
+_THINKING = {"thinking": ("thinking", "signature"), "redacted_thinking": ("data",)}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One tool call. `args` is None where the model's arguments are no JSON object."""
+
+    id: str
+    name: str
+    arguments: str  # as JSON text, or as the model wrote it
+    args: JsonDict | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One reply. Tokens that nobody counted are 0 here, since clients insist on a number; the record has None."""
+
+    id: str
+    model: str  # as the program named it
+    created: int  # seconds since 1970
+    text: str
+    thinking: list[JsonDict]  # Anthropic's blocks, as they are
+    calls: list[Call]
+    refusal: str | None
+    finish: Finish
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int  # of the input
+
+    @classmethod
+    def of(cls, reply: ModelReply, *, ident: str, model: str, created: int) -> Answer:
+        """From the gateway's reply."""
+        data = reply.message["data"]
+        blocks = data["content"] if isinstance(data["content"], list) else []
+        calls = [
+            Call(
+                str(one.get("id") or ""),
+                str(one["name"]),
+                json.dumps(one["args"], ensure_ascii=False),
+                one["args"],
+            )
+            for one in data.get("tool_calls") or []
+        ]
+        calls += [
+            Call(str(one.get("id") or ""), str(one.get("name") or ""), str(one.get("args") or ""), None)
+            for one in data.get("invalid_tool_calls") or []
+        ]
+        refusal = (data.get("additional_kwargs") or {}).get("refusal")
+        return cls(
+            id=ident,
+            model=model,
+            created=created,
+            text=text_of(data["content"]),
+            thinking=[
+                _only(block) for block in blocks if isinstance(block, dict) and block.get("type") in _THINKING
+            ],
+            calls=calls,
+            refusal=str(refusal) if refusal else None,
+            finish=_finish((reply.finish_reason or "").lower(), calls, refusal),
+            input_tokens=reply.input_tokens or 0,
+            output_tokens=reply.output_tokens or 0,
+            cached_tokens=reply.cached_tokens or 0,
+        )
+
+
+def _finish(reason: str, calls: list[Call], refusal: Any) -> Finish:
+    if reason in _LENGTH:
+        return "length"
+    if refusal or reason in _REFUSED:
+        return "refusal"
+    return "calls" if calls else "stop"
+
+
+def _only(block: JsonDict) -> JsonDict:
+    """A thinking block without what LangChain adds to it; the provider refuses what it did not send."""
+    kind = str(block["type"])
+    return {"type": kind, **{key: block[key] for key in _THINKING[kind] if key in block}}

