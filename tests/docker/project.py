@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ class Outcome:
     stdout: str
     stderr: str
     run: RunDirectory | None
+    peak_bytes: int = 0  # of the orchestrator's own memory
 
     def trials(self) -> dict[str, TrialRecord]:
         """By example id: for runs of one candidate and one repetition."""
@@ -72,19 +75,42 @@ class Project:
         outputs = {"trajectory": list(calls), "answer": answer}
         self.rows.append({"id": name, "inputs": {"question": name}, "outputs": outputs, **fields})
 
-    def bake(self, *args: str, env: dict[str, str] | None = None, timeout: float = 300) -> Outcome:
-        """`bakeoff run --quiet` in the project's directory."""
-        process = self.start(*args, env=env)
-        stdout, stderr = process.communicate(timeout=timeout)
-        runs = sorted((self.root / "runs").glob("*/manifest.json"))
-        run = RunDirectory.open(runs[-1].parent) if runs else None
-        return Outcome(process.returncode, stdout, stderr, run)
-
-    def start(self, *args: str, env: dict[str, str] | None = None) -> "subprocess.Popen[str]":
-        """The same, not waited for."""
+    def write(self) -> None:
+        """harness.yaml and the dataset, as they are by now."""
         with (self.root / "harness.yaml").open("w") as file:
             YAML().dump(self.config, file)
         (self.root / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in self.rows))
+
+    def containers(self, *filters: str) -> list[str]:
+        """Ids of the containers of this project's runs, running ones unless filters say otherwise."""
+        found: list[str] = []
+        for manifest in self.root.glob("*/*/manifest.json"):
+            command = ["docker", "ps", "-q", *filters, "--filter", f"label=bakeoff={manifest.parent.name}"]
+            found += subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        return found
+
+    def bake(self, *args: str, env: dict[str, str] | None = None, timeout: float = 300) -> Outcome:
+        """`bakeoff run --quiet` in the project's directory."""
+        return self.finish(self.start(*args, env=env), timeout=timeout)
+
+    def finish(self, process: "subprocess.Popen[str]", *, timeout: float = 300) -> Outcome:
+        """Wait for a run that was started."""
+        peak: list[int] = [0]
+        watch = threading.Thread(target=_watch_memory, args=(process, peak))
+        watch.start()
+        try:
+            stdout, stderr = process.communicate(timeout=timeout)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            watch.join()
+        runs = sorted((self.root / "runs").glob("*/manifest.json"))
+        run = RunDirectory.open(runs[-1].parent) if runs else None
+        return Outcome(process.returncode, stdout, stderr, run, peak[0])
+
+    def start(self, *args: str, env: dict[str, str] | None = None) -> "subprocess.Popen[str]":
+        """The same, not waited for."""
+        self.write()
         return subprocess.Popen(
             [*COMMAND, "run", "--quiet", *args],
             cwd=self.root,
@@ -93,6 +119,19 @@ class Project:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+
+def _watch_memory(process: "subprocess.Popen[str]", peak: list[int]) -> None:
+    """The kernel's own high-water mark, read until the end. (ru_maxrss would count what the parent was at the fork.)"""
+    while process.poll() is None:
+        try:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        lines = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+        if lines:
+            peak[0] = max(peak[0], int(lines[0].split()[1]) * 1024)
+        time.sleep(0.05)
 
 
 def call(name: str, result: str | None = None, /, **args: Any) -> dict[str, Any]:
