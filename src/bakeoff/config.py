@@ -171,6 +171,22 @@ class Change(Section):
     notes: str | None = None  # anything an approver must know
 
 
+class Gates(Section):
+    """What `bakeoff compare` asks of the newer run; a missing gate is not asked. Shares: 0.02 is 2 %."""
+
+    max_drop: Annotated[float, Field(ge=0, le=1)] | None = (
+        None  # largest fall of a score, in shares of all trials
+    )
+    max_infra: Annotated[float, Field(ge=0, le=1)] | None = (
+        None  # largest share of trials ending as infra errors
+    )
+    max_cost_increase: Annotated[float, Field(ge=0)] | None = None  # largest rise of a trial's mean cost
+    max_latency_increase: Annotated[float, Field(ge=0)] | None = None  # largest rise of its mean working time
+    must_pass: list[str] = Field(
+        default_factory=list
+    )  # `suite=benchmark,severity<=0`: no trial of these may fail
+
+
 class Config(Section):
     """The whole of harness.yaml, resolved."""
 
@@ -190,6 +206,7 @@ class Config(Section):
     # environment variable -> command that prints its value; run when neither environment nor .env has it
     key_command: dict[str, Annotated[list[str], Field(min_length=1)]] = Field(default_factory=dict)
     max_concurrency: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    gates: Gates = Gates()
     production: Production | None = None  # for the report alone: what to compare the limits with
     change: Change | None = None  # for the report alone: its change record
 

@@ -15,6 +15,7 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
+from bakeoff import conditions
 from bakeoff.config import Config, EvaluatorSpec, Harness, Section
 from bakeoff.errors import InputError
 from bakeoff.evaluator_options import BUILT_IN
@@ -41,12 +42,13 @@ _SECRET = re.compile(
 class Overrides:
     """What the command line changes; None or empty leaves what the file says.
 
-    `examples` is for `dataset.select`: this module does not know the dataset.
+    `examples` and `suites` are for `dataset.select`: this module does not know the dataset.
     A `memory` or `cpus` below the reserve lowers the reserve to it: no floor stands above its ceiling.
     """
 
     candidates: tuple[str, ...] = ()  # names
     examples: tuple[str, ...] = ()  # ids or fnmatch globs
+    suites: tuple[str, ...] = ()  # values of metadata.suite
     trials: int | None = None
     memory: str | None = None  # a size, 512MiB
     cpus: float | None = None
@@ -293,6 +295,7 @@ def _contradictions(config: Config) -> Iterator[Contradiction]:
     yield from _resource_contradictions(config)
     yield from _candidate_contradictions(config)
     yield from _evaluator_contradictions(config)
+    yield from _gate_contradictions(config)
 
 
 def _harness_contradictions(config: Config) -> Iterator[Contradiction]:
@@ -378,6 +381,14 @@ def _evaluator_contradictions(config: Config) -> Iterator[Contradiction]:
     if all(spec.threshold is None for spec in config.evaluators):
         mend = "Add `threshold: 1.0` to the evaluator that decides whether a trial passes."
         yield ("evaluators",), "no evaluator has a threshold, so that nothing can pass or fail", mend
+
+
+def _gate_contradictions(config: Config) -> Iterator[Contradiction]:
+    for i, text in enumerate(config.gates.must_pass):
+        try:
+            conditions.parse(text)
+        except InputError as error:
+            yield ("gates", "must_pass", i), error.problem, error.mend or ""
 
 
 def _endpoint(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -29,12 +29,14 @@ class Dataset:
     """The examples of a run.
 
     `digest` is the SHA-256, in hex, of the whole dataset file and of the content of every file its rows name:
-    it says which dataset this is, whichever of its rows are selected.
+    it says which dataset this is, whichever of its rows are selected. `row_digests` says the same of each
+    row, by id, so that a difference can be named.
     """
 
     path: Path
     digest: str
     examples: list[Example]
+    row_digests: dict[str, str]
 
 
 class _Call(Section):
@@ -67,6 +69,7 @@ class _Metadata(Section):
 
     cluster: str | int | None = None
     suite: str | int | None = None
+    severity: int | float | None = None  # on a scale of the user's own
 
 
 @dataclass(frozen=True)
@@ -113,17 +116,20 @@ def load(config: Config) -> Dataset:
     for example in examples:
         for name, file in sorted(example.files.items()):
             digest.update(f"\0{example.id}\0{name}\0{file_digests[file]}".encode())
-    return Dataset(path, digest.hexdigest(), examples)
+    rows = {example.id: _row_digest(example, file_digests) for example in examples}
+    return Dataset(path, digest.hexdigest(), examples, rows)
 
 
-def select(dataset: Dataset, patterns: Sequence[str]) -> Dataset:
+def select(dataset: Dataset, patterns: Sequence[str], suites: Sequence[str] = ()) -> Dataset:
     """The examples whose id equals or matches (fnmatch) any of the patterns, in the dataset's order.
 
-    No patterns select everything.
+    No patterns select everything. `suites` keeps those whose `metadata.suite` is among them.
 
     Raises:
-        InputError: a pattern that matches nothing.
+        InputError: a pattern or a suite that matches nothing, or nothing matches both.
     """
+    if suites:
+        dataset = _of_suites(dataset, suites)
     if not patterns:
         return dataset
     ids = [example.id for example in dataset.examples]
@@ -134,6 +140,18 @@ def select(dataset: Dataset, patterns: Sequence[str]) -> Dataset:
             mend = f"Did you mean {meant}?" if meant else f"Ids here are {few}; `refund-*` works too."
             raise InputError(f"no example has the id {pattern!r}", key="--example", mend=mend)
     chosen = [one for one in dataset.examples if any(fnmatchcase(one.id, pattern) for pattern in patterns)]
+    return replace(dataset, examples=chosen)
+
+
+def _of_suites(dataset: Dataset, suites: Sequence[str]) -> Dataset:
+    known = sorted({str(e.metadata["suite"]) for e in dataset.examples if "suite" in e.metadata})
+    for suite in suites:
+        if suite not in known:
+            mend = f"Suites here are {', '.join(known)}." if known else "Give rows a `metadata.suite`."
+            if meant := nearest(suite, known):
+                mend = f"Did you mean {meant}? {mend}"
+            raise InputError(f"no example is of the suite {suite!r}", key="--suite", mend=mend)
+    chosen = [e for e in dataset.examples if str(e.metadata.get("suite", "")) in suites]
     return replace(dataset, examples=chosen)
 
 
@@ -229,6 +247,13 @@ def _example(row: _Row, files: dict[str, str], place: _Place) -> Example:
         metadata=row.metadata,
         line=place.line,
     )
+
+
+def _row_digest(example: Example, file_digests: Mapping[str, str]) -> str:
+    """Of the row's content, however it is written, and of its files' content."""
+    content = example.model_dump(mode="json", exclude={"files", "line"})
+    content["files"] = {name: file_digests[file] for name, file in sorted(example.files.items())}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _messages(inputs: JsonDict, place: _Place) -> list[JsonDict]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from bakeoff.config import Config
 from bakeoff.dataset import Dataset
-from bakeoff.records import Example, ResourceLimits, TrialSpec
+from bakeoff.records import Example, JsonDict, ResourceLimits, TrialSpec
 
 
 def trials(config: Config, examples: Sequence[Example]) -> list[TrialSpec]:
@@ -70,6 +70,7 @@ def fingerprint_parts(
     source_digest: str,
     packages: dict[str, str],
     base: dict[str, Any],
+    machine: JsonDict,
 ) -> dict[str, str]:
     """A short digest for each thing that must be equal for two results to be comparable.
 
@@ -88,8 +89,24 @@ def fingerprint_parts(
         "limits": _digest(harness.limits.model_dump()),
         "retries": _digest(harness.retries.model_dump()),
         "resources": _digest(config.resources.model_dump(exclude={"reserve"})),
-        "dataset": dataset.digest[:16],
+        "host": _digest(host_class(machine)),
+        "dataset": _digest(dataset.row_digests),
         "evaluators": _digest([spec.model_dump() for spec in config.evaluators]),
+    }
+
+
+def host_class(machine: JsonDict) -> JsonDict:
+    """What two hosts must have in common for their results to be comparable, of `host.facts`.
+
+    Not the processor's model, which hosted machines of one kind change from day to day: it moves latencies,
+    hardly scores, and `bakeoff compare` names it when it differs.
+    """
+    memory = machine.get("memory_bytes")
+    return {
+        "architecture": machine.get("architecture"),
+        "cores": machine.get("cores"),
+        "memory_gib": None if memory is None else round(memory / 2**30),
+        "cgroup_version": machine.get("cgroup_version"),
     }
 
 

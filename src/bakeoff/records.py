@@ -317,7 +317,8 @@ class Manifest(BaseModel):
     harness_file: str  # path as given, for the "how to reproduce" section
     config: JsonDict  # resolved harness.yaml, no secrets
     candidates: list[JsonDict]  # name, model, params, simulated: bool
-    dataset: JsonDict  # path, digest, rows, example_ids, clusters {example_id: cluster}, suites {example_id: suite}
+    # path, digest, rows, example_ids; by example_id: clusters, suites, severities, and of all rows row_digests
+    dataset: JsonDict
     fingerprint: str
     fingerprint_parts: dict[str, str]
     resources: ResourceLimits

@@ -56,8 +56,7 @@ def read(path: Path, overrides: config_file.Overrides) -> Task:
     """
     config = config_file.load(path, overrides)
     selected = dataset.load(config)
-    if overrides.examples:
-        selected = dataset.select(selected, overrides.examples)
+    selected = dataset.select(selected, overrides.examples, overrides.suites)
     return Task(config, selected, plan.trials(config, selected.examples), overrides)
 
 
@@ -283,6 +282,7 @@ def _manifest(task: Task, client: DockerClient, harness_image: image.Image, slot
         harness_image.source_digest,
         harness_image.packages,
         harness_image.base,
+        machine := host.facts(client),
     )
     examples = task.dataset.examples
     return Manifest(
@@ -303,12 +303,14 @@ def _manifest(task: Task, client: DockerClient, harness_image: image.Image, slot
             "example_ids": [example.id for example in examples],
             "clusters": {example.id: example.cluster for example in examples},
             "suites": {e.id: e.metadata["suite"] for e in examples if "suite" in e.metadata},
+            "severities": {e.id: e.metadata["severity"] for e in examples if "severity" in e.metadata},
+            "row_digests": task.dataset.row_digests,
         },
         fingerprint=plan.fingerprint(parts),
         fingerprint_parts=parts,
         resources=plan.requested(config),
         image=harness_image.record(),
-        host=host.facts(client),
+        host=machine,
         max_concurrency=slots,
         trials_planned=len(task.trials),
         command=["bakeoff", *sys.argv[1:]],

@@ -6,7 +6,7 @@
     ├── trajectories/<trial>.json         ATIF, the last attempt
     ├── attempts/<trial>.<n>.log          the harness's stderr
     ├── calls/<trial>.jsonl               one line a model call of any attempt: request, response, times, tokens
-    └── report.md                         made from the rest
+    └── report.md, report.html            made from the rest
 
 A trial counts as finished when its line is on disk, so write its trajectory and logs first.
 """
@@ -32,7 +32,9 @@ from bakeoff.errors import InputError, UnfitEnvironment
 from bakeoff.records import JsonDict, Manifest, ResourceLimits, TrialRecord
 
 RUNS = Path("runs")  # where runs are kept unless `--out` says otherwise
+BASELINE = "baseline"  # file below it that names the run to compare with
 MANIFEST, TRIALS, REPORT = "manifest.json", "trials.jsonl", "report.md"
+HTML_REPORT = "report.html"
 NAME_BYTES = 180  # longest readable part of a file name; file systems take 255 bytes
 
 
@@ -54,6 +56,26 @@ def file_name(trial_id: str) -> str:
         return name
     digest = hashlib.sha256(trial_id.encode(errors="surrogatepass")).hexdigest()[:10]
     return f"{plain.encode()[:NAME_BYTES].decode(errors='ignore')}.{digest}"
+
+
+def baseline(runs: Path) -> str | None:
+    """The id of the run that the pointer `runs/baseline` names; None when there is no pointer."""
+    try:
+        return (runs / BASELINE).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read: {error}", file=str(runs / BASELINE)) from error
+
+
+def set_baseline(runs: Path, run_id: str) -> Path:
+    """Let the pointer `runs/baseline` name this run; returns the pointer."""
+    path = runs / BASELINE
+    temporary = path.with_name(f"{BASELINE}.tmp")
+    with _writing(path):
+        temporary.write_text(f"{run_id}\n", encoding="utf-8")
+        temporary.replace(path)
+    return path
 
 
 class RunDirectory:
@@ -109,7 +131,16 @@ class RunDirectory:
 
     @classmethod
     def resolve(cls, run: str, runs: Path = RUNS) -> RunDirectory:
-        """A run as its user names it: a path, a run id below `runs` or its beginning, or `latest`."""
+        """A run as its user names it: a path, a run id below `runs` or its beginning, `latest` or `baseline`."""
+        if run == BASELINE:
+            named = baseline(runs)
+            if named is None:
+                raise InputError(
+                    "there is no baseline yet",
+                    file=str(runs / BASELINE),
+                    mend="make a good run the baseline with `bakeoff compare --set-baseline`",
+                )
+            run = named
         known = sorted(entry.parent.name for entry in runs.glob(f"*/{MANIFEST}"))
         if run == "latest":
             if not known:
@@ -206,9 +237,9 @@ class RunDirectory:
             with path.open("ab", buffering=0) as file:
                 _write_all(file.fileno(), _encode(call) + b"\n")
 
-    def write_report(self, text: str) -> Path:
-        """Write report.md."""
-        path = self.path / REPORT
+    def write_report(self, text: str, name: str = REPORT) -> Path:
+        """Write report.md, or report.html."""
+        path = self.path / name
         self._replace(path, text.encode(errors="backslashreplace"))
         return path
 

@@ -23,6 +23,10 @@ def run(
         list[str] | None,
         typer.Option("--example", "-e", help="Only this example, or a glob; may be repeated."),
     ] = None,
+    suite: Annotated[
+        list[str] | None,
+        typer.Option("--suite", help="Only examples of this metadata.suite; may be repeated."),
+    ] = None,
     trials: Annotated[int | None, typer.Option(help="Repetitions of each example.")] = None,
     max_concurrency: Annotated[int | None, typer.Option(help="Trials at once, at most.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory ceiling of a container, such as 512MiB.")] = None,
@@ -45,6 +49,7 @@ def run(
     overrides = config_file.Overrides(
         candidates=tuple(candidate or ()),
         examples=tuple(example or ()),
+        suites=tuple(suite or ()),
         trials=trials,
         memory=memory,
         cpus=cpus,
