@@ -5,7 +5,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint bench clean
+.PHONY: help run test test-fast lint bench faults clean
 
 HARNESS ?= harness.yaml
 ARGS ?=
@@ -70,6 +70,10 @@ lint: $(TEST_ENV) ## ruff and mypy
 bench: $(TEST_ENV) ## what a trial costs beside a bare `docker run`
 	@$(BIN)/bakeoff setup
 	$(BIN)/python tests/bench/bench.py $(ARGS)
+
+faults: $(TEST_ENV) ## every fault, ten times each, for real: the confusion table; 1 when any is blamed wrongly
+	@$(BIN)/bakeoff setup
+	$(BIN)/python tests/faults/campaign.py $(ARGS)
 
 clean: ## the environment and caches here; run directories stay
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

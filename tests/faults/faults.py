@@ -1,0 +1,219 @@
+"""Every fault of the campaign: one entry each, with what is done for real and the one right verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from project import call
+
+from bakeoff.records import TrialRecord
+
+JsonDict = dict[str, Any]
+
+
+# --- how a fault is injected: the type says in which kind of run (see scenes.py) --------------------
+
+
+@dataclass(frozen=True)
+class Tool:
+    """The agent's own tool does it, inside the container: a reference trajectory of calls to `faulty_agent`."""
+
+    calls: tuple[JsonDict, ...]
+    hasty: bool = False  # in a run with a time limit of few seconds
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A simulated model that errs in this way (`bakeoff.gateway.simulated.ERRORS`)."""
+
+    error: str
+
+
+@dataclass(frozen=True)
+class Http:
+    """The real OpenAI client talks to a real server, which does this (`provider.BEHAVIOURS`)."""
+
+    behaviour: str
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """The user's evaluator, or the judge's server, fails at the row of this fault's name."""
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Somebody else's `docker <verb>` hits the running container at a random moment."""
+
+    verb: str
+
+
+@dataclass(frozen=True)
+class Update:
+    """Somebody else's `docker update <option>` changes the container between its creation and its start."""
+
+    option: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NoImage:
+    """Somebody else's `docker rmi` removes the image while the run goes on."""
+
+
+@dataclass(frozen=True)
+class Restart:
+    """The Docker daemon is ended by this signal in mid-run and started again (a daemon of the campaign's own)."""
+
+    signal: str
+
+
+@dataclass(frozen=True)
+class SmallDisk:
+    """The run directory lies on a file system that fills up."""
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A container with a higher weight burns every core while the agent makes these calls."""
+
+    calls: tuple[JsonDict, ...]
+
+
+How = Tool | Simulated | Http | Scoring | Outside | Update | NoImage | Restart | SmallDisk | Neighbour
+
+
+def tool(*calls: JsonDict, hasty: bool = False) -> Tool:
+    return Tool(calls, hasty)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One entry. `right` has the causes that are right, "" for a pass; more than one only where both are true."""
+
+    number: int  # in the list of issue 3; 0: a control, which must not be taken for a fault
+    name: str
+    how: How
+    right: tuple[str, ...]
+    also: Callable[[TrialRecord], str] | None = None  # what else must hold of the trial: what is wrong, or ""
+
+
+# --- what else must hold ----------------------------------------------------------------------------
+
+
+def was_oom(trial: TrialRecord) -> str:
+    observed = trial.resources.observed.oom_kills or 0
+    return "" if observed and trial.resource_bound == ["memory"] else f"{observed} OOM kills on record"
+
+
+def was_forged(trial: TrialRecord) -> str:
+    return "" if trial.attempts[-1].evidence.protocol_errors else "the forgery is not on record"
+
+
+def waited_free_of_charge(trial: TrialRecord) -> str:
+    """The queueing alone was longer than the time limit, and none of it is the agent's."""
+    fine = trial.seconds.queued > 5.0 > trial.seconds.working
+    return "" if fine else f"queued {trial.seconds.queued:.1f} s, worked {trial.seconds.working:.1f} s"
+
+
+def was_retried(trial: TrialRecord) -> str:
+    """The retry budget (2) was spent."""
+    fault = trial.attempts[-1].evidence.model_fault
+    return "" if fault is not None and fault.attempts == 3 else f"not retried as budgeted: {fault}"
+
+
+def was_run_once(trial: TrialRecord) -> str:
+    """The answer is scored again; the agent is not run again."""
+    runs = len(trial.attempts)
+    return "" if runs == 1 else f"the agent was run {runs} times"
+
+
+def was_unharmed(trial: TrialRecord) -> str:
+    """It met no limit."""
+    bound = trial.resource_bound
+    return f"bound by {bound}" if bound else ""
+
+
+PASSED = ("",)
+HELD = call("hog_child", "held", mib=20)
+
+FAULTS: tuple[Fault, ...] = (
+    # memory
+    Fault(1, "harness-oom", tool(call("hog", mib=600)), ("infra.oom_killed",), was_oom),
+    Fault(2, "child-oom", tool(call("hog_child", "held", mib=600)), ("infra.oom_killed",), was_oom),
+    Fault(3, "child-oom-recovered", tool(call("hog_child_then_less", "held", mib=600)), PASSED, was_oom),
+    # disk, processes
+    Fault(4, "disk-full", tool(call("fill_disk", "never")), ("infra.disk_full",)),
+    Fault(4, "disk-full-raised", tool(call("fill_disk_and_raise")), ("infra.disk_full",)),
+    Fault(5, "pids", tool(call("spawn_threads", "never refused")), ("infra.pids_exhausted",)),
+    Fault(5, "fork-bomb", tool(call("fork_bomb", "never")), ("infra.pids_exhausted",)),
+    # the harness itself
+    Fault(6, "exit-7", tool(call("leave", code=7)), ("infra.harness_crash",)),
+    Fault(6, "exit-0", tool(call("leave", code=0)), ("infra.harness_crash",)),
+    Fault(7, "segfault", tool(call("segfault")), ("infra.harness_crash",)),
+    Fault(7, "kills-supervisor", tool(call("kill_supervisor", "never")), ("infra.harness_crash",)),
+    # the container, from outside
+    Fault(8, "docker-kill", Outside("kill"), ("infra.container_lost",)),
+    Fault(8, "docker-stop", Outside("stop"), ("infra.container_lost",)),
+    Fault(9, "docker-rm", Outside("rm -f"), ("infra.container_lost",)),
+    Fault(10, "daemon-stopped", Restart("TERM"), ("infra.docker_unavailable", "infra.container_lost")),
+    Fault(10, "daemon-killed", Restart("KILL"), ("infra.docker_unavailable", "infra.container_lost")),
+    Fault(11, "image-removed", NoImage(), ("infra.image",)),
+    Fault(12, "more-memory", Update(("--memory=300m", "--memory-swap=300m")), ("infra.limits_not_enforced",)),
+    Fault(12, "more-cpu", Update(("--cpus=2",)), ("infra.limits_not_enforced",)),
+    Fault(12, "fewer-pids", Update(("--pids-limit=60",)), ("infra.limits_not_enforced",)),
+    # the provider
+    Fault(13, "429", Http("429"), ("infra.provider_rate_limited",), was_retried),
+    Fault(13, "429-retry-after", Http("429-retry-after"), ("infra.provider_rate_limited",), was_retried),
+    Fault(13, "429-then-fine", Http("429-then-fine"), PASSED, waited_free_of_charge),
+    Fault(13, "429-then-wrong", Http("429-then-wrong"), ("model.wrong_answer",)),
+    Fault(14, "500", Http("500"), ("infra.provider_unavailable",), was_retried),
+    Fault(14, "503", Http("503"), ("infra.provider_unavailable",), was_retried),
+    Fault(14, "503-then-fine", Http("503-then-fine"), PASSED),
+    Fault(15, "hang", Http("hang"), ("infra.provider_timeout",), was_retried),
+    Fault(16, "reset", Http("reset"), ("infra.provider_unavailable",), was_retried),
+    Fault(16, "reset-then-fine", Http("reset-then-fine"), PASSED),
+    Fault(17, "401", Http("401"), ("infra.provider_auth",)),
+    Fault(18, "not-json", Http("not-json"), ("infra.provider_bad_response",), was_retried),
+    Fault(18, "no-choices", Http("no-choices"), ("infra.provider_bad_response",), was_retried),
+    Fault(18, "no-message", Http("no-message"), ("infra.provider_bad_response",), was_retried),
+    # the scoring
+    Fault(19, "evaluator-raises", Scoring(), ("infra.evaluator",), was_run_once),
+    Fault(19, "evaluator-nan", Scoring(), ("infra.evaluator",), was_run_once),
+    Fault(20, "judge-down", Scoring(), ("infra.evaluator",), was_run_once),
+    # a hostile agent
+    Fault(21, "flood", tool(call("shout", "shouted", mib=1024)), PASSED),
+    Fault(22, "forged-right", tool(call("forge", "reached: []")), PASSED, was_forged),
+    Fault(22, "forged-wrong", tool(call("forge", "never")), ("model.wrong_answer",), was_forged),
+    Fault(22, "line-10-mb", tool(call("long_line", "sent", mib=10)), PASSED),
+    Fault(22, "line-10-mb-wrong", tool(call("long_line", "never", mib=10)), ("model.wrong_answer",)),
+    Fault(22, "line-100-mb", tool(call("long_line", "sent", mib=100)), ("infra.output_limit",)),
+    # the host
+    Fault(23, "noisy-neighbour", Neighbour((call("work", "worked", seconds=3),)), ("infra.host_contention",)),
+    Fault(23, "slow-all-the-same", Neighbour((call("wait", "waited", seconds=9),)), ("model.time_limit",)),
+    Fault(24, "run-disk-full", SmallDisk(), ("exit 4",)),
+    # the model's own failures: none may be excused
+    Fault(25, "endless-loop", tool(*[call("wait", seconds=0)] * 8), ("model.turn_limit",)),
+    Fault(25, "slow", tool(*[call("wait", "waited", seconds=1.4)] * 4, hasty=True), ("model.time_limit",)),
+    Fault(25, "slow-tool", tool(call("wait", "waited", seconds=30), hasty=True), ("model.wrong_answer",)),
+    Fault(25, "skip", Simulated("skip"), ("model.wrong_trajectory",)),
+    Fault(25, "wrong-argument", Simulated("wrong_argument"), ("model.wrong_answer",)),
+    Fault(25, "wrong-answer", Simulated("wrong_answer"), ("model.wrong_answer",)),
+    Fault(25, "unknown-tool", Simulated("unknown_tool"), ("model.wrong_answer",)),
+    Fault(25, "malformed", Simulated("malformed"), ("model.invalid_tool_call",)),
+    Fault(25, "stuck", Simulated("loop"), ("model.turn_limit",)),
+    Fault(25, "refusal", Simulated("refuse"), ("model.refusal",)),
+    Fault(25, "empty", Simulated("nothing"), ("model.empty_answer",)),
+    Fault(25, "http-bad-arguments", Http("bad-arguments"), ("model.invalid_tool_call",)),
+    Fault(25, "http-refusal", Http("refusal"), ("model.refusal",)),
+    Fault(25, "http-content-filter", Http("content-filter"), ("model.refusal",)),
+    Fault(25, "http-empty", Http("empty"), ("model.empty_answer",)),
+    Fault(25, "http-cut", Http("cut"), ("model.token_limit",)),
+    Fault(25, "http-wrong", Http("wrong"), ("model.wrong_answer",)),
+    Fault(25, "context-overflow", Http("context-overflow"), ("model.context_overflow",)),
+    # controls: nothing is wrong with these
+    Fault(0, "fine", tool(HELD), PASSED, was_unharmed),
+    Fault(0, "http-fine", Http("fine"), PASSED, was_unharmed),
+    Fault(0, "scored-fine", Scoring(), PASSED, was_unharmed),
+)

@@ -1,0 +1,562 @@
+"""The runs of the campaign: each injects faults of one kind, as often as asked, into a real `bakeoff run`.
+
+A fault hits a trial (its row, or its candidate, is the fault's) or a container; where somebody outside does it,
+what was hit is remembered by the container's id, which every attempt has in its evidence.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+import docker.errors
+import psutil
+from faults import (
+    Fault,
+    How,
+    Http,
+    Neighbour,
+    NoImage,
+    Outside,
+    Restart,
+    Scoring,
+    Simulated,
+    SmallDisk,
+    Tool,
+    Update,
+)
+from project import Outcome, Project, call
+from provider import Provider
+
+from bakeoff import config_file
+from bakeoff.records import AttemptRecord, TrialRecord
+from bakeoff.sandbox import base_image, docker_engine, image
+from bakeoff.sandbox.docker_engine import Daemon
+from bakeoff.store import RunDirectory
+
+SLOTS = 3  # trials at once
+RUN_SECONDS = 1800.0  # no run of the campaign takes longer
+POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One injection and what bakeoff made of it: a cause, "" for a pass; `wrong` says why that is not right."""
+
+    fault: Fault
+    given: str
+    wrong: str = ""
+
+
+@dataclass
+class Scene:
+    """What one kind of run showed."""
+
+    name: str
+    seen: list[Seen] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    lost: int = 0  # trials that were planned and have no verdict, or have two
+    left: int = 0  # containers
+    seconds: float = 0.0
+
+    @property
+    def peak_bytes(self) -> int:
+        """The orchestrator's memory at its highest."""
+        return max((outcome.peak_bytes for outcome in self.outcomes), default=0)
+
+    def took(self, outcome: Outcome, client: docker.DockerClient, *, code: int = 0) -> list[TrialRecord]:
+        """Count what a run left behind; its trials."""
+        self.outcomes.append(outcome)
+        if outcome.code != code:
+            self.problems.append(f"exit {outcome.code}, not {code}: {outcome.stderr[-500:]}")
+        if outcome.run is None:
+            self.problems.append(f"no run directory: {outcome.stderr[-500:]}")
+            return []
+        trials = list(outcome.run.trials())
+        names = {trial.trial_id for trial in trials}
+        repeated = len(trials) - len(names)
+        if code == 0:
+            self.lost += outcome.run.manifest().trials_planned - len(names) + repeated
+        self.left += len(_containers(client, outcome.run.run_id, all=True))
+        return trials
+
+    def note(self, fault: Fault, given: str | None, trial: TrialRecord | None = None) -> None:
+        """One injection of `fault` came out as `given`."""
+        given = given or ""
+        wrong = "" if given in fault.right else "the wrong cause"
+        if not wrong and trial is not None and fault.also is not None:
+            wrong = fault.also(trial)
+        self.seen.append(Seen(fault, given, wrong))
+
+
+Make = Callable[[Sequence[Fault], int, Path, Scene], None]
+
+
+# --- faults of the agent, of the model, of the provider, of the scoring: they come with the row or the candidate
+
+
+def tools(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) -> None:
+    """One row a fault, its tool calls the row's reference; those with a short time limit in a run of their own."""
+    for hasty in (False, True):
+        rows = [
+            (fault, fault.how) for fault in faults if isinstance(fault.how, Tool) and fault.how.hasty == hasty
+        ]
+        if not rows:
+            continue
+        project = Project(scratch / ("hasty" if hasty else "tools"))
+        limits = {"seconds": 3, "tool_seconds": 2} if hasty else {"seconds": 60, "tool_seconds": 30}
+        project.config["harness"]["limits"] = {"turns": 6, **limits}
+        project.config["trials"] = times
+        for fault, how in rows:
+            project.row(fault.name, *how.calls)
+        by_row = {fault.name: fault for fault, _ in rows}
+        for trial in scene.took(_bake(project), _engine()):
+            scene.note(by_row[trial.example_id], trial.cause, trial)
+
+
+def simulated(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) -> None:
+    """One candidate a fault."""
+    project = Project(scratch / "simulated")
+    project.config["candidates"] = [
+        {"name": fault.name, "model": f"simulated:skill=0,errors={fault.how.error}"}
+        for fault in faults
+        if isinstance(fault.how, Simulated)
+    ]
+    project.config["trials"] = times
+    project.row("row", call("wait", "waited", seconds=0), call("hog_child", "held", mib=8))
+    by_candidate = {fault.name: fault for fault in faults}
+    for trial in scene.took(_bake(project), _engine()):
+        scene.note(by_candidate[trial.candidate], trial.cause, trial)
+
+
+def http(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) -> None:
+    """One candidate a fault, one row an injection: the server tells conversations apart by what is said in them."""
+    project = Project(scratch / "http")
+    project.config["harness"] |= {
+        "limits": {"turns": 4, "seconds": 5, "tool_seconds": 5},
+        "retries": {"model_call": 2},
+    }
+    for number in range(times):
+        project.row(f"row-{number}", call("wait", "waited", seconds=0))
+    with Provider() as provider:
+        project.config["candidates"] = [
+            {
+                "name": fault.name,
+                "model": f"openai:{fault.how.behaviour}",
+                "base_url": provider.base_url,
+                "params": {"timeout": 1.5 if fault.how.behaviour == "hang" else 20},
+            }
+            for fault in faults
+            if isinstance(fault.how, Http)
+        ]
+        outcome = _bake(project)
+        refused = provider.asked["401"]
+    by_candidate = {fault.name: fault for fault in faults}
+    for trial in scene.took(outcome, _engine()):
+        scene.note(by_candidate[trial.candidate], trial.cause, trial)
+    if refused > 2 * SLOTS:  # two calls a trial, of those that were under way when the first was refused
+        scene.problems.append(f"a refused key was used for {refused} more calls")
+
+
+MARKS = """
+def mark(*, inputs, outputs, reference_outputs):
+    if inputs["question"] == "evaluator-raises":
+        raise RuntimeError("the evaluator is broken")
+    return float("nan") if inputs["question"] == "evaluator-nan" else 1.0
+"""
+
+
+def scoring(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) -> None:
+    """One row a fault; a real judge behind a real server, and an evaluator of the user's own."""
+    project = Project(scratch / "scoring")
+    project.config["infra"]["attempts"] = 2
+    (project.root / "marks.py").write_text(MARKS)
+    project.config["trials"] = times
+    for fault in faults:
+        project.row(fault.name, call("wait", "waited", seconds=0))
+    with Provider() as provider:
+        judge = {"model": "openai:judge", "base_url": provider.base_url}
+        project.config["evaluators"] = [
+            {"final_answer": {"match": "contains"}, "threshold": 1.0},
+            {"use": "marks:mark", "threshold": 1.0},
+            {"llm_judge": judge, "threshold": 1.0},
+        ]
+        project.config["harness"]["retries"] = {"model_call": 1}
+        outcome = _bake(project)
+    by_row = {fault.name: fault for fault in faults}
+    for trial in scene.took(outcome, _engine()):
+        scene.note(by_row[trial.example_id], trial.cause, trial)
+
+
+# --- faults from outside: a meddler does them while the run goes on, and knows which containers it hit
+
+
+def outside(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) -> None:
+    """Every second container that runs is hit, at a random moment of its life, until each fault had its turns."""
+    project = Project(scratch / "outside")
+    project.config["infra"]["attempts"] = 4
+    project.config["trials"] = times * len(faults)
+    project.row("row", call("wait", "waited", seconds=3))
+    todo = [fault for fault in faults for _ in range(times)]
+    dice = random.Random(3)
+    dice.shuffle(todo)
+    hit: dict[str, Fault] = {}
+    client = _engine()
+
+    def strike(container: str, fault: Fault) -> None:
+        assert isinstance(fault.how, Outside)
+        time.sleep(dice.uniform(0.1, 2.5))
+        if _docker(*fault.how.verb.split(), container):
+            hit[container] = fault
+        else:
+            todo.append(fault)  # it was gone before
+
+    with _running(project) as run:
+        seen: set[str] = set()
+        while run.goes_on():
+            for container in _containers(client, run.id, status="running") if run.id else []:
+                if container not in seen and len(seen) % 2 == 0 and todo:
+                    threading.Thread(target=strike, args=(container, todo.pop())).start()
+                seen.add(container)
+    _judge_containers(scene, scene.took(run.outcome, client), hit)
+
+
+def update(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) -> None:
+    """One trial at a time: while one holds, the container that is made ahead for the next one waits, and is changed."""
+    project = Project(scratch / "update")
+    project.config["trials"] = 2 * times * len(faults) + 1
+    project.row("row", call("wait", "waited", seconds=0.7))
+    todo = [fault for fault in faults for _ in range(times)]
+    hit: dict[str, Fault] = {}
+    client = _engine()
+    with _running(project, "--max-concurrency", "1") as run:
+        while run.goes_on():
+            if not run.id or not todo or not _containers(client, run.id, status="running"):
+                continue
+            for container in _containers(client, run.id, status="created"):
+                if container in hit or not todo:
+                    continue
+                fault = todo[-1]
+                assert isinstance(fault.how, Update)
+                if _docker("update", *fault.how.option, container) and _state(client, container) == "created":
+                    hit[container] = todo.pop()
+    _judge_containers(scene, scene.took(run.outcome, client), hit)
+
+
+def no_image(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) -> None:
+    """The first container is killed, and in the pause before the next the image is removed: the rest is without."""
+    [fault] = faults
+    project = Project(scratch / "no-image")
+    project.config["harness"]["config"] = {
+        "only": str(scratch)
+    }  # an image of its own: others use the usual one
+    project.config["infra"]["attempts"] = 2
+    project.config["trials"] = times + 3
+    project.row("row", call("wait", "waited", seconds=1))
+    client = _engine()
+    removed, killed = False, ""
+    with _running(project, "--max-concurrency", "1") as run:
+        while run.goes_on():
+            if not run.id or removed:
+                continue
+            if not killed:
+                for killed in _containers(client, run.id, status="running"):
+                    _docker("kill", killed)
+            elif not _containers(client, run.id, status="running"):
+                removed = _docker("rmi", "-f", run.image)
+    if not removed:
+        scene.problems.append("the image could not be removed")
+    for trial in scene.took(run.outcome, client):
+        for attempt in trial.attempts:
+            container = attempt.evidence.docker.container_id
+            if container is None:
+                scene.note(fault, attempt.cause)
+            elif container != killed and attempt.verdict != "passed":  # it was made before: it is whole
+                scene.problems.append(f"{trial.trial_id}: {attempt.cause} in a container that nobody touched")
+
+
+def restart(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) -> None:
+    """A second daemon, ended and started again under a run until enough running containers were hit."""
+    project = Project(scratch / "restart")
+    project.config["infra"]["attempts"] = 4
+    project.config["trials"] = times * len(faults)
+    project.row("row", call("wait", "waited", seconds=3))
+    with _second_engine(scratch / "engine", project) as (daemon, environment):
+        client = docker_engine.connect(environment)
+        hit: dict[str, Fault] = {}
+        fault = faults[0]
+        with _running(project, env=environment) as run:
+            while run.goes_on():
+                todo = [each for each in faults if sum(one is each for one in hit.values()) < times]
+                running = _containers(client, run.id, status="running") if run.id else []
+                if not todo or not set(running) - set(hit):
+                    continue
+                time.sleep(1.0)
+                fault = todo[0]
+                hit |= dict.fromkeys(_containers(client, run.id, status="running"), fault)
+                _end(daemon, fault)
+                time.sleep(2.0)
+                docker_engine.start(daemon, (), lambda _: None)
+                client = docker_engine.connect(environment)
+        for trial in scene.took(run.outcome, client):
+            if trial.verdict != "passed":
+                scene.problems.append(f"{trial.trial_id}: {trial.cause}, though it could be tried again")
+            for attempt in trial.attempts:
+                container = _container_of(attempt)
+                if (
+                    container in hit or attempt.verdict != "passed"
+                ):  # none came to be while there was no daemon
+                    scene.note(hit.get(container, fault), attempt.cause)
+
+
+def _end(daemon: Daemon, fault: Fault) -> None:
+    assert isinstance(fault.how, Restart)
+    if fault.how.signal == "TERM":
+        docker_engine.stop(daemon)
+        return
+    process = psutil.Process(int(daemon.pid_file.read_text()))
+    process.kill()
+    process.wait(10)
+
+
+def small_disk(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) -> None:
+    """Runs into a tmpfs of ever another size, so that ever another file is the one that does not fit; then it grows."""
+    [fault] = faults
+    client = _engine()
+    for number in range(times):
+        project = Project(scratch / f"disk-{number}")
+        project.config["trials"] = 12
+        project.row("row", call("wait", "waited", seconds=0))
+        with _tmpfs(project.root / "runs", f"{56 + 4 * number}k") as place:
+            outcome = _bake(project)
+            before = scene.took(outcome, client, code=4)
+            if "No space left on device" not in outcome.stderr or "Traceback" in outcome.stderr:
+                scene.problems.append(f"no clear error: {outcome.stderr[-300:]}")
+            if outcome.run is not None and outcome.run.warnings:
+                scene.problems.append(f"what was written is not whole: {outcome.run.warnings}")
+            scene.note(fault, f"exit {outcome.code}")
+            subprocess.run(["mount", "-o", "remount,size=8m", str(place)], check=True)
+            after = scene.took(_bake(project, "--resume", "latest"), client)
+            if after[: len(before)] != before:
+                scene.problems.append("a verdict that was on the disk is gone, or another one")
+
+
+@contextmanager
+def _tmpfs(place: Path, size: str) -> Iterator[Path]:
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "bakeoff-faults", str(place)], check=True)
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+def neighbour(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) -> None:
+    """One row a fault. The neighbour burns from the run's start to its end."""
+    client = _engine()
+    project = Project(scratch / "neighbour")
+    project.config["harness"]["limits"] = {"turns": 4, "seconds": 4, "tool_seconds": 30}
+    project.config["trials"] = times
+    for fault in faults:
+        assert isinstance(fault.how, Neighbour)
+        project.row(fault.name, *fault.how.calls)
+    with _running(project, "--max-concurrency", "2") as run:
+        burner = ""
+        while run.goes_on():
+            if run.id and not burner:
+                burner = _burn(run.image)
+        if burner:
+            _docker("rm", "-f", burner)
+    by_row = {fault.name: fault for fault in faults}
+    for trial in scene.took(run.outcome, client):
+        scene.note(by_row[trial.example_id], trial.cause, trial)
+
+
+SCENES: dict[type[How], Make] = {  # type: ignore[valid-type]
+    Tool: tools,
+    Simulated: simulated,
+    Http: http,
+    Scoring: scoring,
+    Outside: outside,
+    Update: update,
+    NoImage: no_image,
+    Restart: restart,
+    SmallDisk: small_disk,
+    Neighbour: neighbour,
+}
+
+
+def play(kind: type[How], faults: Sequence[Fault], times: int, scratch: Path) -> Scene:  # type: ignore[valid-type]
+    """Inject these faults, all of one kind, `times` each."""
+    make = SCENES[kind]
+    scene, began = Scene(make.__name__), time.monotonic()
+    make(faults, times, scratch, scene)
+    scene.seconds = time.monotonic() - began
+    for fault in faults:
+        count = sum(seen.fault is fault for seen in scene.seen)
+        if count < times:
+            scene.problems.append(f"{fault.name} was injected {count} times, not {times}")
+    return scene
+
+
+# --- a run under way ----------------------------------------------------------------------------------
+
+
+class Running:
+    """A `bakeoff run` that was started; `outcome` is there when the `with` block is left."""
+
+    outcome: Outcome
+
+    def __init__(self, project: Project, process: subprocess.Popen[str]) -> None:
+        self.project, self.process = project, process
+        self.id, self.image = "", ""
+        self.deadline = time.monotonic() + RUN_SECONDS
+
+    def goes_on(self) -> bool:
+        """Whether it still runs; waits a moment, and looks for the run directory."""
+        time.sleep(POLL_SECONDS)
+        if not self.id:
+            for manifest in (self.project.root / "runs").glob("*/manifest.json"):
+                self.id = manifest.parent.name
+                self.image = str(RunDirectory.open(manifest.parent).manifest().image["id"])
+        return self.process.poll() is None and time.monotonic() < self.deadline
+
+
+@contextmanager
+def _running(project: Project, *args: str, env: dict[str, str] | None = None) -> Iterator[Running]:
+    args = args or ("--max-concurrency", str(SLOTS))
+    run = Running(project, project.start(*args, env={**HERE, **(env or {})}))
+    results: list[Outcome] = []
+    waiter = threading.Thread(target=lambda: results.append(project.finish(run.process, timeout=RUN_SECONDS)))
+    waiter.start()
+    try:
+        yield run
+    finally:
+        waiter.join()
+    [run.outcome] = results
+
+
+HERE = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
+
+
+def _bake(project: Project, *args: str) -> Outcome:
+    args = args or ("--max-concurrency", str(SLOTS))
+    return project.bake(*args, env=HERE, timeout=RUN_SECONDS)
+
+
+def _judge_containers(scene: Scene, trials: Sequence[TrialRecord], hit: dict[str, Fault]) -> None:
+    """An attempt in a container that was hit shows the fault; every other passes."""
+    for trial in trials:
+        for attempt in trial.attempts:
+            fault = hit.get(_container_of(attempt))
+            if fault is not None:
+                scene.note(fault, attempt.cause)
+            elif attempt.verdict != "passed":
+                scene.problems.append(f"{trial.trial_id}: {attempt.cause} in a container that nobody touched")
+
+
+def _container_of(attempt: AttemptRecord) -> str:
+    return attempt.evidence.docker.container_id or ""
+
+
+# --- Docker, as somebody else would use it --------------------------------------------------------------
+
+
+def _engine() -> docker.DockerClient:
+    return docker_engine.connect()
+
+
+def _docker(*args: str) -> bool:
+    """Whether `docker <args>` did it."""
+    return subprocess.run(["docker", *args], capture_output=True, check=False).returncode == 0
+
+
+def _containers(client: docker.DockerClient, run_id: str, **filters: Any) -> list[str]:
+    everything = filters.pop("all", False) or "status" in filters
+    listed = client.api.containers(all=everything, filters={"label": f"bakeoff={run_id}", **filters})
+    return [item["Id"] for item in listed]
+
+
+def _state(client: docker.DockerClient, container: str) -> str:
+    try:
+        return str(client.api.inspect_container(container)["State"]["Status"])
+    except docker.errors.NotFound:
+        return "gone"
+
+
+BURN = "import os\nfor _ in range(os.cpu_count()): os.fork() or exec('while True: pass')\nos.wait()"
+
+
+def _burn(image_id: str) -> str:
+    """Start a neighbour on every core, with four times the weight of a trial's container."""
+    started = subprocess.run(
+        [
+            "docker",
+            "run",
+            "-d",
+            "--rm",
+            "--network=none",
+            "--cpu-shares=4096",
+            image_id,
+            "/opt/venv/bin/python",
+            "-c",
+            BURN,
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return started.stdout.strip()
+
+
+@contextmanager
+def _second_engine(place: Path, project: Project) -> Iterator[tuple[Daemon, dict[str, str]]]:
+    """A daemon of the campaign's own, with the images that the run needs: it may be ended without harm to anybody."""
+    place.mkdir(parents=True)
+    socket = place / "d.sock"
+    daemon = Daemon(
+        socket=socket,
+        pid_file=place / "d.pid",
+        containerd_pid_file=place / "exec/containerd/containerd.pid",
+        state=place / "state",
+        arguments=(
+            *("--data-root", str(place / "data"), "--exec-root", str(place / "exec")),
+            *("--pidfile", str(place / "d.pid"), "-H", f"unix://{socket}"),
+            *("--bridge", "none", "--iptables=false", "--ip6tables=false", "--live-restore=false"),
+        ),
+    )
+    environment = {**os.environ, "DOCKER_HOST": f"unix://{socket}"}
+    try:
+        docker_engine.ensure(lambda _: None, daemon).close()
+        _copy_images(project, environment)
+        yield daemon, environment
+    finally:
+        docker_engine.stop(daemon)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _copy_images(project: Project, environment: dict[str, str]) -> None:
+    """The harness image and its base, so that nothing needs building there."""
+    project.write()
+    client = _engine()
+    config = config_file.load(project.root / "harness.yaml", config_file.Overrides())
+    harness = image.ensure(client, config, lambda _: None)
+    base = base_image.ensure(client, config.harness.base_image, lambda _: None)
+    names = [harness.reference, *client.api.inspect_image(base.image_id)["RepoTags"]]
+    save = subprocess.Popen(["docker", "save", *names], stdout=subprocess.PIPE)
+    subprocess.run(
+        ["docker", "load", "-q"], stdin=save.stdout, env=environment, check=True, capture_output=True
+    )
+    if save.wait() != 0:
+        raise RuntimeError("docker save failed")
