@@ -139,9 +139,10 @@ def test_an_unknown_trial_suggests_the_nearest(app: typer.Typer, run: RunDirecto
 
 
 def test_the_report_is_made_again_and_its_path_printed(app: typer.Typer, run: RunDirectory) -> None:
-    path = Path(invoke(app, "report", str(run.path)).strip())
-    assert path == run.path / "report.md"
-    first = path.read_bytes()
-    path.unlink()
+    paths = [Path(line) for line in invoke(app, "report", str(run.path)).split()]
+    assert paths == [run.path / "report.md", run.path / "report.html"]
+    first = [path.read_bytes() for path in paths]
+    for path in paths:
+        path.unlink()
     invoke(app, "report", str(run.path))
-    assert path.read_bytes() == first
+    assert [path.read_bytes() for path in paths] == first

@@ -1,4 +1,4 @@
-"""`bakeoff report RUN`: makes report.md again from the run directory."""
+"""`bakeoff report RUN`: makes report.md and report.html again from the run directory."""
 
 # A command imports its room when it runs, so that `bakeoff --help` stays fast
 
@@ -17,9 +17,10 @@ def report(
     run: Annotated[str, typer.Argument(help=RUN_HELP)] = "latest",
     out: Annotated[Path, typer.Option("--out", help=OUT_HELP)] = Path("runs"),
 ) -> None:
-    """Make a run's report.md again from its directory, and print where it is."""
-    from bakeoff.report import data, markdown
+    """Make a run's report.md and report.html again from its directory, and print where they are."""
+    from bakeoff.report import data, write
     from bakeoff.store import RunDirectory
 
     directory = RunDirectory.resolve(run, out)
-    typer.echo(directory.write_report(markdown.render(data.collect(directory))))
+    for path in write.write(directory, data.collect(directory)):
+        typer.echo(path)

@@ -25,18 +25,18 @@ def close(directory: Path, style: Style) -> int:
 
 def main(directory: Path, style: Style) -> int:
     """What that process does."""
-    from bakeoff.report import data, markdown, summary, terminal
+    from bakeoff.report import data, summary, terminal, write
     from bakeoff.store import RunDirectory
 
     run = RunDirectory.open(directory)
     report = data.collect(run)
-    path = run.write_report(markdown.render(report))
+    in_markdown, in_html = write.write(run, report)
     if style == "json":
         print(json.dumps(summary.summary(report), indent=2))
     elif style == "table":
         console = terminal.console()
         console.print(terminal.scoreboard(report))
-        console.print(f"Report: {path}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"Report: {in_markdown}, {in_html}", highlight=False, markup=False, soft_wrap=True)
     return report.exit_code
 
 

@@ -21,7 +21,12 @@ from bakeoff.report.excerpt import Excerpt
 from bakeoff.report.retried import Retried
 from bakeoff.store import REPORT, RunDirectory
 
-SCORES = ("score", "as_deployed", "worst_case", "best_case")  # always told side by side
+SCORES: tuple[stats.Counting, ...] = (
+    "score",
+    "as_deployed",
+    "worst_case",
+    "best_case",
+)  # always told side by side
 EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED = 0, 3, 130
 USED = (
     "cost_usd",
@@ -168,7 +173,6 @@ class ReportData:
     slices: Sequence[SliceReport]
     excerpts: Mapping[str, Excerpt]  # cause -> how its first trial went
     decision: stats.Decision
-    dependence: str | None  # how the conclusion depends on the counting of infra errors; None: it does not
     effective: Sequence[tuple[ResourceLimits, int]]  # limits read back, and in how many trials
     failing: Sequence[tuple[str, VerdictName, str]]  # trial id, verdict, cause; the first LISTED_FAILURES
     warnings: Sequence[str]
@@ -345,10 +349,6 @@ def collect(run: RunDirectory) -> ReportData:
         slices=[SliceReport(*key, counts) for key, counts in sorted(slices.items())],
         excerpts=_excerpts(run, causes.values()),
         decision=decision,
-        dependence=" ".join(
-            stats.depends_on_counting(pair) for pair in decision.sensitivities if pair.depends
-        )
-        or None,
         effective=effective.most_common(),
         failing=failing,
         warnings=[*manifest.notes, *run.warnings, *warnings],

@@ -5,7 +5,7 @@ Made from the run directory alone, so the same directory gives the same bytes. P
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from bakeoff import escape
 from bakeoff.report import sections
@@ -53,7 +53,7 @@ def _block(block: Block) -> Iterator[str]:
         case Table(headings, rows):
             yield from _table(headings, rows)
         case Listing(text, language):
-            yield from (escape.code_block(text, language, LISTING_LIMIT), "")
+            yield from (escape.code_block(text.rstrip(), language, LISTING_LIMIT), "")
         case Details(summary, blocks):
             yield from ("<details>", f"<summary>{escape.html(summary)}</summary>", "")
             for inner in blocks:
@@ -73,7 +73,13 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[Phrase]]) -> Iterato
 
 def _cell(phrase: Phrase) -> str:
     """As running text, but that code is plain: a code span with a pipe in it would end the cell."""
-    shown = "".join(_inline(part.text if isinstance(part, Code) else part) for part in parts(phrase))
+    shown = "".join(
+        f"**{escape.markdown_cell(part.text, TEXT_LIMIT)}**"
+        if isinstance(part, Strong)
+        else _spaced(part.text if isinstance(part, Code) else part, escape.markdown_cell)
+        for part in parts(phrase)
+        if part
+    )
     return shown.strip() or UNKNOWN
 
 
@@ -88,5 +94,9 @@ def _inline(part: Inline) -> str:
         case Strong(text):
             return f"**{escape.markdown(text, TEXT_LIMIT)}**"
         case str(text):
-            before, after = edges(text)
-            return f"{before}{escape.markdown(text, TEXT_LIMIT)}{after}"
+            return _spaced(text, escape.markdown)
+
+
+def _spaced(text: str, escaped: Callable[[str, int], str]) -> str:
+    before, after = edges(text)
+    return f"{before}{escaped(text, TEXT_LIMIT)}{after}"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bakeoff.stats import holm
+from bakeoff.stats import ALPHA, holm
 from bakeoff.stats.exact import fisher_p
-from bakeoff.stats.paired import ALPHA
 
 
 @dataclass(frozen=True, slots=True)

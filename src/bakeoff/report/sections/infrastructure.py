@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from bakeoff.report import figures
 from bakeoff.report.data import SCORES, CandidateReport, ReportData
 from bakeoff.report.document import Block, Callout, Code, Heading, Items, Paragraph, Plot, Strong, Table
+from bakeoff.stats import depends_on_counting
 from bakeoff.verdict import LIMIT_CAUSES, describe
 
 SCORE_MEANINGS = {
     "score": "infrastructure errors are left out: the fairest figure, if they hit all alike.",
-    "as_deployed": "errors that the pinned limits caused (memory, disk, processes, CPU) are failures: what "
-    "production with these limits would see.",
-    "worst_case": "every infrastructure error is a failure: the score cannot be lower.",
+    "as_deployed": "a trial of which any attempt died of a pinned limit (memory, disk, processes, CPU) is a "
+    "failure, whatever a re-attempt brought: production with these limits has no second container.",
+    "worst_case": "every infrastructure error is a failure, and every such trial: the score cannot be lower.",
     "best_case": "every infrastructure error is a pass: the score cannot be higher.",
 }
 
@@ -143,9 +144,31 @@ def _four_scores(data: ReportData) -> Iterator[Block]:
 
 def _depends(data: ReportData) -> Iterator[Block]:
     """Whether the conclusion is the same however infrastructure errors are counted."""
-    if data.dependence:
-        yield Callout("warning", data.dependence)
-    elif data.infra_errors:
-        yield Paragraph("The conclusion is the same however infrastructure errors are counted.")
-    else:
-        yield Paragraph("With no infrastructure error the four are one.")
+    pairs = data.decision.sensitivities
+    if not pairs:
+        return
+    yield Paragraph(
+        "Which of two is better, when the errors are left out, counted as deployed, and counted at their worst "
+        "for the one and at their best for the other, and the reverse:"
+    )
+    yield Table(
+        ("Pair", *(name.replace("_", " ") for name in SCORES), "Depends"),
+        [
+            (
+                f"{pair.first} against {pair.second}",
+                *(
+                    (pair.second, "neither", pair.first)[pair.by[name].conclusion + 1]
+                    if name in pair.by
+                    else ""
+                    for name in SCORES
+                ),
+                "yes" if pair.depends else "no",
+            )
+            for pair in pairs
+        ],
+    )
+    depending = [pair for pair in pairs if pair.depends]
+    for pair in depending:
+        yield Callout("warning", depends_on_counting(pair))
+    if not depending:
+        yield Paragraph("No conclusion depends on how infrastructure errors are counted.")

@@ -32,6 +32,15 @@ KEYS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "tokens": ("Tokens of a trial", figures.number),
     "retries": ("Extra tries of a model call", figures.number),
 }
+# key of `manifest.host_worst` -> what it is
+WORST = {
+    "samples": "samples taken of the host",
+    "cpu_percent_max": "CPU use, highest moment",
+    "steal_percent_max": "CPU taken by other machines, highest moment",
+    "load_max": "load, highest moment",
+    "memory_available_min_bytes": "memory available, lowest moment",
+    "swap_used_max_bytes": "swap used, highest moment",
+}
 LIMITS = {
     "cpus": "cpus",
     "memory": "memory_bytes",
@@ -169,7 +178,9 @@ def _mismatches(data: ReportData) -> Iterator[Block]:
     else:
         yield Paragraph("Everything that harness.yaml says of production was the same in this run.")
     if missing := [key for key in KEYS if key not in there]:
-        yield Paragraph(f"Not compared, since `production:` does not say: {', '.join(missing)}.")
+        yield Paragraph(
+            ("Not compared, since ", Code("production:"), f" does not say: {', '.join(missing)}.")
+        )
 
 
 def _effective(data: ReportData) -> Iterator[Block]:
@@ -265,19 +276,20 @@ def _observed(row: CandidateReport, data: ReportData) -> Iterator[tuple[str, ...
 def _host(data: ReportData) -> Iterator[Block]:
     yield Heading("The host", 3)
     facts = [(_label(key), _fact(key, value)) for key, value in data.manifest.host.items()]
-    worst = [
-        (f"{_label(key)}, worst moment", _fact(key, value)) for key, value in data.manifest.host_worst.items()
-    ]
+    worst = [(_label(key), _fact(key, value)) for key, value in data.manifest.host_worst.items()]
     contended = sum(row.contended for row in data.candidates)
-    last = [("trials that got less than their reserve", f"{contended} of {data.n}")]
+    last = [("Trials that got less than their reserve", f"{contended} of {data.n}")]
     yield Table(("What", "Value"), [*facts, *worst, *last])
 
 
 def _label(key: str) -> str:
-    return key.replace("_", " ").removesuffix(" bytes")
+    words = WORST.get(key) or key.replace("_", " ").removesuffix(" bytes")
+    return (words[:1].upper() + words[1:]).replace("Cpu", "CPU").replace("Os", "OS")
 
 
 def _fact(key: str, value: Any) -> str:
+    if "_percent_" in key and isinstance(value, (int, float)):
+        return figures.percent(value / 100)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return figures.size(value) if key.endswith("_bytes") else figures.number(value)
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
