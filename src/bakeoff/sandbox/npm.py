@@ -45,19 +45,35 @@ def ensure(packages: list[str], machine: str, say: Callable[[str], None]) -> Nod
         InputError: npm finds no versions that fit together.
         UnfitEnvironment: there is no npm, or the registry does not answer.
     """
-    if not packages:
-        return NodeModules({}, {}, {})
     began = time.monotonic()
-    key = hashlib.sha256(json.dumps([sorted(packages), machine]).encode()).hexdigest()[:16]
-    home = cache_dir() / "npm" / key
-    if not (home / LOCK).exists():
+    found = find(packages, machine)
+    if found is None:
+        home = _home(packages, machine)
         home.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home.parent) as scratch:
             _install(packages, machine, Path(scratch))
             shutil.rmtree(home, ignore_errors=True)
             Path(scratch).rename(home)
             Path(scratch).mkdir()  # for its context manager to remove
-        say(f"npm: {len(_locked(home))} packages resolved and fetched in {time.monotonic() - began:.1f} s")
+        found = _read(home)
+        say(f"npm: {len(found.packages)} packages resolved and fetched in {time.monotonic() - began:.1f} s")
+    return found
+
+
+def find(packages: list[str], machine: str) -> NodeModules | None:
+    """The modules that `ensure` would give, if they are in the cache."""
+    if not packages:
+        return NodeModules({}, {}, {})
+    home = _home(packages, machine)
+    return _read(home) if (home / LOCK).exists() else None
+
+
+def _home(packages: list[str], machine: str) -> Path:
+    key = hashlib.sha256(json.dumps([sorted(packages), machine]).encode()).hexdigest()[:16]
+    return cache_dir() / "npm" / key
+
+
+def _read(home: Path) -> NodeModules:
     top = home / "node_modules"
     paths = sorted(top.rglob("*"))
     return NodeModules(

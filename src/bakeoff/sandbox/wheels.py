@@ -22,8 +22,6 @@ from pathlib import Path
 from bakeoff.errors import InputError, UnfitEnvironment
 from bakeoff.host import cache_dir
 
-# the runner's chat model needs langchain-core; create_agent and init_chat_model are langchain's
-ALWAYS = ("langchain",)
 LOCK = "requirements.lock"
 NEWEST_GLIBC = 36  # of the default base images (Debian 12); a wheel for an older glibc runs on it too
 TIMEOUT_SECONDS = 900
@@ -41,7 +39,6 @@ def key(requirements: list[str], python_version: str, machine: str) -> str:
     """What decides the wheels: the requirements, this environment's own versions, and the target."""
     decided = [
         sorted(requirements),
-        ALWAYS,
         sorted(_installed().items()),
         python_version,
         machine,
@@ -56,7 +53,7 @@ def ensure(
     """The wheelhouse for these requirements, fetched if it is not in the cache.
 
     Args:
-        requirements: pip requirements of the harness.
+        requirements: pip requirements, all of them.
         python_version: of the image, "3.12".
         machine: of the image, "x86_64" or "aarch64".
 
@@ -107,7 +104,7 @@ def _installed() -> dict[str, str]:
 
 def _resolve(requirements: list[str], python_version: str, machine: str, say: Callable[[str], None]) -> str:
     """Pins, one a line. First with this environment's own versions, which bakeoff was tested with; else freely."""
-    wanted = "\n".join([*ALWAYS, *requirements])
+    wanted = "\n".join(requirements)
     with tempfile.TemporaryDirectory() as scratch:
         constraints = Path(scratch) / "constraints.txt"
         constraints.write_text("\n".join(f"{name}=={version}" for name, version in _installed().items()))
@@ -129,6 +126,9 @@ def _fetch(lock: str, into: Path, python_version: str, machine: str) -> None:
     platforms += [f"manylinux2014_{machine}", f"linux_{machine}"]
     pins = into / "pins.txt"
     pins.write_text(lock)
+    if not lock.strip():  # pip insists on something to download
+        pins.unlink()
+        return
     fetched = _call(
         [
             sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
