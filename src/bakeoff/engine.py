@@ -268,8 +268,9 @@ class Engine:
         finally:
             self.job.ledger.release(trial.trial_id)
         seen = self.job.watch.during(began, time.monotonic())
-        kernel, wall = result.evidence.kernel, result.evidence.clock.wall_seconds
-        busy = host_watch.contended(kernel, seen.steal_percent_mean, wall, resources.reserve.cpus)
+        kernel, clock = result.evidence.kernel, result.evidence.clock
+        length = clock.working_seconds or clock.wall_seconds  # of an agent that never started: its start
+        busy = host_watch.contended(kernel, seen.steal_percent_mean, length, resources.reserve.cpus)
         host = seen.model_copy(update={"contended": busy})
         return result.model_copy(update={"evidence": result.evidence.model_copy(update={"host": host})})
 

@@ -2,7 +2,8 @@
 
 The rule (`contended`): an attempt ran on a contended host when it got less CPU than its reserved floor although it was
 ready to run for at least half of its time, the quota's own throttling not counted; or when a fifth of the machine's CPU
-time or more was stolen by the hypervisor while it ran. A contended host excuses one thing only, a time limit.
+time or more was stolen by the hypervisor while it ran. A contended host excuses one thing only, a time limit; so what
+counts is the time that the limit counts, from the agent's start: a start that was slow takes nothing from the agent.
 """
 
 from __future__ import annotations
@@ -36,22 +37,24 @@ class Sample:
 
 
 def contended(
-    kernel: KernelFacts, steal_percent: float | None, wall_seconds: float, reserved_cpus: float
+    kernel: KernelFacts, steal_percent: float | None, seconds: float, reserved_cpus: float
 ) -> bool:
     """The rule above.
 
     Args:
         kernel: what the kernel counted for the attempt's container.
         steal_percent: mean over the attempt, where known.
-        wall_seconds: from the container's start to the attempt's end.
+        seconds: the agent's working time; where the agent never started, the time that its start took.
         reserved_cpus: the floor it was promised.
     """
     if (steal_percent or 0.0) >= STOLEN_PERCENT:
         return True
-    if kernel.waited_seconds is None or kernel.cpu_seconds is None or wall_seconds <= 0:
+    if kernel.waited_seconds is None or kernel.cpu_seconds is None or seconds <= 0:
         return False
-    waited = kernel.waited_seconds - (kernel.throttled_seconds or 0.0)
-    return waited >= STARVED_SHARE * wall_seconds and kernel.cpu_seconds < reserved_cpus * wall_seconds
+    ran = kernel.cpu_seconds - (kernel.startup_cpu_seconds or 0.0)
+    throttled = (kernel.throttled_seconds or 0.0) - (kernel.startup_throttled_seconds or 0.0)
+    waited = kernel.waited_seconds - (kernel.startup_waited_seconds or 0.0) - throttled
+    return waited >= STARVED_SHARE * seconds and ran < reserved_cpus * seconds
 
 
 class HostWatch:

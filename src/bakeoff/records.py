@@ -77,6 +77,9 @@ class KernelFacts(Record):
     cpu_seconds: float | None = None
     throttled_seconds: float | None = None
     waited_seconds: float | None = None  # threads ready to run without a CPU, throttling included; sampled
+    startup_cpu_seconds: float | None = None  # of these three, what went before the agent started
+    startup_throttled_seconds: float | None = None
+    startup_waited_seconds: float | None = None
     pids_peak: int | None = None
     pids_refused: int | None = None  # forks refused by the pids limit
     disk_peak_bytes: int | None = None  # of /task, sampled

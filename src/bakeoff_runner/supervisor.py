@@ -21,6 +21,7 @@ from bakeoff_runner.waits import Waits
 SAMPLE_MS = 250  # disk and (on old kernels) pids have no peak counter, so they are sampled at this pace
 TELL_SECONDS = 1.0  # how often the host hears of the memory in use, for its display
 CHUNK = 64 * 1024
+CPU_TIMES = ("cpu_seconds", "throttled_seconds", "waited_seconds")
 GRACE_SECONDS = 5.0  # for the last bytes in the pipes, once the harness has gone
 
 
@@ -39,6 +40,7 @@ class Supervisor:
         self.overflow: str | None = None
         self.log_dropped = 0
         self.terminated = False  # told to end from outside the container: `docker stop`, a host shutting down
+        self.startup: dict[str, Any] = {}  # what the start took of the CPU, before the agent's clock ran
         self.status: int | None = None  # the harness's wait status
         self.disk_peak, self.disk_full, self.pids_peak = 0, False, 0
         self.waits = Waits()
@@ -96,6 +98,10 @@ class Supervisor:
     def obey(self, message: dict[str, Any]) -> None:
         if message["method"] == "supervisor/stop":
             self.stop()
+            return
+        if message["method"] == "supervisor/started":
+            facts = self.kernel()
+            self.startup = {f"startup_{name}": facts[name] for name in CPU_TIMES}
             return
         params = message["params"]
         self.token, self.workdir = params["token"], params["workdir"]
@@ -205,6 +211,7 @@ class Supervisor:
         return {
             **facts,
             "waited_seconds": self.waits.seconds,
+            **self.startup,
             "disk_limit_bytes": stat.f_blocks * stat.f_frsize,
             "disk_peak_bytes": self.disk_peak,
             "disk_full": self.disk_full,

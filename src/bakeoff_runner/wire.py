@@ -1,6 +1,7 @@
 """The wire: JSON-RPC 2.0, one object a line, over the container's stdin and stdout.
 
     host -> supervisor   supervisor/start {token, log_bytes, output_bytes}    always the first line
+                         supervisor/started {}                           the agent's clock runs
                          supervisor/stop {}
     host -> harness      harness/run (id 1) {...}                             answered at the end of the trial
                          model/chunk {id, chunk}                          pieces of a streamed reply

@@ -28,11 +28,18 @@ def kernel(waited: float | None, cpu: float | None, throttled: float = 0.0) -> K
     ],
 )
 def test_the_rule(facts: KernelFacts, steal: float | None, expected: bool) -> None:
-    assert contended(facts, steal, wall_seconds=10.0, reserved_cpus=0.5) is expected
+    assert contended(facts, steal, seconds=10.0, reserved_cpus=0.5) is expected
+
+
+def test_what_the_start_waited_for_takes_nothing_from_the_agent() -> None:
+    slow_start = kernel(6.0, 2.0).model_copy(update={"startup_waited_seconds": 5.9, "startup_cpu_seconds": 1.0})
+    assert not contended(slow_start, 0.0, seconds=10.0, reserved_cpus=0.5)
+    fast_start = kernel(6.0, 5.5).model_copy(update={"startup_waited_seconds": 0.5, "startup_cpu_seconds": 1.0})
+    assert contended(fast_start, 0.0, seconds=10.0, reserved_cpus=0.5)
 
 
 def test_an_attempt_of_no_length_is_never_contended() -> None:
-    assert not contended(kernel(1.0, 0.0), 0.0, wall_seconds=0.0, reserved_cpus=0.5)
+    assert not contended(kernel(1.0, 0.0), 0.0, seconds=0.0, reserved_cpus=0.5)
 
 
 def test_the_host_is_sampled_while_it_runs() -> None:

@@ -284,6 +284,7 @@ class Attempt:
                 self.started = time.monotonic()
                 self.harness["reached"] = "started"
                 self.harness["startup_seconds"] = self.started - self.began
+                self.container.send(wire.notification("supervisor/started", {}))
         elif method in ("tool/start", "tool/end"):
             self._tool(method, params or {})
         else:
