@@ -16,7 +16,7 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from bakeoff import conditions
-from bakeoff.config import Config, EvaluatorSpec, Harness, Section
+from bakeoff.config import Config, EvaluatorSpec, Harness, Section, provider_of
 from bakeoff.errors import InputError
 from bakeoff.evaluator_options import BUILT_IN
 from bakeoff.schema import Loc, dotted, fit, found, keys_of, nearest, unknown_key
@@ -141,6 +141,8 @@ def dump(config: Config) -> dict[str, Any]:
     variables (`api_key_env`) stay: they say which key was used without saying the key.
     """
     masked: dict[str, Any] = _masked(config.model_dump(mode="json", by_alias=True))
+    # the program alone: its arguments may say the key, or where it lies
+    masked["key_command"] = {name: [command[0], "***"] for name, command in config.key_command.items()}
     return masked
 
 
@@ -295,6 +297,7 @@ def _contradictions(config: Config) -> Iterator[Contradiction]:
     yield from _resource_contradictions(config)
     yield from _candidate_contradictions(config)
     yield from _evaluator_contradictions(config)
+    yield from _gateway_contradictions(config)
     yield from _gate_contradictions(config)
 
 
@@ -389,6 +392,27 @@ def _gate_contradictions(config: Config) -> Iterator[Contradiction]:
             conditions.parse(text)
         except InputError as error:
             yield ("gates", "must_pass", i), error.problem, error.mend or ""
+
+
+def _gateway_contradictions(config: Config) -> Iterator[Contradiction]:
+    """Rates and prices are of somebody, and a command gives a variable."""
+    judges = [spec.options for spec in config.evaluators if spec.kind == "llm_judge"]
+    providers = [one.provider for one in config.candidates]
+    providers += [provider_of(one["model"], one["base_url"]) for one in judges]
+    models = [one.model for one in config.candidates] + [one["model"] for one in judges]
+    for key, named, known in (("rate", config.rate, providers), ("prices", config.prices, models)):
+        for name in named:
+            if name not in known:
+                meant = nearest(name, known)
+                mend = f"Did you mean `{meant}`? " if meant else ""
+                listed = ", ".join(dict.fromkeys(known))
+                yield (key, name), f"no candidate uses {name!r}", f"{mend}Those used are {listed}."
+    for name, command in config.key_command.items():
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            mend = "Write for example `OPENAI_API_KEY: [pass, show, openai]`."
+            yield ("key_command", name), "is not the name of an environment variable", mend
+        if not command[0]:
+            yield ("key_command", name), "names no command", "Write the command and its arguments as a list."
 
 
 def _endpoint(

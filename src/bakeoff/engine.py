@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -74,6 +74,7 @@ class Job:
     slots: int
     ledger: Ledger
     watch: HostWatch
+    out_of_money: Callable[[], bool] = lambda: False  # then no trial is begun, and what is left is not run
     secrets: tuple[str, ...] = field(default=(), repr=False)  # masked in every record of a model call
 
 
@@ -136,7 +137,7 @@ class Engine:
     first_request: ModelRequest | None = None  # what the first harness asked of its model
 
     def run(self) -> bool:
-        """Run every trial of the plan; True when all have a verdict on disk, False when stopped before.
+        """Run every trial of the plan; True when all have a verdict on disk, False when stopped before or out of money.
 
         Raises:
             BakeoffError: the record cannot be written (a full disk); what was written is whole.
@@ -155,7 +156,7 @@ class Engine:
         calls = ThreadPoolExecutor(job.slots * CALLS_PER_SLOT, thread_name_prefix="call")
 
         def slot() -> None:
-            while not self._stopping.is_set():
+            while not (self._stopping.is_set() or job.out_of_money()):
                 try:
                     trial = waiting.popleft()
                 except IndexError:
@@ -163,6 +164,7 @@ class Engine:
                 try:
                     self._trial(trial, stock, calls, limits)
                 except Stopped:
+                    waiting.append(trial)
                     return
                 except BaseException as error:  # noqa: BLE001 - re-raised by `run`; the other slots must stop first
                     self._broken.append(error)
@@ -178,7 +180,7 @@ class Engine:
         self._sweep()
         if self._broken:
             raise self._broken[0]
-        return not self._stopping.is_set()
+        return not (self._stopping.is_set() or waiting)
 
     def stop(self) -> None:
         """Admit no more trials and cancel those that run; their trials will run again on resume."""

@@ -5,6 +5,7 @@
     ├── UnfitEnvironment      this machine cannot run it: exit 4
     ├── Interrupted           the user stopped the run: exit 130, resumable
     ├── ModelCallError        one model call failed for good (kind says how); becomes evidence, never a score
+    ├── BudgetSpent           the run's money is spent: this call is not made, its trial is not run
     └── EvaluatorError        an evaluator raised or gave no number; becomes evidence, never a score
 
 Exit codes are DESIGN.md's contract; `cli` is the only place that turns an exception into one.
@@ -76,6 +77,7 @@ class ModelErrorKind(StrEnum):
     CONTEXT_OVERFLOW = "context_overflow"
     REFUSAL = "refusal"  # the provider itself refused to answer (a content filter)
     BAD_REQUEST = "bad_request"  # the provider rejects what the harness sent
+    NOT_ON_TAPE = "not_on_tape"  # a replayed candidate was asked what was not recorded
     INTERNAL = "internal"  # the gateway's own failure
 
 
@@ -94,6 +96,14 @@ class ModelCallError(BakeoffError):
     ) -> None:
         self.kind, self.message, self.status, self.attempts = kind, message, status, attempts
         super().__init__(f"{kind}: {message}")
+
+
+class BudgetSpent(BakeoffError):  # noqa: N818
+    """`budget.usd` is spent: the call is not made. No fault of anybody's, and no evidence about the model."""
+
+    def __init__(self, spent_usd: float, limit_usd: float) -> None:
+        self.spent_usd, self.limit_usd = spent_usd, limit_usd
+        super().__init__(f"the budget of {limit_usd:g} USD is spent ({spent_usd:.4f} USD)")
 
 
 class EvaluatorError(BakeoffError):

@@ -208,15 +208,21 @@ def _check_providers(config: Config, environ: Mapping[str, str]) -> None:
 
     loc: Loc
     for candidate in config.candidates:
-        if problem := gateway.check(candidate, environ=environ):
+        if problem := gateway.check(candidate, environ=environ, root=config.root):
             loc = ("candidates", candidate_index(config, candidate.name), "model")
             raise _error(config, loc, problem.problem, problem.mend)
+    if unpriced := gateway.check_budget(config):
+        name, problem = unpriced
+        loc = ("candidates", candidate_index(config, name), "model")
+        raise _error(config, loc, problem.problem, problem.mend)
     for i, spec in enumerate(config.evaluators):
         if spec.kind != "llm_judge":
             continue
         loc = ("evaluators", i, spec.kind, "model")
         if spec.options["model"].partition(":")[0] in gateway.KINDS:
-            problem = gateway.Problem("a simulated or local model cannot judge", "Name a provider's model.")
+            problem = gateway.Problem(
+                "a simulated, local or replayed model cannot judge", "Name a provider's model."
+            )
         else:
             problem = gateway.check(_judge(spec), environ=environ)
         if problem:

@@ -125,7 +125,9 @@ class AnswerFacts(Record):
     """Facts about the last message of the trajectory, from the gateway's own record of it."""
 
     text: str = ""
-    invalid_tool_call: bool = False  # the last model message asked for a tool with arguments that do not parse
+    invalid_tool_call: bool = (
+        False  # the last model message asked for a tool with arguments that do not parse
+    )
     refusal: bool = False
     truncated: bool = False  # finish reason: length
 
@@ -147,7 +149,9 @@ class HostFacts(Record):
     memory_available_min_bytes: int | None = None
     swap_used_max_bytes: int | None = None
     load_max: float | None = None  # one-minute load average
-    contended: bool = False  # it got less than its reserved floor though it was ready to run: see host_watch.py
+    contended: bool = (
+        False  # it got less than its reserved floor though it was ready to run: see host_watch.py
+    )
 
 
 class Evidence(Record):
@@ -330,7 +334,16 @@ class Manifest(BaseModel):
     max_concurrency: int
     trials_planned: int
     command: list[str] = Field(default_factory=list)  # how to reproduce
-    overrides: JsonDict = Field(default_factory=dict)  # what the command line changed: a resumed run applies it again
-    host_worst: JsonDict = Field(default_factory=dict)  # worst moments of the host during the run; see host_watch.py
-    observed_harness: JsonDict = Field(default_factory=dict)  # system_prompt, tools, params: as first sent to a model
+    overrides: JsonDict = Field(
+        default_factory=dict
+    )  # what the command line changed: a resumed run applies it again
+    host_worst: JsonDict = Field(
+        default_factory=dict
+    )  # worst moments of the host during the run; see host_watch.py
+    observed_harness: JsonDict = Field(
+        default_factory=dict
+    )  # system_prompt, tools, params: as first sent to a model
+    not_run: JsonDict = Field(
+        default_factory=dict
+    )  # trials (how many), reason: when money, not the user, ended it
     notes: list[str] = Field(default_factory=list)  # warnings that bear on the numbers

@@ -6,10 +6,11 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ from bakeoff.config import Config
 from bakeoff.dataset import Dataset
 from bakeoff.engine import Engine, Job
 from bakeoff.errors import InputError
+from bakeoff.gateway.cassette import Recorder
+from bakeoff.gateway.terms import Shared
 from bakeoff.gateway.types import ModelRequest
 from bakeoff.host_watch import HostWatch
 from bakeoff.ledger import Ledger, Room
@@ -46,6 +49,15 @@ class Task:
     dataset: Dataset  # the selected examples, with the digest of the whole
     trials: list[TrialSpec]
     overrides: config_file.Overrides
+
+    @cached_property
+    def environ(self) -> Mapping[str, str]:
+        """Where the models' keys are looked up; asked for once, for a command behind it may ask its user.
+
+        Raises:
+            InputError: .env or a `key_command` is at fault.
+        """
+        return gateway.environment(self.config)
 
 
 def read(path: Path, overrides: config_file.Overrides) -> Task:
@@ -80,9 +92,9 @@ def read_again(run: RunDirectory) -> Task:
 
 
 def _differing(before: JsonDict, now: JsonDict) -> list[str]:
-    """Dotted keys of the resolved configuration that differ, two levels deep; how many run at once may change."""
+    """Dotted keys of the resolved configuration that differ, two levels deep; pace, keys and money may change."""
     found = []
-    for key in sorted((before.keys() | now.keys()) - {"max_concurrency"}):
+    for key in sorted((before.keys() | now.keys()) - {"max_concurrency", "rate", "budget", "key_command"}):
         old, new = before.get(key), now.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             found += [
@@ -118,7 +130,13 @@ def admit(task: Task, client: DockerClient) -> Admission:
         InputError: something is missing or larger than the host.
     """
     room, engine_id = _room(client)
-    preflight.check(task.config, task.dataset, cpus_available=room.cpus, memory_available=room.memory_bytes)
+    preflight.check(
+        task.config,
+        task.dataset,
+        cpus_available=room.cpus,
+        memory_available=room.memory_bytes,
+        environ=task.environ,
+    )
     slots = plan.slots(task.config, room.cpus, room.memory_bytes)
     if slots < 1:
         reserve = task.config.resources.reserve
@@ -142,6 +160,7 @@ def execute(
     display: live.Display,
     say: Say,
     resumed: RunDirectory | None = None,
+    record: Path | None = None,
 ) -> RunDirectory:
     """Run the plan, or what is left of it, and write the record; returns the run directory, its manifest's state final.
 
@@ -151,7 +170,11 @@ def execute(
         InputError: a resumed run's harness image is no longer the same.
     """
     config = task.config
-    scorer = scoring.build(config.evaluators, root=config.root, judge_factory=_judge_factory(config))
+    shared = Shared.of(config, task.environ, spent_usd=resumed.spent_usd() if resumed else 0.0)
+    if record is not None:
+        recorder = Recorder(record, config.candidates, shared.secrets, resumed=resumed is not None)
+        shared = replace(shared, recorder=recorder)
+    scorer = scoring.build(config.evaluators, root=config.root, judge_factory=_judge_factory(config, shared))
     harness_image = image.ensure(client, config, say)
     manifest = _manifest(task, client, harness_image, admission.slots)
     if resumed is not None:
@@ -163,7 +186,7 @@ def execute(
         backends = {}
         for candidate in config.candidates:
             backends[candidate.name] = gateway.open_backend(
-                candidate, retries=config.harness.retries.model_call
+                candidate, retries=config.harness.retries.model_call, shared=shared
             )
             stack.callback(backends[candidate.name].close)
         watch = HostWatch(local=host.is_local(client.info()))
@@ -182,12 +205,21 @@ def execute(
             slots=admission.slots,
             ledger=stack.enter_context(ledger),
             watch=watch,
+            out_of_money=lambda: shared.spending.exhausted,
+            secrets=shared.secrets,
         )
         engine = Engine(client, job, display)
         with display, _interruptible(engine, client, run.run_id):
             display.planned(Counter(trial.candidate for trial in job.plan))
             finished = engine.run()
     changes: JsonDict = {"observed_harness": _observed(engine.first_request)} if engine.first_request else {}
+    if not finished and shared.spending.exhausted:
+        changes["not_run"] = _not_run(run, shared.spending.spent_usd, config)
+        say(
+            "{trials} trials are not run: {reason}; raise it and go on with --resume".format(
+                **changes["not_run"]
+            )
+        )
     run.update_manifest(
         state="finished" if finished else "interrupted",
         finished_at=datetime.now(UTC),
@@ -206,7 +238,7 @@ def _left_over(task: Task, client: DockerClient, run: RunDirectory, now: Manifes
     )
     sweep(client, run.run_id)
     finished = {trial.trial_id for trial in run.trials()}
-    run.update_manifest(state="running", finished_at=None)
+    run.update_manifest(state="running", finished_at=None, not_run={})
     return [trial for trial in task.trials if trial.trial_id not in finished]
 
 
@@ -235,6 +267,13 @@ def _worse(before: JsonDict, now: JsonDict) -> JsonDict:
     return {key: worse(key) for key in sorted(keys)}
 
 
+def _not_run(run: RunDirectory, spent_usd: float, config: Config) -> JsonDict:
+    """How many trials the budget left out, and why."""
+    limit = config.budget.usd if config.budget else 0.0
+    left = run.manifest().trials_planned - sum(1 for _ in run.trials())
+    return {"trials": left, "reason": f"the budget of {limit:g} USD is spent ({spent_usd:.4f} USD)"}
+
+
 @contextmanager
 def _interruptible(engine: Engine, client: DockerClient, run_id: str) -> Iterator[None]:
     """Ctrl-C and SIGTERM: first stop in good order, then at once."""
@@ -260,7 +299,7 @@ def _interruptible(engine: Engine, client: DockerClient, run_id: str) -> Iterato
             signal.signal(number, handler)
 
 
-def _judge_factory(config: Config) -> scoring.JudgeFactory:
+def _judge_factory(config: Config, shared: Shared) -> scoring.JudgeFactory:
     def judge(options: LlmJudge) -> BaseChatModel:
         return gateway.judge_model(
             options.model,
@@ -268,6 +307,7 @@ def _judge_factory(config: Config) -> scoring.JudgeFactory:
             base_url=options.base_url,
             api_key_env=options.api_key_env,
             retries=config.harness.retries.model_call,
+            shared=shared,
         )
 
     return judge
@@ -293,7 +333,12 @@ def _manifest(task: Task, client: DockerClient, harness_image: image.Image, slot
         harness_file=str(config.file),
         config=config_file.dump(config),
         candidates=[
-            {"name": c.name, "model": c.model, "params": c.params, "simulated": c.simulated}
+            {
+                "name": c.name,
+                "model": c.model,
+                "params": c.params,
+                "simulated": gateway.simulated(c, config.root),
+            }
             for c in config.candidates
         ],
         dataset={

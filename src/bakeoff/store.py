@@ -358,15 +358,13 @@ class RunDirectory:
     def calls(self, trial_id: str) -> Iterator[JsonDict]:
         """The trial's model calls, all attempts, in the order they ended. Raises InputError for a damaged line."""
         path = self.calls_path(trial_id)
-        if not path.exists():
-            return
-        with path.open("rb") as file:
-            for number, raw in enumerate(file, start=1):
-                try:
-                    call = json.loads(raw)
-                except ValueError as error:
-                    raise InputError(f"this line is damaged: {error}", file=str(path), line=number) from error
-                yield call
+        if path.exists():
+            yield from _json_lines(path)
+
+    def spent_usd(self) -> float:
+        """What all recorded calls cost, those of trials without a verdict too; US dollars."""
+        files = sorted((self.path / "calls").glob("*.jsonl"))
+        return sum(call.get("cost_usd") or 0.0 for file in files for call in _json_lines(file))
 
     def trajectory(self, trial_id: str) -> JsonDict | None:
         """The trial's trajectory; None when there is none. Raises InputError when it is damaged."""
@@ -460,6 +458,19 @@ def _sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _json_lines(path: Path) -> Iterator[JsonDict]:
+    """The objects of a JSON Lines file. A torn last line (its writer was killed) is left out."""
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            try:
+                value = json.loads(raw)
+            except ValueError as error:
+                if not raw.endswith(b"\n"):
+                    return
+                raise InputError(f"this line is damaged: {error}", file=str(path), line=number) from error
+            yield value
 
 
 def _unfinished_line(file: Any, block: int = 65536) -> tuple[int, bytes]:

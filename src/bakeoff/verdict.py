@@ -320,6 +320,12 @@ CAUSES: tuple[Cause, ...] = (
         transient=True,
     ),
     Cause(
+        "infra.not_on_tape",
+        "a replayed candidate was asked what its recording does not have",
+        _fault(_K.NOT_ON_TAPE),
+        _fault_says("The recording has no answer"),
+    ),
+    Cause(
         "infra.provider_bad_response",
         "the provider's response could not be understood",
         _fault(_K.BAD_RESPONSE),

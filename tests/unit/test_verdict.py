@@ -69,6 +69,7 @@ CASES: dict[str, list[tuple[Evidence, bool | None, list[str]]]] = {
     "infra.provider_rate_limited": [(fault(ModelErrorKind.RATE_LIMITED), None, [])],
     "infra.provider_unavailable": [(fault(ModelErrorKind.UNAVAILABLE), None, [])],
     "infra.provider_timeout": [(fault(ModelErrorKind.TIMEOUT), None, [])],
+    "infra.not_on_tape": [(fault(ModelErrorKind.NOT_ON_TAPE), None, [])],
     "infra.provider_bad_response": [(fault(ModelErrorKind.BAD_RESPONSE), None, [])],
     "infra.unknown": [
         (Evidence(), None, []),
@@ -158,6 +159,7 @@ CONTRACT = {
     *("infra.container_start", "infra.container_lost", "infra.docker_unavailable", "infra.image"),
     *("infra.limits_not_enforced", "infra.host_contention", "infra.provider_rate_limited"),
     *("infra.provider_unavailable", "infra.provider_timeout", "infra.provider_auth"),
+    "infra.not_on_tape",
     *("infra.provider_bad_response", "infra.harness_crash", "infra.protocol", "infra.evaluator"),
     *("infra.output_limit", "infra.unknown", "infra.cpu_throttled"),
 }

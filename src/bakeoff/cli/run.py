@@ -37,6 +37,12 @@ def run(
         str | None,
         typer.Option(metavar="RUN", help="Continue a run that was stopped: its id, path, or `latest`."),
     ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Record every model call there; `replay:DIR` is a model that answers so."
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; start nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one summary object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")] = False,
@@ -75,7 +81,14 @@ def run(
             errors.print(line, highlight=False, markup=False)
 
     directory = runs.execute(
-        task, client, admission, out=out, display=live.display(quiet=quiet), say=say, resumed=resumed
+        task,
+        client,
+        admission,
+        out=out,
+        display=live.display(quiet=quiet),
+        say=say,
+        resumed=resumed,
+        record=record,
     )
     style: closing.Style = "json" if as_json else "quiet" if quiet else "table"
     raise typer.Exit(closing.close(directory.path, style))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from bakeoff.config import Candidate
+from bakeoff.config import Candidate, Config
 from bakeoff.errors import InputError
 from bakeoff.gateway.problem import Problem
 from bakeoff.gateway.types import ChatBackend
@@ -20,16 +21,66 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from bakeoff.gateway.retrying import Budget
+    from bakeoff.gateway.terms import Shared, Terms
 
-__all__ = ["KINDS", "Problem", "check", "judge_model", "open_backend"]
+__all__ = [
+    "KINDS",
+    "Problem",
+    "check",
+    "check_budget",
+    "environment",
+    "judge_model",
+    "open_backend",
+    "simulated",
+]
 
 
-def check(candidate: Candidate, *, environ: Mapping[str, str] = os.environ) -> Problem | None:
+def check(
+    candidate: Candidate, *, environ: Mapping[str, str] = os.environ, root: Path = Path()
+) -> Problem | None:
     """Whether this candidate can be called: None, or what stands in the way and how to mend it.
 
-    Imports no provider package and opens no connection.
+    Imports no provider package and opens no connection. `root` is where relative paths start.
     """
-    return _kind(candidate).check(candidate, environ)
+    return _kind(candidate).check(_located(candidate, root), environ)
+
+
+def check_budget(config: Config) -> tuple[str, Problem] | None:
+    """A budget needs the price of every model: the first candidate's name without one, and what to do."""
+    if config.budget is None:
+        return None
+    from bakeoff.gateway import prices, providers
+
+    for candidate in config.candidates:
+        own = candidate.model in config.prices or candidate.model.partition(":")[0] in KINDS
+        if not own and isinstance(providers.price(candidate), prices.Unknown):
+            mend = (
+                f'Add `prices: {{"{candidate.model}": {{input: ..., output: ...}}}}`, USD per million tokens.'
+            )
+            return candidate.name, Problem(
+                f"has no known price, and `budget` needs one: {candidate.model}", mend
+            )
+    return None
+
+
+def environment(config: Config) -> dict[str, str]:
+    """The variables that keys are looked up in: environment, .env, `key_command` of the keys that are wanted.
+
+    Raises:
+        InputError: .env or a command is at fault.
+    """
+    from bakeoff.gateway import keys
+
+    return keys.environment(config, set(_key_variables(config)))
+
+
+def simulated(candidate: Candidate, root: Path) -> bool:
+    """Whether its numbers are a simulation's: a simulated model, or a recording of one."""
+    if candidate.model.partition(":")[0] != "replay":
+        return candidate.simulated
+    from bakeoff.gateway import replay
+
+    return replay.recorded_model(_located(candidate, root)).startswith("simulated:")
 
 
 def open_backend(
@@ -38,18 +89,37 @@ def open_backend(
     retries: int,
     environ: Mapping[str, str] = os.environ,
     budget: Budget | None = None,
+    shared: Shared | None = None,
 ) -> ChatBackend:
-    """The candidate's model, to be called from many threads. `budget` overrides `retries` and their pace.
+    """The candidate's model, to be called from many threads.
+
+    Args:
+        candidate: who.
+        retries: extra tries of one call.
+        environ: where its key is, when there is no `shared`.
+        budget: overrides `retries` and their pace.
+        shared: what the candidates of a run have in common; without it the candidate stands alone.
 
     Raises:
         InputError: what `check` says, or the provider refuses the candidate's params.
         UnfitEnvironment: the local model's server does not start.
     """
-    if problem := check(candidate, environ=environ):
+    environ = shared.environ if shared else environ
+    root = shared.root if shared else Path()
+    if problem := check(candidate, environ=environ, root=root):
         raise InputError(problem.problem, key=f"candidates.{candidate.name}.model", mend=problem.mend)
-    from bakeoff.gateway.retrying import Budget
+    backend = _kind(candidate).open_backend(
+        _located(candidate, root), _terms(candidate, retries, environ, budget, shared)
+    )
+    if shared and shared.spending.limit_usd is not None and not candidate.model.startswith("replay:"):
+        from bakeoff.gateway.spending import Metered
 
-    return _kind(candidate).open_backend(candidate, budget or Budget(retries), environ)
+        backend = Metered(backend, shared.spending)
+    if shared and shared.recorder:
+        from bakeoff.gateway.cassette import Recording
+
+        backend = Recording(backend, shared.recorder)
+    return backend
 
 
 def judge_model(
@@ -61,12 +131,14 @@ def judge_model(
     retries: int = 2,
     environ: Mapping[str, str] = os.environ,
     budget: Budget | None = None,
+    shared: Shared | None = None,
 ) -> BaseChatModel:
     """A chat model for LLM-as-judge evaluators. A call that fails for good raises ModelCallError.
 
     Raises:
-        InputError: what `check` says; also for simulated and local models, which cannot judge.
+        InputError: what `check` says; also for models of our own kinds, which cannot judge.
     """
+    environ = shared.environ if shared else environ
     candidate = Candidate(
         name="judge", model=model, params=params or {}, base_url=base_url, api_key_env=api_key_env
     )
@@ -75,13 +147,48 @@ def judge_model(
         problem = Problem(f"{model} cannot judge", "name a provider's model, such as openai:gpt-4.1")
     if problem:
         raise InputError(problem.problem, key="model", mend=problem.mend)
+    from dataclasses import replace
+
+    from bakeoff.gateway import providers
     from bakeoff.gateway.judge import Judge
-    from bakeoff.gateway.providers import build
+    from bakeoff.gateway.spending import Spending
+
+    terms = _terms(candidate, retries, environ, budget, shared)
+    return Judge(
+        inner=providers.build(candidate, environ),
+        terms=replace(terms, price=terms.price or providers.price(candidate)),
+        spending=shared.spending if shared else Spending(),
+    )
+
+
+def _terms(
+    candidate: Candidate,
+    retries: int,
+    environ: Mapping[str, str],
+    budget: Budget | None,
+    shared: Shared | None,
+) -> Terms:
     from bakeoff.gateway.redact import secrets_of
     from bakeoff.gateway.retrying import Budget
+    from bakeoff.gateway.terms import Terms
 
-    secrets = secrets_of(environ, also=[environ.get(api_key_env or "")])
-    return Judge(inner=build(candidate, environ), budget=budget or Budget(retries), secrets=secrets)
+    retry = budget or Budget(retries)
+    if shared:
+        return shared.terms(candidate, retry)
+    return Terms(retry, environ, secrets_of(environ, also=[environ.get(candidate.api_key_env or "")]))
+
+
+def _key_variables(config: Config) -> Iterator[str]:
+    """The variables that hold the keys of the run's models, judges too."""
+    from bakeoff.gateway import providers
+
+    judges = [spec.options for spec in config.evaluators if spec.kind == "llm_judge"]
+    models = [(one.model, one.base_url, one.api_key_env) for one in config.candidates]
+    models += [(one["model"], one["base_url"], one["api_key_env"]) for one in judges]
+    for model, base_url, api_key_env in models:
+        provider = providers.PROVIDERS.get(providers.split(model, base_url)[0])
+        if name := api_key_env or (provider.key_env if provider and not base_url else None):
+            yield name
 
 
 class _Kind(Protocol):
@@ -89,18 +196,25 @@ class _Kind(Protocol):
 
     def check(self, candidate: Candidate, environ: Mapping[str, str]) -> Problem | None: ...
 
-    def open_backend(
-        self, candidate: Candidate, budget: Budget, environ: Mapping[str, str]
-    ) -> ChatBackend: ...
+    def open_backend(self, candidate: Candidate, terms: Terms) -> ChatBackend: ...
 
 
 # A new kind of model is one new entry: its prefix, and the module that has `check` and `open_backend`.
 KINDS = {
     "simulated": "bakeoff.gateway.simulated",
     "local": "bakeoff.gateway.local",
+    "replay": "bakeoff.gateway.replay",
 }
 
 
 def _kind(candidate: Candidate) -> _Kind:
     prefix = candidate.model.partition(":")[0]
     return cast(_Kind, importlib.import_module(KINDS.get(prefix, "bakeoff.gateway.providers")))
+
+
+def _located(candidate: Candidate, root: Path) -> Candidate:
+    """A recording's path is relative to harness.yaml, as all paths in it are."""
+    prefix, _, path = candidate.model.partition(":")
+    return (
+        candidate.model_copy(update={"model": f"{prefix}:{root / path}"}) if prefix == "replay" else candidate
+    )

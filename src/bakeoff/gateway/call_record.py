@@ -18,5 +18,11 @@ def call_record(
     """
     facts = call.model_dump(mode="json", exclude={"message"})
     status = call.error.status if call.error else None
-    record = {"attempt": attempt, **facts, "status": status, "request": asdict(request), "response": call.message}
+    record = {
+        "attempt": attempt,
+        **facts,
+        "status": status,
+        "request": asdict(request),
+        "response": call.message,
+    }
     return {key: masked(value, secrets) for key, value in record.items()}

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
@@ -25,7 +25,7 @@ from bakeoff.errors import UnfitEnvironment
 from bakeoff.gateway.prices import Free
 from bakeoff.gateway.problem import Problem, nearest
 from bakeoff.gateway.providers import ProviderBackend, build
-from bakeoff.gateway.retrying import Budget
+from bakeoff.gateway.terms import Terms
 
 _EXTRA = "pip install 'bakeoff[local]'"
 _START_SECONDS = 120.0  # a cold disk included
@@ -65,7 +65,7 @@ def check(candidate: Candidate, environ: Mapping[str, str]) -> Problem | None:
     return None
 
 
-def open_backend(candidate: Candidate, budget: Budget, environ: Mapping[str, str]) -> ProviderBackend:
+def open_backend(candidate: Candidate, terms: Terms) -> ProviderBackend:
     """The candidate behind the model's server, which is started if it does not run yet.
 
     Raises:
@@ -89,7 +89,8 @@ def open_backend(candidate: Candidate, budget: Budget, environ: Mapping[str, str
     except BaseException:
         _release(name)
         raise
-    return ProviderBackend(client, Free(), budget, (lease.key,), on_close=lambda: _release(name))
+    own = replace(terms, price=terms.price or Free(), secrets=(lease.key, *terms.secrets))
+    return ProviderBackend(client, own, on_close=lambda: _release(name))
 
 
 # --- the servers ------------------------------------------------------------------------------------

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
+from bakeoff.config import TokenPrice
+
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider
 
@@ -70,6 +72,22 @@ class Listed:
             cache_write_tokens=details.get("cache_creation") or 0,
         )
         return float(self.model.calc_price(counted, self.provider).total_price)
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """A price that harness.yaml gives."""
+
+    price: TokenPrice
+
+    def cost_usd(self, usage: Mapping[str, Any] | None) -> float | None:
+        """All tokens at that price. `input_tokens` include the cached ones."""
+        if not usage or usage.get("input_tokens") is None or usage.get("output_tokens") is None:
+            return None
+        price, cached = self.price, int((usage.get("input_token_details") or {}).get("cache_read") or 0)
+        cheap = price.input if price.cached is None else price.cached
+        fresh, output = int(usage["input_tokens"]) - cached, int(usage["output_tokens"])
+        return (fresh * price.input + cached * cheap + output * price.output) / 1e6
 
 
 @cache

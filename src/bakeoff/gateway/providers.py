@@ -12,6 +12,7 @@ as in production.
 from __future__ import annotations
 
 import importlib.util
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,8 @@ from bakeoff.errors import InputError, ModelCallError, ModelErrorKind
 from bakeoff.gateway.prices import Price, Unknown, price_of
 from bakeoff.gateway.problem import Problem, nearest
 from bakeoff.gateway.redact import MAX_MESSAGE_CHARS, masked, redact, secrets_of
-from bakeoff.gateway.retrying import Budget, Outcome, call
+from bakeoff.gateway.retrying import Outcome, call
+from bakeoff.gateway.terms import Terms
 from bakeoff.gateway.types import CallContext, JsonDict, ModelReply, ModelRequest
 
 if TYPE_CHECKING:
@@ -211,12 +213,17 @@ def _key(candidate: Candidate, provider: Provider, environ: Mapping[str, str]) -
 # --- the backend ------------------------------------------------------------------------------------
 
 
-def open_backend(candidate: Candidate, budget: Budget, environ: Mapping[str, str]) -> ProviderBackend:
-    """The candidate behind its provider's client. A price is known only for the provider's own address."""
+def price(candidate: Candidate) -> Price:
+    """What the bundled table says. It knows the provider's own address only."""
     name, model = split(candidate.model, candidate.base_url)
-    price = Unknown() if candidate.base_url else price_of(PROVIDERS[name].prices, model)
-    secrets = secrets_of(environ, also=[environ.get(candidate.api_key_env or "")])
-    return ProviderBackend(build(candidate, environ), price, budget, secrets)
+    return Unknown() if candidate.base_url else price_of(PROVIDERS[name].prices, model)
+
+
+def open_backend(candidate: Candidate, terms: Terms) -> ProviderBackend:
+    """The candidate behind its provider's client."""
+    return ProviderBackend(
+        build(candidate, terms.environ), replace(terms, price=terms.price or price(candidate))
+    )
 
 
 class ProviderBackend:
@@ -225,31 +232,39 @@ class ProviderBackend:
     def __init__(
         self,
         model: BaseChatModel,
-        price: Price,
-        budget: Budget,
-        secrets: tuple[str, ...],
+        terms: Terms,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
-        self._model, self._price, self._budget = model, price, budget
-        self._secrets, self._on_close = secrets, on_close
+        self._model, self._terms, self._on_close = model, terms, on_close
+        self._secrets, self._price = terms.secrets, terms.price or Unknown()
 
     def complete(self, request: ModelRequest, call_context: CallContext) -> ModelReply:
         """Send exactly the harness's request, with the retry budget."""
         bound, messages = self._prepare(request)
         stream = _Stream(lambda chunk: call_context.on_chunk(masked(_plain(chunk), self._secrets)))
 
+        used: int | None = None
+
         def send() -> AIMessage:
+            nonlocal used
             # whole trials are published, if the user wishes; single calls are not traced behind his back
             with tracing_context(enabled=False):
-                if request.stream:
-                    return stream.gather(bound.stream(messages, stop=request.stop))
-                return bound.invoke(messages, stop=request.stop)
+                message = (
+                    stream.gather(bound.stream(messages, stop=request.stop))
+                    if request.stream
+                    else bound.invoke(messages, stop=request.stop)
+                )
+            used = message.usage_metadata["total_tokens"] if message.usage_metadata else None
+            return message
 
         from langsmith import tracing_context
 
+        limiter = self._terms.limiter
+        estimate = estimated_tokens(request) if limiter.counts_tokens else 0
         outcome = call(
             send,
-            self._budget,
+            self._terms.retry,
+            turn=lambda: limiter.turn(estimate, call_context.cancelled, lambda: used),
             cancelled=call_context.cancelled,
             secrets=self._secrets,
             committed=lambda: stream.given,
@@ -287,6 +302,11 @@ class ProviderBackend:
             text = redact(f"{type(error).__name__}: {error}", self._secrets, limit=MAX_MESSAGE_CHARS)
             raise ModelCallError(ModelErrorKind.BAD_REQUEST, text, attempts=0) from None
         return bound, messages
+
+
+def estimated_tokens(request: ModelRequest) -> int:
+    """Of a request, at four characters a token: held against the rate limit until the true number is known."""
+    return len(json.dumps([request.messages, request.tools])) // 4
 
 
 class _Stream:

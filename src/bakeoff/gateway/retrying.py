@@ -20,7 +20,7 @@ from tenacity import (
 from bakeoff.errors import ModelCallError, ModelErrorKind
 from bakeoff.gateway.faults import Fault, classify
 from bakeoff.gateway.redact import redact
-from bakeoff.gateway.waiting import wait
+from bakeoff.gateway.waiting import Cancelled, wait
 
 T = TypeVar("T")
 
@@ -49,10 +49,6 @@ class _Faulty(Exception):  # noqa: N818 - carries a Fault through tenacity
     def __init__(self, fault: Fault) -> None:
         self.fault = fault
         super().__init__(fault.text)
-
-
-class Cancelled(Exception):  # noqa: N818
-    """The attempt ended while its call waited."""
 
 
 def call(

@@ -32,13 +32,15 @@ from typing import TYPE_CHECKING, Any
 
 from bakeoff.config import Candidate
 from bakeoff.errors import ModelCallError, ModelErrorKind
+from bakeoff.gateway.prices import Free, Price
 from bakeoff.gateway.problem import Problem
+from bakeoff.gateway.rate import Limiter
 from bakeoff.gateway.redact import MAX_MESSAGE_CHARS
 from bakeoff.gateway.types import CallContext, JsonDict, ModelReply, ModelRequest
-from bakeoff.gateway.waiting import wait
+from bakeoff.gateway.waiting import Cancelled, wait
 
 if TYPE_CHECKING:
-    from bakeoff.gateway.retrying import Budget
+    from bakeoff.gateway.terms import Terms
 
 _CHARS_PER_TOKEN = 4
 _CALL_ID = re.compile(r"^sim_(\d+)_(\d+)$")  # step, and which try of it
@@ -420,21 +422,20 @@ def check(candidate: Candidate, environ: Mapping[str, str]) -> Problem | None:
     return None
 
 
-def open_backend(candidate: Candidate, budget: Budget, environ: Mapping[str, str]) -> SimulatedBackend:
-    """The candidate, simulated. It never fails, so the budget stays unspent."""
-    return SimulatedBackend(candidate.model)
+def open_backend(candidate: Candidate, terms: Terms) -> SimulatedBackend:
+    """The candidate, simulated. It never fails, so nothing is tried again."""
+    return SimulatedBackend(candidate.model, terms.limiter, terms.price or Free())
 
 
 class SimulatedBackend:
     """A simulated candidate."""
 
-    def __init__(self, spec: str) -> None:
+    def __init__(self, spec: str, limiter: Limiter | None = None, price: Price | None = None) -> None:
         self.skill = parse(spec)
-        self._model = spec
+        self._model, self._limiter, self._price = spec, limiter or Limiter(), price or Free()
 
     def complete(self, request: ModelRequest, call: CallContext) -> ModelReply:
         """Reply after `latency` seconds, or at once when the attempt has ended meanwhile."""
-        began = time.monotonic()
         try:
             data = reply(self.skill, request, call)
             read = sum(_length(message["data"]) for message in request.messages)
@@ -455,8 +456,14 @@ class SimulatedBackend:
             "output_tokens": outputs,
             "total_tokens": inputs + outputs,
         }
-        if self.skill.latency:
-            wait(self.skill.latency, call.cancelled)
+        asked = time.monotonic()
+        try:
+            with self._limiter.turn(inputs + outputs, call.cancelled):
+                began = time.monotonic()
+                if self.skill.latency:
+                    wait(self.skill.latency, call.cancelled)
+        except Cancelled:
+            raise ModelCallError(ModelErrorKind.INTERNAL, "the call was given up", attempts=0) from None
         first = time.monotonic() - began
         if request.stream:
             for piece in _pieces(data):
@@ -464,10 +471,11 @@ class SimulatedBackend:
         return ModelReply(
             message={"type": "ai", "data": data},
             seconds=time.monotonic() - began,
+            queued_seconds=began - asked,
             input_tokens=inputs,
             output_tokens=outputs,
             cached_tokens=0,
-            cost_usd=0.0,
+            cost_usd=self._price.cost_usd(data["usage_metadata"]),
             first_token_seconds=first if request.stream else None,
             finish_reason=data["response_metadata"]["finish_reason"],
         )

@@ -9,6 +9,10 @@ from collections.abc import Callable
 _SLICE_SECONDS = 0.1
 
 
+class Cancelled(Exception):  # noqa: N818
+    """The attempt ended while its call waited."""
+
+
 def wait(seconds: float, cancelled: Callable[[], bool]) -> bool:
     """Wait `seconds`, or until `cancelled()`. Returns whether it was cancelled.
 

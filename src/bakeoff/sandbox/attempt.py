@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import Field
 
 from bakeoff import messages as msgs
-from bakeoff.errors import ModelCallError, ModelErrorKind
+from bakeoff.errors import BudgetSpent, ModelCallError, ModelErrorKind
 from bakeoff.gateway.dialects.exchange import Exchange, read
 from bakeoff.gateway.dialects.failures import Limit
 from bakeoff.gateway.dialects.http import HttpReply, Refused
@@ -147,7 +147,7 @@ class Attempt:
         return facts.model_copy(update={"failed_step": "run", "error_kind": "lost", "error": text})
 
     def stop(self) -> None:
-        """Cancel from outside (the user's Ctrl-C)."""
+        """Cancel: no verdict will come of it (the user's Ctrl-C, no money left)."""
         self.inbox.put(("cancel", None))
 
     def _opening(self) -> bytes:
@@ -434,6 +434,9 @@ class Attempt:
             outcome = self.backend.complete(request, context)
         except ModelCallError as error:
             outcome = error
+        except BudgetSpent:
+            self.stop()  # nobody's fault: the trial is not run, and may be when there is more money
+            return
         except Exception as error:  # noqa: BLE001 - the gateway promised ModelCallError; its own fault is on record as such
             outcome = ModelCallError(ModelErrorKind.INTERNAL, f"{type(error).__name__}: {error}"[:2000])
         if isinstance(outcome, ModelReply):

@@ -1,0 +1,96 @@
+"""Where keys come from: the environment, a `.env` beside harness.yaml, then `key_command`. They go no further.
+
+Nothing is put into `os.environ`, so that no process that bakeoff starts inherits a key that its user kept in a file or
+behind a command.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from io import StringIO
+from pathlib import Path
+
+from bakeoff.config import Config
+from bakeoff.config_file import line_of
+from bakeoff.errors import InputError
+
+COMMAND_SECONDS = 60.0  # a password manager may ask its user first
+
+
+def environment(
+    config: Config, wanted: Iterable[str], environ: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """The variables that providers' keys are looked up in.
+
+    Args:
+        config: its `key_command` and root.
+        wanted: variables that the run's models need; the commands of others are not run.
+        environ: wins over the other two.
+
+    Raises:
+        InputError: a line of .env that is none, or a command that fails; what they hold or print is not told.
+    """
+    found = {**_dotenv(config), **environ}
+    for name in wanted:
+        if not found.get(name) and name in config.key_command:
+            found[name] = _ask(config, name, config.key_command[name])
+    return found
+
+
+def _dotenv(config: Config) -> dict[str, str]:
+    path = config.root / ".env"
+    if not path.is_file():
+        return {}
+    from dotenv import dotenv_values
+    from dotenv.parser import parse_stream
+
+    shown = str(config.file.parent / ".env")
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise InputError(f"cannot be read: {reason}", file=shown, mend="Mend or remove the file.") from None
+    for binding in parse_stream(StringIO(text)):
+        if binding.error or (binding.key is not None and binding.value is None):
+            raise InputError(
+                "this line gives no variable a value",
+                file=shown,
+                line=binding.original.line,
+                mend="Write NAME=value, one a line; quote a value with spaces.",
+            )
+    return {name: value for name, value in dotenv_values(stream=StringIO(text)).items() if value is not None}
+
+
+def _ask(config: Config, name: str, command: list[str]) -> str:
+    """What the command prints, without the line's end."""
+
+    def error(problem: str, mend: str) -> InputError:
+        key = f"key_command.{name}"
+        return InputError(problem, file=str(config.file), line=line_of(config.file, key), key=key, mend=mend)
+
+    program = shutil.which(command[0], path=os.environ.get("PATH")) or (
+        str(Path(config.root, command[0])) if (config.root / command[0]).is_file() else None
+    )
+    if program is None:
+        raise error(f"there is no command {command[0]!r}", f"Install it, or export {name} yourself.")
+    try:
+        done = subprocess.run(
+            [program, *command[1:]],
+            cwd=config.root,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+    except (OSError, UnicodeDecodeError, subprocess.TimeoutExpired) as failed:
+        kind = type(failed).__name__
+        raise error(f"{command[0]!r} gave no key ({kind})", f"Run it by hand, or export {name}.") from None
+    key = done.stdout.strip()
+    if done.returncode != 0 or not key or len(key.splitlines()) != 1:
+        problem = f"ended with exit code {done.returncode}" if done.returncode else "did not print one line"
+        raise error(f"{command[0]!r} {problem}", f"Run it by hand, or export {name}.")
+    return key

@@ -1,0 +1,66 @@
+"""The money of a run: counts what calls cost, and admits no further call once `budget.usd` is spent."""
+
+from __future__ import annotations
+
+import threading
+
+from bakeoff.errors import BudgetSpent, ModelCallError
+from bakeoff.gateway.types import CallContext, ChatBackend, ModelReply, ModelRequest
+
+
+class Spending:
+    """What a run has spent, in US dollars. Threads share it.
+
+    Calls that are out when the limit is reached end normally, so the sum may pass it by what they cost.
+
+    Attributes:
+        unpriced: calls whose cost is not known (the provider gave no token counts), and not in the sum.
+    """
+
+    def __init__(self, limit_usd: float | None = None, spent_usd: float = 0.0) -> None:
+        self.limit_usd = limit_usd
+        self._spent = spent_usd
+        self.unpriced = 0
+        self._lock = threading.Lock()
+
+    @property
+    def spent_usd(self) -> float:
+        """So far."""
+        return self._spent
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether no further call is admitted."""
+        return self.limit_usd is not None and self._spent >= self.limit_usd
+
+    def add(self, usd: float | None) -> None:
+        """Count one call."""
+        with self._lock:
+            if usd is None:
+                self.unpriced += 1
+            else:
+                self._spent += usd
+
+
+class Metered:
+    """A backend whose calls are paid from `spending`. Raises BudgetSpent instead of a call it does not admit."""
+
+    def __init__(self, inner: ChatBackend, spending: Spending) -> None:
+        self._inner, self._spending = inner, spending
+
+    def complete(self, request: ModelRequest, call: CallContext) -> ModelReply:
+        """Ask the backend, if there is money left."""
+        if self._spending.exhausted:
+            raise BudgetSpent(self._spending.spent_usd, self._spending.limit_usd or 0.0)
+        try:
+            reply = self._inner.complete(request, call)
+        except ModelCallError as error:
+            if error.attempts:  # what a failed call cost, nobody tells
+                self._spending.add(None)
+            raise
+        self._spending.add(reply.cost_usd)
+        return reply
+
+    def close(self) -> None:
+        """Close the backend."""
+        self._inner.close()
