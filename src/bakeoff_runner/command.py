@@ -70,13 +70,13 @@ def run(params: dict[str, Any], workdir: Path, channel: Channel) -> dict[str, An
     text = json.dumps(task, ensure_ascii=False).encode("utf-8", "replace")
     (workdir / TASK).write_bytes(text)
     command = resolve(params["harness"]["command"])
-    with Endpoint(channel) as endpoint:
-        channel.notify("harness/loaded", {})
-        channel.notify("harness/started", {})
-        program = subprocess.Popen(
-            command, cwd=workdir, env={**os.environ, **environment(endpoint.url)}, stdin=subprocess.PIPE
-        )
-        program.communicate(text)
+    endpoint = Endpoint(channel)  # it ends with this process
+    channel.notify("harness/loaded", {})
+    channel.notify("harness/started", {})
+    program = subprocess.Popen(
+        command, cwd=workdir, env={**os.environ, **environment(endpoint.url)}, stdin=subprocess.PIPE
+    )
+    program.communicate(text)
     if program.returncode != 0:
         raise ProgramFailed(f"`{Path(command[0]).name}` {_ending(program.returncode)}")
     if not endpoint.calls:

@@ -9,7 +9,7 @@ from typing import Any
 from bakeoff.gateway.dialects import serialised
 from bakeoff.gateway.dialects.answer import Answer, Call
 from bakeoff.gateway.dialects.failures import Failure
-from bakeoff.gateway.dialects.http import Refused, content, event, objects, text
+from bakeoff.gateway.dialects.http import Refused, content, event, objects, text, texts
 from bakeoff.gateway.types import JsonDict, ModelRequest
 
 # Taken apart below, or about the program's account. Everything else is the harness's parameter.
@@ -33,7 +33,7 @@ def request(body: Mapping[str, Any]) -> ModelRequest:
         messages=messages,
         tools=[_tool(one) for one in objects(body.get("tools"), "tools")] or None,
         tool_choice=_choice(body.get("tool_choice")),
-        stop=body.get("stop_sequences") or None,
+        stop=texts(body.get("stop_sequences"), "stop_sequences"),
         params={k: v for k, v in body.items() if k not in _OWN | _ACCOUNT and v is not None},
         stream=body.get("stream") is True,
     )

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from bakeoff.errors import ModelErrorKind
 from bakeoff.gateway.dialects import anthropic_messages, openai_chat, openai_responses
 from bakeoff.gateway.dialects.answer import Answer
-from bakeoff.gateway.dialects.failures import FAILURES, Failure, Limit
+from bakeoff.gateway.dialects.failures import Failure, Limit, failure
 from bakeoff.gateway.dialects.http import HttpReply, Refused, sized
 from bakeoff.gateway.types import JsonDict, ModelReply, ModelRequest
 
@@ -96,5 +96,5 @@ def read(method: str, path: str, body: Any) -> Exchange | HttpReply:
 
 
 def _failure(dialect: Dialect, kind: ModelErrorKind | Limit, message: str) -> HttpReply:
-    failure = FAILURES[kind]
-    return HttpReply.json(failure.status, dialect.error(failure, message))
+    said = failure(kind)
+    return HttpReply.json(said.status, dialect.error(said, message))

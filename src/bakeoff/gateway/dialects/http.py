@@ -57,6 +57,16 @@ def text(value: Any, where: str) -> str:
     return value
 
 
+def texts(value: Any, where: str) -> list[str] | None:
+    """The value, known to be a list of texts; a single text is one, nothing is None. Raises Refused."""
+    if not value:
+        return None
+    given = [value] if isinstance(value, str) else value
+    if not isinstance(given, list) or not all(isinstance(item, str) for item in given):
+        raise Refused(f"{where} is not a text or a list of texts")
+    return given
+
+
 def objects(value: Any, where: str) -> list[JsonDict]:
     """The value, known to be a list of objects; None is an empty one. Raises Refused."""
     if value is None:

@@ -8,7 +8,7 @@ from typing import Any
 from bakeoff.gateway.dialects import serialised
 from bakeoff.gateway.dialects.answer import Answer, Call
 from bakeoff.gateway.dialects.failures import Failure
-from bakeoff.gateway.dialects.http import Refused, content, event, objects, text
+from bakeoff.gateway.dialects.http import Refused, content, event, objects, text, texts
 from bakeoff.gateway.types import JsonDict, ModelRequest
 
 # Taken apart below, or about the program's account and connection. Everything else is the harness's parameter.
@@ -34,12 +34,11 @@ def request(body: Mapping[str, Any]) -> ModelRequest:
     params = {k: v for k, v in body.items() if k not in _OWN | _ACCOUNT and v is not None}
     if "max_completion_tokens" in params:  # LangChain's own name for it, in every provider
         params["max_tokens"] = params.pop("max_completion_tokens")
-    stop = body.get("stop")
     return ModelRequest(
         messages=[_message(one, f"messages[{i}]") for i, one in enumerate(_given(body))],
         tools=objects(body.get("tools"), "tools") or None,
         tool_choice=choice(body.get("tool_choice")),
-        stop=[stop] if isinstance(stop, str) else stop,
+        stop=texts(body.get("stop"), "stop"),
         params=params,
         stream=body.get("stream") is True,
     )
