@@ -5,7 +5,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast lint bench faults clean
+.PHONY: help run test test-fast browser lint bench faults clean
 
 HARNESS ?= harness.yaml
 ARGS ?=
@@ -61,6 +61,12 @@ test: $(TEST_ENV) ## every test; starts Docker where none answers
 
 test-fast: $(TEST_ENV) ## the tests that need no Docker, in under a minute
 	$(BIN)/pytest -m "not docker and not slow" $(ARGS)
+
+browser: ## Chromium for the tests of report.html, which skip without it, and in CI fail
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \
+	  echo "browser: installing chromium"; apt-get -qq update; \
+	  DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium >/dev/null; \
+	}
 
 lint: $(TEST_ENV) ## ruff and mypy
 	$(BIN)/ruff check

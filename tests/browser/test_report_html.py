@@ -1,0 +1,188 @@
+"""report.html in a real browser: hostile text stays text, plots are drawn, nothing is asked of any network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import synthetic
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from bakeoff.report import data
+from bakeoff.report.write import write
+from bakeoff.store import RunDirectory
+
+pytestmark = pytest.mark.slow
+
+PLOTS = ["score", "causes", "memory", "cost", "latency"]
+HOSTILE = (
+    "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>\"'></pre></code></td></table>"
+    "</style><svg onload=window.hacked=1><iframe src=javascript:parent.hacked=1></iframe>"
+    "<link rel=stylesheet href=http://127.0.0.1:9/x.css>&lt;b&gt; $\\frac{ \x1b[2J\u202e {{7*7}}"
+)
+LONG = "a-candidate-whose-name-is-as-long-as-a-name-may-be-" + "x" * 13
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        if os.environ.get("CI"):
+            pytest.fail("there is no Chromium here, and CI may not skip this: `make browser` installs it")
+        pytest.skip("there is no Chromium here: `make browser` installs it")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """A page that was opened, and all that it said and asked for."""
+
+    def __init__(self, browser: Browser, path: Path, **options: Any) -> None:
+        self.page: Page = browser.new_page(**options)
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.said.append(dialog.message))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(path.as_uri())
+        self.page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report of a run in which everything that an agent, a model or a dataset can write is hostile."""
+    names = ["steady", LONG, "$x_$<b>"]
+    manifest = synthetic.manifest(names, 12, 2, notes=[HOSTILE], simulated=True)
+    manifest.dataset["clusters"] = {
+        each: f"{HOSTILE}{n % 4}" for n, each in enumerate(manifest.dataset["clusters"])
+    }
+    manifest.config["production"] = {"memory": 2**30, "network": HOSTILE}
+    manifest.config["change"] = {"owner": HOSTILE, "rollback": HOSTILE}
+    tool = {"name": HOSTILE, "description": HOSTILE, "parameters": {"properties": {HOSTILE: {}}}}
+    manifest.observed_harness.update(system_prompt=HOSTILE, tools=[{"type": "function", "function": tool}])
+    records = [
+        each.model_copy(update={"output": HOSTILE, "scores": {HOSTILE: 1.0}})
+        for each in synthetic.trials(names, 12, 2, skills=(0.9, 0.6, 0.4), infra_rate=0.1)
+    ]
+    records += [
+        synthetic.trial("steady", HOSTILE, 1, verdict="failed", cause=f"model.{HOSTILE}", because=HOSTILE),
+        synthetic.trial("steady", "case-000", 99, earlier=[HOSTILE]),
+    ]
+    run = synthetic.run_directory(tmp_path_factory.mktemp("hostile"), records, manifest)
+    call = {"function_name": HOSTILE, "arguments": {HOSTILE: HOSTILE}, "extra": {"error": HOSTILE}}
+    step = {"source": HOSTILE, "message": HOSTILE, "tool_calls": [call]}
+    for record in records:
+        run.write_trajectory(record.trial_id, {"steps": [step] * 3})
+    return made(run)
+
+
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    names = ["steady", "hasty", LONG]
+    records = synthetic.trials(names, 30, 3, skills=(0.95, 0.7, 0.4), infra_rate=0.05)
+    manifest = synthetic.manifest(names, 30, 3, run_id="rich")
+    return made(synthetic.run_directory(tmp_path_factory.mktemp("rich"), records, manifest))
+
+
+def made(run: RunDirectory) -> Path:
+    return write(run, data.collect(run))[1]
+
+
+def test_hostile_text_is_shown_and_never_obeyed(browser: Browser, hostile: Path) -> None:
+    visit = Visit(browser, hostile)
+    assert visit.page.evaluate("window.hacked") is None
+    # the page's policy would stop a script and a request, and say so: silence means that none was there
+    assert visit.said == []
+    assert visit.asked == [hostile.as_uri()]
+    assert (
+        visit.page.locator("script, img, iframe, object, link[rel=stylesheet], [onload], [onerror]").count()
+        == 0
+    )
+    text = visit.page.locator("main").inner_text()
+    assert text.count("<script>window.hacked = 1</script>") > 20
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_plots_are_drawn_in_the_colours_of_the_page(browser: Browser, rich: Path, scheme: Any) -> None:
+    visit = Visit(browser, rich, color_scheme=scheme)
+    plots = visit.page.locator("figure svg.plot")
+    assert plots.count() == len(PLOTS)
+    for name in PLOTS:
+        plot = visit.page.locator(f"svg[aria-labelledby={name}-title]")
+        box = plot.bounding_box()
+        assert box is not None
+        assert box["width"] > 300
+        assert box["height"] > 100
+        assert visit.page.locator(f"#{name}-title").inner_text()
+        drawn = plot.evaluate(
+            "svg => [...svg.querySelectorAll('path, use')].filter(each => each.getBBox().width > 0).length"
+        )
+        assert drawn > 5
+        ink = plot.locator("text").first.evaluate("each => getComputedStyle(each).fill")
+        assert ink == visit.page.evaluate("getComputedStyle(document.body).color")
+    assert visit.said == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_what_is_behind_it(browser: Browser, rich: Path, scheme: Any) -> None:
+    """WCAG 2.2, success criterion 1.4.3: at least 4.5 to 1."""
+    visit = Visit(browser, rich, color_scheme=scheme)
+    for selector in (
+        ".decision",
+        ".warning",
+        ".simulated",
+        "figcaption span",
+        "thead th",
+        "td",
+        "a",
+        "summary",
+    ):
+        assert visit.page.locator(selector).first.evaluate(CONTRAST) >= 4.5, selector
+
+
+CONTRAST = """element => {
+  const numbers = colour => colour.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(c => c / 255)
+    .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  let behind = element;
+  while (behind.parentElement && numbers(getComputedStyle(behind).backgroundColor)[3] === 0) behind = behind.parentElement;
+  const pair = [getComputedStyle(element).color, getComputedStyle(behind).backgroundColor].map(c => light(numbers(c)));
+  return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
+}"""
+
+
+@pytest.mark.parametrize("width", [320, 390, 1200])
+def test_the_page_never_scrolls_sideways(browser: Browser, rich: Path, hostile: Path, width: int) -> None:
+    for path in (rich, hostile):
+        page = Visit(browser, path, viewport={"width": width, "height": 844}).page
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        # whatever is wider scrolls in a box of its own, which a keyboard can reach
+        assert page.locator("table").count() == page.locator(".scroll[tabindex='0'] > table").count() > 5
+
+
+def test_the_page_is_one_file_with_sound_structure(browser: Browser, rich: Path) -> None:
+    page = Visit(browser, rich).page
+    ids = page.evaluate("[...document.querySelectorAll('[id]')].map(each => each.id)")
+    assert len(ids) == len(set(ids))
+    targets = page.evaluate("[...document.querySelectorAll('nav a')].map(each => each.hash.slice(1))")
+    assert len(targets) == 8
+    assert set(targets) <= set(ids)
+    levels = page.evaluate(
+        "[...document.querySelectorAll('h1, h2, h3')].map(each => Number(each.tagName[1]))"
+    )
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert page.locator("svg[role=img]:not([aria-labelledby])").count() == 0
+    assert page.locator("main > .simulated").count() == 1  # the stamp, before any number
+    assert page.locator("th:not([scope])").count() == 0
