@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ def test_plots_are_drawn_in_the_colours_of_the_page(browser: Browser, rich: Path
         assert box["height"] > 100
         assert visit.page.locator(f"#{name}-title").inner_text()
         drawn = plot.evaluate(
-            "svg => [...svg.querySelectorAll('path, use')].filter(each => each.getBBox().width > 0).length"
+            "svg => [...svg.querySelectorAll('path, use')].filter(x => x.getBBox().width > 0).length"
         )
         assert drawn > 5
         ink = plot.locator("text").first.evaluate("each => getComputedStyle(each).fill")
@@ -155,7 +156,8 @@ CONTRAST = """element => {
     .map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
     .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
   let behind = element;
-  while (behind.parentElement && numbers(getComputedStyle(behind).backgroundColor)[3] === 0) behind = behind.parentElement;
+  const clear = each => numbers(getComputedStyle(each).backgroundColor)[3] === 0;
+  while (behind.parentElement && clear(behind)) behind = behind.parentElement;
   const pair = [getComputedStyle(element).color, getComputedStyle(behind).backgroundColor].map(c => light(numbers(c)));
   return (Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05);
 }"""
@@ -182,7 +184,7 @@ def test_the_page_is_one_file_with_sound_structure(browser: Browser, rich: Path)
     )
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after - before <= 1 for before, after in pairwise(levels))
     assert page.locator("svg[role=img]:not([aria-labelledby])").count() == 0
     assert page.locator("main > .simulated").count() == 1  # the stamp, before any number
     assert page.locator("th:not([scope])").count() == 0

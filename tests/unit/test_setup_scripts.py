@@ -90,4 +90,4 @@ def test_ci_ends_only_the_engine_that_it_started(
     done = subprocess.run(["bash", ".ci/run"], cwd=tmp_path, env=environment, check=False)
     log = (tmp_path / "log").read_text().splitlines()
     assert done.returncode == (0 if tests_pass else 2)
-    assert log == ["make lint", "make test", *(["bakeoff setup --stop-docker"] if stopped else [])]
+    assert log == ["make lint", "make browser", "make test", *(["bakeoff setup --stop-docker"] if stopped else [])]
