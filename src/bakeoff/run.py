@@ -337,7 +337,7 @@ def _manifest(task: Task, client: DockerClient, harness_image: image.Image, slot
                 "name": c.name,
                 "model": c.model,
                 "params": c.params,
-                "simulated": gateway.simulated(c, config.root),
+                "simulated": gateway.is_simulated(c, config.root),
             }
             for c in config.candidates
         ],

@@ -29,9 +29,9 @@ __all__ = [
     "check",
     "check_budget",
     "environment",
+    "is_simulated",
     "judge_model",
     "open_backend",
-    "simulated",
 ]
 
 
@@ -74,8 +74,11 @@ def environment(config: Config) -> dict[str, str]:
     return keys.environment(config, set(_key_variables(config)))
 
 
-def simulated(candidate: Candidate, root: Path) -> bool:
-    """Whether its numbers are a simulation's: a simulated model, or a recording of one."""
+def is_simulated(candidate: Candidate, root: Path) -> bool:
+    """Whether its numbers are a simulation's: a simulated model, or a recording of one.
+
+    Not named `simulated`: importing the module of that name would take its place.
+    """
     if candidate.model.partition(":")[0] != "replay":
         return candidate.simulated
     from bakeoff.gateway import replay
