@@ -5,7 +5,7 @@ Made from the run directory alone, so the same directory gives the same bytes. P
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from bakeoff import escape
 from bakeoff.report import sections
@@ -35,7 +35,12 @@ LISTING_LIMIT = 100_000
 
 def render(data: ReportData) -> str:
     """The whole report. Its first line is the decision."""
-    return "\n".join(line for block in sections.document(data) for line in _block(block)).rstrip() + "\n"
+    return text(sections.document(data))
+
+
+def text(document: Iterable[Block]) -> str:
+    """Any document of blocks."""
+    return "\n".join(line for block in document for line in _block(block)).rstrip() + "\n"
 
 
 def _block(block: Block) -> Iterator[str]:

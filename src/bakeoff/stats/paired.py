@@ -25,10 +25,10 @@ from bakeoff.stats.scores import Counting, Outcome
 
 ALPHA = 0.05
 POWER = 0.80
-# With fewer clusters that differ at all, a t-test stands on the normality of a handful of numbers; the exact
-# test replaces it. Below six it cannot reach p < 0.05 (its smallest p is 2 / 2^clusters): the honest answer.
-FEW_CLUSTERS = 8
-FEWEST_CLUSTERS = 6
+# With fewer clusters that differ at all, a t-test stands on the normality of a handful of numbers (four that
+# all point one way among forty level ones would be p = 0.04); the exact test replaces it. It cannot reach
+# p < 0.05 there (its smallest p is 2 / 2^clusters), which is the honest answer.
+FEW_CLUSTERS = 6
 
 Pair = tuple[str, str]
 
@@ -229,7 +229,7 @@ def _tested(
         # 0 of g), and those lie in [-1, 1]: that bounds the true mean. The effect uses u as the variance.
         u = wilson(0.0, g)[1]
         low, high = max(-1.0, (1 - u) * mean - u), min(1.0, (1 - u) * mean + u)
-        mde = minimum_detectable_effect(math.sqrt(u / g), g, alpha) if g >= FEWEST_CLUSTERS else None
+        mde = minimum_detectable_effect(math.sqrt(u / g), g, alpha) if g >= FEW_CLUSTERS else None
         return Comparison(first, second, n, g, mean, 0.0, low, high, p, p, mde, "no-spread")
     t = t_quantile((1 + CONFIDENCE) / 2, g - 1)
     differing = [total for total in sums.values() if abs(total) > ZERO]
@@ -246,7 +246,7 @@ def _tested(
     low, high, p = mean - t * cautious, mean + t * cautious, sign_flip_p(differing)
     if p >= ALPHA:  # an interval without 0 would claim what the exact test denies
         low, high = min(low, 0.0), max(high, 0.0)
-    mde = minimum_detectable_effect(cautious, g, alpha) if g >= FEWEST_CLUSTERS else None
+    mde = minimum_detectable_effect(cautious, g, alpha) if g >= FEW_CLUSTERS else None
     return Comparison(
         first, second, n, g, mean, se, max(-bound, low), min(bound, high), p, p, mde, "sign-flip"
     )

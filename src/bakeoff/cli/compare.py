@@ -1,0 +1,213 @@
+"""`bakeoff compare BASE HEAD`: what changed between two runs, and whether a gate stops it."""
+
+# A command imports its room when it runs, so that `bakeoff --help` stays fast
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bakeoff.cli.report import OUT_HELP
+
+if TYPE_CHECKING:
+    from bakeoff.compare import RunComparison, Side
+    from bakeoff.config import Gates
+
+RUN_HELP = "A run directory, a run id or its beginning, `latest`, or `baseline`."
+
+
+def compare(
+    base: Annotated[str, typer.Argument(help=f"The older run. {RUN_HELP}")] = "baseline",
+    head: Annotated[str, typer.Argument(help=f"The newer run. {RUN_HELP}")] = "latest",
+    candidate: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--candidate",
+            "-c",
+            metavar="A[:B]",
+            help="A of BASE against B (else A) of HEAD; may be repeated. Two candidates of one run: give it twice.",
+        ),
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(help="Gate: largest fall of a score, 0.02 is 2 points; fails beyond noise only."),
+    ] = None,
+    max_infra: Annotated[
+        float | None,
+        typer.Option(help="Gate: largest share of HEAD's trials ending as infrastructure errors."),
+    ] = None,
+    max_cost_increase: Annotated[
+        float | None, typer.Option(help="Gate: largest rise of a trial's mean cost, 0.1 is 10 %.")
+    ] = None,
+    max_latency_increase: Annotated[
+        float | None, typer.Option(help="Gate: largest rise of a trial's mean working time, 0.1 is 10 %.")
+    ] = None,
+    must_pass: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Gate: no trial of these examples fails, `suite=benchmark,severity<=0`; may be repeated."
+        ),
+    ] = None,
+    allow_drift: Annotated[
+        bool, typer.Option("--allow-drift", help="Compare although the harness differs; stamps the result.")
+    ] = False,
+    allow_inconclusive: Annotated[
+        bool,
+        typer.Option("--allow-inconclusive", help="Judge although a run is inconclusive; stamps the result."),
+    ] = False,
+    set_baseline: Annotated[
+        bool,
+        typer.Option("--set-baseline", help="When all is well (exit code 0), HEAD becomes the baseline."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the comparison in Markdown."),
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the gates as JUnit XML.")] = None,
+    out: Annotated[Path, typer.Option("--out", help=OUT_HELP)] = Path("runs"),
+) -> None:
+    """Compare two runs; gates stop a regression that is more than noise.
+
+    Gates are HEAD's own (`gates:` in harness.yaml); options replace them. Exit codes: 0 done, 1 a gate failed,
+    2 refused, 3 inconclusive.
+    """
+    from bakeoff import compare as comparing
+    from bakeoff import store
+    from bakeoff.config import Gates
+
+    newer = store.RunDirectory.resolve(head, out)
+    first = base == store.BASELINE and set_baseline and store.baseline(out) is None
+    older = newer if first else store.RunDirectory.resolve(base, out)
+    side = comparing.read(newer, "HEAD")
+    asked = _options(
+        Gates,
+        max_drop=max_drop,
+        max_infra=max_infra,
+        max_cost_increase=max_cost_increase,
+        max_latency_increase=max_latency_increase,
+        must_pass=must_pass or None,
+    )
+    gates = _gates(side, asked)
+    if first:
+        _first(side, out, as_json=as_json, markdown=markdown)
+        return
+    same_run = older.path.resolve() == newer.path.resolve()
+    other = comparing.read(older, "BASE")
+    pairs = comparing.parse_pairs(other, side, candidate or (), same_run=same_run)
+    compared = comparing.compare_runs(
+        other, side, pairs, gates, allow_drift=allow_drift, allow_inconclusive=allow_inconclusive
+    )
+    told = []
+    if set_baseline and compared.exit_code == 0:
+        told.append(_advance(compared, out))
+    _print(compared, told, as_json=as_json, markdown=markdown, junit=junit)
+    raise typer.Exit(compared.exit_code)
+
+
+def _options(schema: type[Gates], **given: Any) -> dict[str, Any]:
+    """The gates that the command line gives. Raises InputError for a bound that makes no sense."""
+    from bakeoff.errors import InputError
+    from bakeoff.schema import fit
+
+    class CommandLine:
+        def error(self, loc: tuple[str | int, ...], problem: str, mend: str) -> InputError:
+            return InputError(problem, key=f"--{str(loc[0]).replace('_', '-')}", mend=mend)
+
+    asked = {key: value for key, value in given.items() if value is not None}
+    fit(schema, asked, CommandLine())
+    return asked
+
+
+def _gates(head: Side, asked: dict[str, Any]) -> Gates:
+    """HEAD's own gates with the command line's in their place."""
+    from pydantic import ValidationError
+
+    from bakeoff import gates
+    from bakeoff.config import Gates
+    from bakeoff.errors import InputError
+
+    try:
+        own = Gates.model_validate(head.manifest.config.get("gates") or {})
+    except ValidationError as error:
+        raise InputError(
+            f"the gates in HEAD's manifest cannot be read: {error.errors()[0]['msg']}",
+            key="gates",
+            mend="Give the gates as options.",
+        ) from error
+    for text in asked.get("must_pass", ()):
+        if not gates.selected(text, head):
+            raise InputError(
+                f"no example of HEAD meets {text!r}",
+                key="--must-pass",
+                mend="A gate that asks nothing stops nothing.",
+            )
+    return own.model_copy(update=asked)
+
+
+def _first(head: Side, out: Path, *, as_json: bool, markdown: Path | None) -> None:
+    """There is no baseline yet: a conclusive run becomes it."""
+    from bakeoff import escape, store
+
+    run_id = head.manifest.run_id
+    if doubts := head.doubts(list(head.trials)):
+        result, code = f"INCONCLUSIVE, and so no baseline: {'; '.join(doubts)}.", 3
+    else:
+        store.set_baseline(out, run_id)
+        result, code = f"There was no baseline: {run_id} is it now.", 0
+    if markdown is not None:
+        _write(markdown, f"{escape.markdown(result, 4000)}\n")
+    typer.echo(
+        json.dumps({"result": result, "exit_code": code, "baseline": store.baseline(out)})
+        if as_json
+        else result
+    )
+    raise typer.Exit(code)
+
+
+def _advance(compared: RunComparison, out: Path) -> str:
+    """Let the baseline be HEAD, unless that would make it smaller: what is not run cannot regress."""
+    from bakeoff import store
+
+    base, head = compared.base, compared.head
+    lost = [*sorted(base.trials.keys() - head.trials.keys()), *sorted(base.examples - head.examples)]
+    if lost and not compared.drift:
+        return f"The baseline stays {base.manifest.run_id}: HEAD did not run {', '.join(lost[:5])}."
+    store.set_baseline(out, head.manifest.run_id)
+    return f"The baseline is now {head.manifest.run_id}."
+
+
+def _print(
+    compared: RunComparison, told: list[str], *, as_json: bool, markdown: Path | None, junit: Path | None
+) -> None:
+    from bakeoff.compare import document, summary
+    from bakeoff.compare import junit as junit_
+    from bakeoff.compare import terminal as comparison
+    from bakeoff.report import markdown as markdown_
+    from bakeoff.report import terminal
+
+    if markdown is not None:
+        _write(markdown, markdown_.text(document.document(compared)))
+    if junit is not None:
+        _write(junit, junit_.render(compared))
+    if as_json:
+        typer.echo(json.dumps(summary.summary(compared) | {"baseline": told}, indent=2, allow_nan=False))
+        return
+    console = terminal.console()
+    console.print(comparison.render(compared))
+    for line in told:
+        console.print(line, markup=False, highlight=False)
+
+
+def _write(path: Path, text: str) -> None:
+    from bakeoff.errors import UnfitEnvironment
+
+    try:
+        path.write_text(text, encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UnfitEnvironment(
+            f"cannot write {path}: {error.strerror or error}", mend="give another file"
+        ) from error

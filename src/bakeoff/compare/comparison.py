@@ -1,0 +1,202 @@
+"""The whole comparison: what is compared with what, whether it may be, and what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bakeoff import gates as gates_
+from bakeoff import stats
+from bakeoff.compare.changes import Change, changes
+from bakeoff.compare.drift import drift
+from bakeoff.compare.side import Side
+from bakeoff.config import Gates
+from bakeoff.errors import InputError
+from bakeoff.gates import GateResult
+from bakeoff.report import figures
+from bakeoff.schema import nearest
+
+EXIT_DONE, EXIT_GATE_FAILED, EXIT_INCONCLUSIVE = 0, 1, 3
+
+Pair = tuple[str, str]  # a candidate of BASE and one of HEAD
+
+
+@dataclass(frozen=True, slots=True)
+class RunComparison:
+    """Everything that is said of two runs."""
+
+    base: Side
+    head: Side
+    changes: Sequence[Change]
+    gates: Sequence[GateResult]  # none where it is inconclusive
+    doubts: Sequence[str]  # why it is inconclusive; none: it is conclusive
+    allowed: Sequence[str]  # doubts that --allow-inconclusive passed over
+    drift: Sequence[str]  # differences of the harness that --allow-drift passed over
+    notes: Sequence[str]
+
+    @property
+    def failed(self) -> list[GateResult]:
+        """Gates that failed."""
+        return [gate for gate in self.gates if gate.status == "failed"]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any compared candidate is a simulation."""
+        return any(
+            self.base.candidate(c.base).get("simulated") or self.head.candidate(c.head).get("simulated")
+            for c in self.changes
+        )
+
+    @property
+    def exit_code(self) -> int:
+        """0 done, 1 a gate failed, 3 inconclusive or a gate could not be asked."""
+        if self.doubts:
+            return EXIT_INCONCLUSIVE
+        if self.failed:
+            return EXIT_GATE_FAILED
+        return EXIT_INCONCLUSIVE if any(g.status == "unknown" for g in self.gates) else EXIT_DONE
+
+    @property
+    def sentence(self) -> str:
+        """The result in one sentence, stamped with what a reader must know before believing it."""
+        stamps = [
+            *(["SIMULATED"] if self.simulated else []),
+            *(["DRIFT ALLOWED"] if self.drift else []),
+            *(["INCONCLUSIVE ALLOWED"] if self.allowed else []),
+        ]
+        return ": ".join([*stamps, self._result()])
+
+    def _result(self) -> str:
+        if self.doubts:
+            return f"INCONCLUSIVE: {'; '.join(self.doubts)}."
+        if self.failed:
+            of = figures.count(len(self.gates), "gate")
+            first = self.failed[0]
+            return (
+                f"GATE FAILED, {len(self.failed)} of {of}: {first.gate}, {first.candidate}: {first.because}"
+            )
+        worse = [c.name for c in self.changes if c.tested.conclusion < 0]
+        better = [c.name for c in self.changes if c.tested.conclusion > 0]
+        parts = [
+            *([f"worse than noise explains: {', '.join(worse)}"] if worse else []),
+            *([f"better than noise explains: {', '.join(better)}"] if better else []),
+        ]
+        if not parts:
+            effects = [c.tested.minimum_detectable_effect for c in self.changes]
+            seen = [effect for effect in effects if effect is not None and effect <= 1]
+            parts = ["no change beyond noise"]
+            if len(seen) == len(effects):
+                parts.append(f"a change of {100 * max(seen):.1f} points would be seen in four runs of five")
+            else:
+                parts.append("this sample is too small to see any")
+        said = "; ".join(parts)
+        asked = f"{figures.count(len(self.gates), 'gate')} passed" if self.gates else "no gate was asked"
+        if any(gate.status == "unknown" for gate in self.gates):
+            asked = "a gate could not be asked"
+        return f"{said[0].upper()}{said[1:]}; {asked}."
+
+
+def parse_pairs(base: Side, head: Side, given: Sequence[str], *, same_run: bool) -> list[Pair]:
+    """Which candidates are compared: `A` or `A:B` as given, else every name that both runs have.
+
+    Raises InputError for a name that its run does not have, and where nothing is left to compare.
+    """
+    ours, theirs = list(base.trials), list(head.trials)
+    if not given:
+        if same_run:
+            raise InputError(
+                "BASE and HEAD are the same run",
+                key="--candidate",
+                mend=f"Name two of its candidates, as `--candidate A:B`: {', '.join(ours)}.",
+            )
+        if not (both := [name for name in ours if name in theirs]):
+            raise InputError(
+                "the two runs have no candidate in common",
+                key="--candidate",
+                mend=f"Pair them, as `--candidate A:B`; BASE has {', '.join(ours) or 'none'}, HEAD has "
+                f"{', '.join(theirs) or 'none'}.",
+            )
+        return [(name, name) for name in both]
+    pairs = []
+    for text in given:
+        first, colon, second = text.partition(":")
+        pair = (first, second if colon else first)
+        for name, known, label in ((pair[0], ours, "BASE"), (pair[1], theirs, "HEAD")):
+            if name not in known:
+                meant = nearest(name, known)
+                mend = f"Candidates of {label}: {', '.join(known) or 'none'}."
+                raise InputError(
+                    f"{label} has no candidate {name!r}",
+                    key="--candidate",
+                    mend=f"Did you mean {meant}? {mend}" if meant else mend,
+                )
+        if same_run and pair[0] == pair[1]:
+            raise InputError(
+                f"{text!r} compares a candidate with itself", key="--candidate", mend="Write A:B."
+            )
+        pairs.append(pair)
+    return list(dict.fromkeys(pairs))
+
+
+def compare_runs(
+    base: Side,
+    head: Side,
+    pairs: Sequence[Pair],
+    gates: Gates,
+    *,
+    allow_drift: bool = False,
+    allow_inconclusive: bool = False,
+) -> RunComparison:
+    """Compare two runs.
+
+    Raises InputError (a refusal) when their harness differs and `allow_drift` is not given.
+    """
+    differences = drift(base.manifest, head.manifest)
+    if differences and not allow_drift:
+        raise InputError(
+            f"the harness of HEAD is not that of BASE: {'; '.join(differences)}",
+            mend="Run both with the same harness, or go on all the same with --allow-drift; the report is stamped.",
+        )
+    changed = changes(base, head, pairs)
+    sides = ((base, [first for first, _ in pairs]), (head, [second for _, second in pairs]))
+    doubts = list(dict.fromkeys(doubt for side, names in sides for doubt in side.doubts(names)))
+    allowed, doubts = (doubts, []) if allow_inconclusive else ([], doubts)
+    # what nothing can be said of stays so, whatever is allowed
+    doubts += [
+        f"no example has a verdict of {c.name} in both BASE and HEAD"
+        for c in changed
+        if not c.tested.examples
+    ]
+    return RunComparison(
+        base=base,
+        head=head,
+        changes=changed,
+        gates=[] if doubts else gates_.judge(gates, changed, head),
+        doubts=doubts,
+        allowed=allowed,
+        drift=differences,
+        notes=[*base.warnings, *head.warnings, *_notes(base, head, changed)],
+    )
+
+
+def _notes(base: Side, head: Side, changed: Sequence[Change]) -> list[str]:
+    notes = [stats.depends_on_counting(c.difference) for c in changed if c.difference.depends]
+    notes += [
+        f"{c.name}: the model is {c.base_model} in BASE and {c.head_model} in HEAD."
+        for c in changed
+        if c.base == c.head and c.base_model != c.head_model
+    ]
+    for one, other in ((base, head), (head, base)):
+        if alone := sorted(one.examples - other.examples):
+            few = ", ".join(alone[:5]) + (", …" if len(alone) > 5 else "")
+            notes.append(f"{figures.count(len(alone), 'example')} only in {one.label}, left out: {few}.")
+    for what, ours, theirs in (
+        ("bakeoff", base.manifest.bakeoff_version, head.manifest.bakeoff_version),
+        ("processor", base.manifest.host.get("cpu_model"), head.manifest.host.get("cpu_model")),
+        ("concurrency", base.manifest.max_concurrency, head.manifest.max_concurrency),
+    ):
+        if ours != theirs:
+            notes.append(f"The {what} differs ({ours} and {theirs}): read the change of latency with care.")
+    if head.manifest.started_at < base.manifest.started_at:
+        notes.append("HEAD is older than BASE.")
+    return notes

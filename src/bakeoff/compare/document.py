@@ -1,0 +1,181 @@
+"""A comparison as a document of plain blocks: what is said, before it is Markdown or a terminal's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from bakeoff.compare.changes import Change, ExampleChange, Measure, Turn
+from bakeoff.compare.comparison import RunComparison
+from bakeoff.compare.side import Side
+from bakeoff.report import figures
+from bakeoff.report.document import Block, Callout, Code, Heading, Items, Paragraph, Phrase, Strong, Table
+from bakeoff.stats import Counting
+from bakeoff.verdict import describe
+
+LISTED = 50  # examples named of one turn
+WAYS: dict[Counting, str] = {
+    "score": "infra errors left out",
+    "as_deployed": "as deployed",
+    "worst_case": "against HEAD, for BASE",
+    "best_case": "for HEAD, against BASE",
+}
+
+
+def document(data: RunComparison) -> Iterator[Block]:
+    """The result first, then the gates, then what stands behind it."""
+    yield Callout("decision", data.sentence)
+    yield Paragraph((*_run(data.base), "; ", *_run(data.head), "."))
+    if data.simulated:
+        yield Callout("simulated", "Simulated candidates made no call to any model.")
+    for title, reasons in (("drift allowed", data.drift), ("inconclusive, allowed", data.allowed)):
+        if reasons:
+            yield Callout("warning", f"{title}: {'; '.join(reasons)}.")
+    for note in data.notes:
+        yield Callout("warning", note)
+    yield from _gates(data)
+    yield from _scores(data)
+    for change in data.changes:
+        yield from _candidate(change)
+
+
+def _run(side: Side) -> tuple[Strong | str | Code, ...]:
+    when = figures.moment(side.manifest.started_at)
+    return (Strong(side.label), " ", Code(side.manifest.run_id), f" of {when}")
+
+
+def _gates(data: RunComparison) -> Iterator[Block]:
+    if not data.gates:
+        return
+    yield Heading("Gates")
+    rows = [
+        (
+            Strong(gate.status.upper()) if gate.status != "passed" else "passed",
+            gate.gate,
+            gate.candidate,
+            gate.because,
+        )
+        for gate in data.gates
+    ]
+    yield Table(("Result", "Gate", "Candidate", "Because"), rows)
+
+
+def _scores(data: RunComparison) -> Iterator[Block]:
+    yield Heading("Change of the score")
+    yield Paragraph(
+        "HEAD minus BASE on the examples that both ran, paired by example. p is the chance of a change at least "
+        "this large if nothing had changed, corrected for the number of candidates (Holm). The smallest "
+        "detectable change is what this sample would show in four runs of five."
+    )
+    yield Table(
+        (
+            "Candidate",
+            "#BASE",
+            "#HEAD",
+            "#Change (points)",
+            "#95 % interval",
+            "#p",
+            "#Smallest detectable",
+            "#Examples",
+        ),
+        [
+            (
+                change.name,
+                figures.score(change.base_scores.score),
+                figures.score(change.head_scores.score),
+                Strong(figures.points(test.difference))
+                if test.conclusion
+                else figures.points(test.difference),
+                figures.interval(test.low, test.high),
+                figures.p_value(test.p_adjusted),
+                figures.points(test.minimum_detectable_effect).lstrip("+"),
+                str(test.examples),
+            )
+            for change in data.changes
+            for test in (change.tested,)
+        ],
+    )
+    yield Paragraph(
+        "Infrastructure errors are missing data: whatever they would have brought lies between the last two columns."
+    )
+    yield Table(
+        (
+            "Candidate",
+            "#Infra errors, BASE",
+            "#HEAD",
+            *(f"#Change, {words}" for words in WAYS.values()),
+            "Conclusion depends",
+        ),
+        [
+            (
+                change.name,
+                figures.percent(change.base_infra_rate),
+                figures.percent(change.head_infra_rate),
+                *(figures.points(change.difference.by[way].difference) for way in WAYS),
+                Strong("yes") if change.difference.depends else "no",
+            )
+            for change in data.changes
+        ],
+    )
+    yield Heading("Change of cost and latency")
+    yield Table(
+        ("Candidate", "Mean of a trial", "#BASE", "#HEAD", "#Change", "#p"),
+        [
+            row
+            for change in data.changes
+            for row in (
+                _measure(change, "cost", change.cost, figures.dollars),
+                _measure(change, "working time", change.latency, figures.seconds),
+            )
+        ],
+    )
+
+
+def _measure(
+    change: Change, what: str, measure: Measure | None, show: Callable[[float | None], str]
+) -> tuple[Phrase, ...]:
+    if measure is None:
+        return (change.name, what, *[figures.UNKNOWN] * 4)
+    by = figures.UNKNOWN if measure.increase is None else f"{100 * measure.increase:+.1f} %"
+    return (
+        change.name,
+        what,
+        show(measure.base),
+        show(measure.head),
+        by,
+        figures.p_value(measure.test.p_value),
+    )
+
+
+def _candidate(change: Change) -> Iterator[Block]:
+    turns: tuple[Turn, ...] = ("newly failing", "newly passing")
+    for turn in turns:
+        if examples := change.turned(turn):
+            yield Heading(f"{change.name}: {turn}", 3)
+            yield from _turned(examples)
+    if change.causes:
+        yield Heading(f"{change.name}: changed causes", 3)
+        yield Table(
+            ("Cause", "Meaning", "#BASE", "#HEAD", "#Change"),
+            [
+                (Code(cause), describe(cause), str(before), str(after), f"{after - before:+d}")
+                for cause, (before, after) in change.causes.items()
+            ],
+        )
+
+
+def _turned(examples: Sequence[ExampleChange]) -> Iterator[Block]:
+    yield Table(
+        ("Example", "#BASE passed", "#HEAD passed", "Cause in BASE", "Cause in HEAD"),
+        [
+            (
+                each.example_id,
+                f"{each.base[0]}/{each.base[1]}",
+                f"{each.head[0]}/{each.head[1]}",
+                Code(each.base_cause) if each.base_cause else "",
+                Code(each.head_cause) if each.head_cause else "",
+            )
+            for each in examples[:LISTED]
+        ],
+    )
+    if (more := len(examples) - LISTED) > 0:
+        yield Items([f"{more} more are not shown"])

@@ -1,0 +1,177 @@
+"""In what two harnesses differ, in words: results are comparable only where everything but the model is equal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from itertools import zip_longest
+from typing import Any
+
+from bakeoff import plan
+from bakeoff.records import JsonDict, Manifest
+from bakeoff.report import figures
+
+LISTED = 12  # differences named of one part
+SHOWN = 80  # characters of a value
+ABSENT = "nothing"
+
+
+def drift(base: Manifest, head: Manifest) -> list[str]:
+    """One phrase for each difference; none: the two are comparable. The text may quote the harness's own."""
+    if base.fingerprint == head.fingerprint and base.fingerprint_parts:
+        return []
+    found: list[str] = []
+    for label, manifest in (("BASE", base), ("HEAD", head)):
+        if not manifest.fingerprint_parts:
+            found.append(f"the fingerprint of {label} cannot be read")
+    if found:
+        return found
+    before, after = base.fingerprint_parts, head.fingerprint_parts
+    for part in sorted(before.keys() | after.keys()):
+        if part not in before or part not in after:
+            found.append(f"{part}: not recorded in {'BASE' if part not in before else 'HEAD'}")
+        elif before[part] != after[part] and part != "image":
+            named = list(_WORDS.get(part, _unnamed)(base, head)) or [f"{part}: differs"]
+            found += named[:LISTED]
+            if (more := len(named) - LISTED) > 0:
+                found.append(f"{part}: {more} more differences")
+    # The image's key derives from other parts and from bakeoff's own runner: it is news only by itself
+    if before.get("image") != after.get("image") and not found:
+        found.append(
+            f"image: built otherwise (bakeoff {base.bakeoff_version} and {head.bakeoff_version}, "
+            f"Python {base.image.get('python')} and {head.image.get('python')})"
+        )
+    return found or ["the fingerprints differ"]
+
+
+def _unnamed(base: Manifest, head: Manifest) -> Iterator[str]:
+    return iter(())
+
+
+def _brief(value: Any) -> str:
+    if value is None:
+        return ABSENT
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def _keys(part: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """Each key that differs, sizes in units."""
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _keys(f"{part}.{key}", old, new)
+        elif old != new:
+            show = figures.size if key in ("memory", "disk") or key.endswith("_bytes") else _brief
+            yield f"{part}.{key}: {show(old)} → {show(new)}"
+
+
+def _harness(manifest: Manifest) -> JsonDict:
+    found = manifest.config.get("harness")
+    return found if isinstance(found, dict) else {}
+
+
+def _entry(base: Manifest, head: Manifest) -> Iterator[str]:
+    before, after = _harness(base), _harness(head)
+    prompts = [str(side.get("prompt") or "") for side in (before, after)]
+    if prompts[0] != prompts[1]:
+        yield _prompt(*prompts)
+    keys = ("entrypoint", "tools", "middleware", "command")
+    yield from _keys("harness", {k: before.get(k) for k in keys}, {k: after.get(k) for k in keys})
+
+
+def _prompt(before: str, after: str) -> str:
+    pairs = zip_longest(before.splitlines(), after.splitlines())
+    number, (old, new) = next(
+        ((n, pair) for n, pair in enumerate(pairs, 1) if pair[0] != pair[1]), (1, (before, after))
+    )
+    return f"prompt: line {number}: {_brief(old)} → {_brief(new)}"
+
+
+def _source(base: Manifest, head: Manifest) -> Iterator[str]:
+    """The files of the harness; what the model was first sent says more than that they differ."""
+    before, after = base.observed_harness, head.observed_harness
+    yield "source: the harness's own code differs"
+    prompts = [str(side.get("system_prompt") or "") for side in (before, after)]
+    if all(prompts) and prompts[0] != prompts[1]:
+        yield _prompt(*prompts)
+    old, new = ({_tool(each): each for each in side.get("tools") or ()} for side in (before, after))
+    for name in sorted(old.keys() | new.keys()) if before and after else ():
+        if name not in new:
+            yield f"tools: {name} removed"
+        elif name not in old:
+            yield f"tools: {name} added"
+        elif old[name] != new[name]:
+            yield f"tools: {name} is described otherwise"
+
+
+def _tool(tool: Any) -> str:
+    if not isinstance(tool, dict):
+        return _brief(tool)
+    inner = tool.get("function")
+    return _brief((inner if isinstance(inner, dict) else tool).get("name", "a tool without a name"))
+
+
+def _packages(base: Manifest, head: Manifest) -> Iterator[str]:
+    before, after = base.image.get("packages") or {}, head.image.get("packages") or {}
+    for name in sorted(before.keys() | after.keys()):
+        if before.get(name) != after.get(name):
+            yield f"package {name}: {before.get(name, ABSENT)} → {after.get(name, ABSENT)}"
+
+
+def _base_image(base: Manifest, head: Manifest) -> Iterator[str]:
+    before, after = (
+        f"{each.get('reference')} ({str(each.get('digest'))[:19]})"
+        for each in (side.image.get("base") or {} for side in (base, head))
+    )
+    yield f"base image: {before} → {after}"
+
+
+def _host(base: Manifest, head: Manifest) -> Iterator[str]:
+    yield from _keys("host", plan.host_class(base.host), plan.host_class(head.host))
+
+
+def _rows(base: Manifest, head: Manifest) -> Iterator[str]:
+    before, after = (side.dataset.get("row_digests") or {} for side in (base, head))
+    if not before or not after:
+        return
+    groups = {
+        "changed": [e for e in before if e in after and before[e] != after[e]],
+        "added": [e for e in after if e not in before],
+        "removed": [e for e in before if e not in after],
+    }
+    for what, ids in groups.items():
+        if ids:
+            more = f" and {len(ids) - LISTED} more" if len(ids) > LISTED else ""
+            yield f"dataset: {figures.count(len(ids), 'row')} {what}: {', '.join(ids[:LISTED])}{more}"
+
+
+def _evaluators(base: Manifest, head: Manifest) -> Iterator[str]:
+    before, after = (
+        {str(each.get("name")): each for each in side.config.get("evaluators") or ()} for side in (base, head)
+    )
+    yield from _keys("evaluators", before, after)
+
+
+def _of_harness(key: str) -> Callable[[Manifest, Manifest], Iterator[str]]:
+    return lambda base, head: _keys(key, _harness(base).get(key) or {}, _harness(head).get(key) or {})
+
+
+def _resources(base: Manifest, head: Manifest) -> Iterator[str]:
+    yield from _keys("resources", base.resources.model_dump(), head.resources.model_dump())
+
+
+# A part of `plan.fingerprint_parts` -> its differences. A part without an entry is named by itself.
+_WORDS: dict[str, Callable[[Manifest, Manifest], Iterator[str]]] = {
+    "harness": _entry,
+    "source": _source,
+    "config": _of_harness("config"),
+    "packages": _packages,
+    "base_image": _base_image,
+    "limits": _of_harness("limits"),
+    "retries": _of_harness("retries"),
+    "resources": _resources,
+    "host": _host,
+    "dataset": _rows,
+    "evaluators": _evaluators,
+}

@@ -1,0 +1,77 @@
+"""A comparison as JUnit XML: a CI server shows each gate and each example as a test.
+
+It is red exactly when the exit code is 1: an example that turned within noise is told, and fails nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree as ET
+
+from bakeoff import escape
+from bakeoff.compare.changes import Change
+from bakeoff.compare.comparison import RunComparison
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, section 2.2
+
+
+def render(data: RunComparison) -> str:
+    """One suite for the gates, one for each compared candidate."""
+    root = ET.Element("testsuites", name="bakeoff compare")
+    _gates(root, data)
+    for change in data.changes:
+        _examples(root, change)
+    for suite in root:
+        for outcome in ("failure", "error", "skipped"):
+            plural = outcome if outcome == "skipped" else f"{outcome}s"
+            suite.set(plural, str(len(suite.findall(f"testcase/{outcome}"))))
+        suite.set("tests", str(len(suite.findall("testcase"))))
+    ET.indent(root)
+    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _gates(root: ET.Element, data: RunComparison) -> None:
+    suite = ET.SubElement(root, "testsuite", name="gates")
+    properties = ET.SubElement(suite, "properties")
+    facts = [
+        ("base", data.base.manifest.run_id),
+        ("head", data.head.manifest.run_id),
+        ("result", data.sentence),
+        *(("drift allowed", each) for each in data.drift),
+    ]
+    for name, value in facts:
+        ET.SubElement(properties, "property", name=name, value=_clean(value))
+    if data.doubts:
+        case = ET.SubElement(suite, "testcase", classname="gates", name="conclusive")
+        ET.SubElement(case, "skipped", message=_clean(f"inconclusive: {'; '.join(data.doubts)}"))
+    for gate in data.gates:
+        case = ET.SubElement(
+            suite, "testcase", classname=_clean(f"gates.{gate.candidate}"), name=_clean(gate.gate)
+        )
+        match gate.status:
+            case "failed":
+                ET.SubElement(case, "failure", message=_clean(gate.because))
+            case "unknown":
+                ET.SubElement(case, "skipped", message=_clean(gate.because))
+            case "passed":
+                ET.SubElement(case, "system-out").text = _clean(gate.because)
+
+
+def _examples(root: ET.Element, change: Change) -> None:
+    name = _clean(change.name)
+    suite = ET.SubElement(root, "testsuite", name=name)
+    for example in change.examples:
+        case = ET.SubElement(suite, "testcase", classname=name, name=_clean(example.example_id))
+        counts = [f"{passed} of {judged}" for passed, judged in (example.base, example.head)]
+        said = f"passed {counts[0]} trials in BASE, {counts[1]} in HEAD"
+        if example.turn != "same":
+            said = f"{example.turn}: {said}; cause in HEAD: {example.head_cause or 'none'}"
+        if example.head[1]:
+            ET.SubElement(case, "system-out").text = _clean(said)
+        else:
+            ET.SubElement(case, "skipped", message=_clean(f"every trial in HEAD was an infra error: {said}"))
+
+
+def _clean(text: str) -> str:
+    """One line without what a terminal would obey or XML cannot hold."""
+    return _NOT_XML.sub("�", escape.line(text, 4000))

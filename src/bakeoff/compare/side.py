@@ -1,0 +1,124 @@
+"""One of the two runs, as far as a comparison needs it: a few numbers of each trial, and what is missing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bakeoff import stats, verdict
+from bakeoff.records import JsonDict, Manifest, TrialRecord, VerdictName
+from bakeoff.report import figures
+from bakeoff.store import RunDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One trial's numbers."""
+
+    example_id: str
+    repetition: int
+    verdict: VerdictName
+    cause: str | None
+    limit_caused: bool  # any of its attempts died of a pinned limit
+    cost_usd: float | None
+    working_seconds: float
+
+    @classmethod
+    def of(cls, trial: TrialRecord) -> Trial:
+        """What a comparison needs of a line of trials.jsonl."""
+        return cls(
+            example_id=sys.intern(trial.example_id),
+            repetition=trial.repetition,
+            verdict=trial.verdict,
+            cause=sys.intern(trial.cause) if trial.cause else None,
+            limit_caused=any(attempt.cause in verdict.LIMIT_CAUSES for attempt in trial.attempts),
+            cost_usd=trial.usage.cost_usd,
+            working_seconds=trial.seconds.working,
+        )
+
+    def outcome(self, candidate: str, cluster: str) -> stats.Outcome:
+        """For statistics."""
+        return stats.Outcome(
+            candidate, self.example_id, cluster, self.repetition, self.verdict, self.cause, self.limit_caused
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One run. `warnings`: what was found damaged and was left out."""
+
+    label: str  # BASE or HEAD
+    manifest: Manifest
+    trials: Mapping[str, Sequence[Trial]]  # by candidate; the manifest's order
+    warnings: Sequence[str]
+
+    @property
+    def examples(self) -> set[str]:
+        """Ids of the examples that were to be run; where the manifest does not say, that have a trial."""
+        planned = self.manifest.dataset.get("example_ids")
+        return set(planned) if planned else {t.example_id for own in self.trials.values() for t in own}
+
+    def cluster(self, example_id: str) -> str | None:
+        """The example's cluster, where this run knows the example."""
+        found = (self.manifest.dataset.get("clusters") or {}).get(example_id)
+        return None if found is None else str(found)
+
+    def facts(self, example_id: str) -> JsonDict:
+        """What a gate's conditions may ask of an example."""
+        data = self.manifest.dataset
+        return {
+            "id": example_id,
+            "suite": (data.get("suites") or {}).get(example_id),
+            "cluster": self.cluster(example_id),
+            "severity": (data.get("severities") or {}).get(example_id),
+        }
+
+    def candidate(self, name: str) -> JsonDict:
+        """The candidate's row of the manifest."""
+        return next((row for row in self.manifest.candidates if row.get("name") == name), {})
+
+    def infra_rate(self, candidate: str) -> float | None:
+        """Share of the candidate's trials that ended as infra errors; None of no trials."""
+        own = self.trials.get(candidate, ())
+        return sum(t.verdict == "infra_error" for t in own) / len(own) if own else None
+
+    def doubts(self, candidates: Sequence[str]) -> list[str]:
+        """Why this run's numbers of these candidates may not decide."""
+        doubts = []
+        manifest, finished = self.manifest, sum(map(len, self.trials.values()))
+        if finished < manifest.trials_planned:
+            doubts.append(
+                f"{self.label} has a verdict on {finished} of {manifest.trials_planned} planned trials"
+            )
+        elif manifest.state != "finished":
+            doubts.append(f"{self.label} is not finished: its state is {manifest.state}")
+        most = float((manifest.config.get("infra") or {}).get("max_error_rate", 0.02))
+        for name in candidates:
+            rate = self.infra_rate(name)
+            if rate is not None and rate > most:
+                doubts.append(
+                    f"{figures.percent(rate)} of {name}'s trials in {self.label} ended as infrastructure "
+                    f"errors, and at most {figures.percent(most)} may"
+                )
+        return doubts
+
+
+def read(run: RunDirectory, label: str) -> Side:
+    """Read a run; what is damaged is left out and told. Raises InputError when nothing can be read."""
+    manifest = run.manifest(lenient=True)
+    trials: dict[str, list[Trial]] = {str(row.get("name")): [] for row in manifest.candidates}
+    seen: set[str] = set()
+    twice = 0
+    for record in run.trials(lenient=True):
+        if record.trial_id in seen:
+            twice += 1
+            continue
+        seen.add(record.trial_id)
+        trials.setdefault(record.candidate, []).append(Trial.of(record))
+    warnings = [f"{label}: {each}" for each in run.warnings]
+    if twice:
+        warnings.append(
+            f"{label}: {figures.count(twice, 'trial')} recorded twice; only the first record counts"
+        )
+    return Side(label, manifest, trials, warnings)
