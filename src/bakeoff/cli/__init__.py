@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bakeoff import __version__
-from bakeoff.cli import compare, doctor, init, report, run, setup, show
+from bakeoff.cli import compare, doctor, init, power, report, run, setup, show
 from bakeoff.errors import BakeoffError
 from bakeoff.escape import terminal
 
@@ -42,7 +42,8 @@ def _root(
     pass
 
 
-for _command in (run.run, show.show, report.report, compare.compare, doctor.doctor, setup.setup, init.init):
+_commands = (run.run, show.show, report.report, compare.compare, power.power, doctor.doctor, setup.setup, init.init)
+for _command in _commands:
     app.command()(_command)
 
 

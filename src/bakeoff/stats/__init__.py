@@ -20,6 +20,7 @@ from bakeoff.stats.paired import (
     sensitivities,
     sign_flip_p,
 )
+from bakeoff.stats.power import Power, plan, power_of
 from bakeoff.stats.scores import Counting, Outcome, ScoreSet, pass_at_k, pass_hat_k, score_set
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Decision",
     "Estimate",
     "Outcome",
+    "Power",
     "ScoreSet",
     "Sensitivity",
     "clustered_se",
@@ -43,6 +45,8 @@ __all__ = [
     "minimum_detectable_effect",
     "pass_at_k",
     "pass_hat_k",
+    "plan",
+    "power_of",
     "score_set",
     "sensitivities",
     "sign_flip_p",

@@ -1,0 +1,115 @@
+"""`bakeoff power RUN`: what a run could show, and how many examples or repetitions a given effect needs."""
+
+# A command imports its room when it runs, so that `bakeoff --help` stays fast
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bakeoff.cli.report import OUT_HELP, RUN_HELP
+
+if TYPE_CHECKING:
+    from bakeoff.compare import Side
+    from bakeoff.stats import Power
+
+
+def power(
+    run: Annotated[str, typer.Argument(help=RUN_HELP)] = "latest",
+    effect: Annotated[float, typer.Option(help="The difference that matters: 0.03 is 3 points.")] = 0.03,
+    candidate: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--candidate", "-c", metavar="A[:B]", help="Only these candidates; A: against its own rerun."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+    out: Annotated[Path, typer.Option("--out", help=OUT_HELP)] = Path("runs"),
+) -> None:
+    """Say how large a difference this run could show, and what it would take to show EFFECT in four runs of five."""
+    from bakeoff import compare, stats
+    from bakeoff.errors import InputError
+    from bakeoff.store import RunDirectory
+
+    if not 0 < effect <= 1:
+        raise InputError(f"{effect} is not a share", key="--effect", mend="Write 0.03 for 3 points.")
+    side = compare.read(RunDirectory.resolve(run, out), "RUN")
+    pairs = compare.parse_pairs(side, side, candidate or _pairs(side), same_run=False)
+    outcomes = [
+        trial.outcome(name, side.cluster(trial.example_id) or trial.example_id)
+        for name, trials in side.trials.items()
+        for trial in trials
+    ]
+    # candidates against each other are one family, a nightly rerun is a comparison of its own
+    family = max(1, sum(first != second for first, second in pairs))
+    found = [
+        stats.plan(outcomes, first, second, effect, stats.ALPHA / (family if first != second else 1))
+        for first, second in pairs
+    ]
+    if as_json:
+        facts = {"run_id": side.manifest.run_id, "effect": effect, "warnings": list(side.warnings)}
+        typer.echo(
+            json.dumps(facts | {"comparisons": [asdict(each) for each in found]}, indent=2, allow_nan=False)
+        )
+        return
+    _print(side, found, effect)
+
+
+def _pairs(side: Side) -> list[str]:
+    names = list(side.trials)
+    return [
+        f"{first}:{second}" for first, second in [*combinations(names, 2), *((name, name) for name in names)]
+    ]
+
+
+def _print(side: Side, found: list[Power], effect: float) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from bakeoff import escape
+    from bakeoff.report import figures, terminal
+
+    table = Table(box=None, pad_edge=False)
+    points = f"{100 * effect:g} points"
+    for heading in (
+        "comparison",
+        "examples",
+        "in clusters",
+        "repetitions",
+        "could show",
+        f"chance of {points}",
+    ):
+        table.add_column(heading, justify="left" if heading == "comparison" else "right")
+    for heading in (f"examples for {points}", f"or repetitions for {points}"):
+        table.add_column(heading, justify="right")
+    for each in found:
+        name = f"{each.first} against {'a rerun' if each.first == each.second else each.second}"
+        shown = [str(each.examples), str(each.clusters), figures.number(each.repetitions, 3)]
+        if each.why:
+            table.add_row(Text(escape.line(name)), *shown, Text(f"not known: {each.why}", style="yellow"))
+            continue
+        at_best = figures.points(each.detectable_at_best).lstrip("+")
+        none = "not known" if each.detectable_at_best is None else f"none: {at_best} points at best"
+        table.add_row(
+            Text(escape.line(name)),
+            *shown,
+            f"{figures.points(each.detectable).lstrip('+')} points",
+            figures.percent(each.power, 0),
+            figures.number(each.examples_needed, 6),
+            none if each.repetitions_needed is None else str(each.repetitions_needed),
+        )
+    console = terminal.console()
+    for warning in side.warnings:
+        console.print(Text(f"warning: {escape.line(warning, 500)}", style="yellow"))
+    console.print(table)
+    console.print(
+        "A difference that a sample could show is found in four runs of five, at p < 0.05 after the correction for the "
+        "number of candidates. More examples are worth more than repetitions of the same.",
+        style="dim",
+        highlight=False,
+    )
