@@ -21,24 +21,26 @@ def blocks(data: ReportData) -> Iterator[Block]:
             "Every trial passed." if data.n else "No trial was finished, so that there is none to explain."
         )
         return
+    rank = {row.name: place for place, row in enumerate(data.candidates)}
     yield Paragraph(
         "One row a cause, with its first case: the fact that decided, and how the agent's answer begins. Any "
         f"trial in full: bakeoff show {data.manifest.run_id} TRIAL."
     )
     yield Table(
-        ("Candidate", "Verdict", "Cause", "#Trials", "Meaning", "First case", "Deciding fact", "Answer"),
+        ("Candidate", "Verdict", "Cause", "#Trials", "First case", "Deciding fact", "Answer"),
         [
             (
                 row.candidate,
                 row.verdict.replace("_", " "),
                 Code(row.cause),
                 str(row.count),
-                describe(row.cause),
                 row.trial_id,
                 line(row.because, EXCERPT),
                 line(row.output, EXCERPT),
             )
-            for row in data.causes
+            for row in sorted(
+                data.causes, key=lambda each: rank[each.candidate]
+            )  # stable: most frequent first
         ],
     )
     yield Heading("One case of each cause", 3)
@@ -47,4 +49,4 @@ def blocks(data: ReportData) -> Iterator[Block]:
         totals[row.cause] = totals.get(row.cause, 0) + row.count
     for cause, excerpt in data.excerpts.items():
         title = f"{cause}: {figures.count(totals[cause], 'trial')}, here {excerpt.trial_id}"
-        yield Details(title, [Listing("\n".join(excerpt.lines))])
+        yield Details(title, [Paragraph(f"The cause: {describe(cause)}."), Listing("\n".join(excerpt.lines))])

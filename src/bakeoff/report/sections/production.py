@@ -32,6 +32,14 @@ KEYS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "tokens": ("Tokens of a trial", figures.number),
     "retries": ("Extra tries of a model call", figures.number),
 }
+# key of `production:` -> where a candidate's measured use of it is
+USED = {
+    "memory": "memory_peak_bytes",
+    "pids": "pids_peak",
+    "disk": "disk_bytes",
+    "turns": "model_calls",
+    "seconds": "working_seconds",
+}
 # key of `manifest.host_worst` -> what it is
 WORST = {
     "samples": "samples taken of the host",
@@ -127,15 +135,9 @@ def _side_by_side(data: ReportData) -> list[tuple[str, ...]]:
         effective = {
             _shown(show, getattr(limits, LIMITS[key], None)) for limits, _ in data.effective if key in LIMITS
         }
-        rows.append(
-            (
-                name,
-                _shown(show, there.get(key)),
-                _shown(show, here[key]),
-                " or ".join(sorted(effective)) or figures.UNKNOWN,
-                _shown(show, most.get(key)),
-            )
-        )
+        observed = _shown(show, most.get(key)) if key != "cpus" else _throttled(data)
+        read_back = " or ".join(sorted(effective)) or figures.UNKNOWN
+        rows.append((name, _shown(show, there.get(key)), _shown(show, here[key]), read_back, observed))
     return rows
 
 
@@ -143,18 +145,18 @@ def _shown(show: Callable[[Any], str], value: Any) -> str:
     return figures.UNKNOWN if value is None else show(value)
 
 
+def _throttled(data: ReportData) -> str:
+    """CPUs are not used up but waited for."""
+    waited = [row.throttled_seconds.max for row in data.candidates if row.throttled_seconds]
+    return f"throttled for {figures.seconds(max(waited))}" if waited else figures.UNKNOWN
+
+
 def _most(data: ReportData) -> dict[str, float | None]:
     def most(name: str) -> float | None:
         spreads: list[Spread] = [each for row in data.candidates if (each := getattr(row, name))]
         return max((spread.max for spread in spreads), default=None)
 
-    return {
-        "memory": most("memory_peak_bytes"),
-        "pids": most("pids_peak"),
-        "disk": most("disk_bytes"),
-        "turns": most("model_calls"),
-        "seconds": most("working_seconds"),
-    }
+    return {key: most(attribute) for key, attribute in USED.items()}
 
 
 def _mismatches(data: ReportData) -> Iterator[Block]:
@@ -171,7 +173,7 @@ def _mismatches(data: ReportData) -> Iterator[Block]:
         )
         yield Listing(EXAMPLE, "yaml")
         return
-    found = mismatches(there, requested(data))
+    found = [*mismatches(there, requested(data)), *_exceeded(data, there)]
     if found:
         yield Callout("warning", f"{figures.count(len(found), 'difference')} from production:")
         yield Items(found)
@@ -181,6 +183,19 @@ def _mismatches(data: ReportData) -> Iterator[Block]:
         yield Paragraph(
             ("Not compared, since ", Code("production:"), f" does not say: {', '.join(missing)}.")
         )
+
+
+def _exceeded(data: ReportData, there: Mapping[str, Any]) -> Iterator[str]:
+    """What a trial here used, and production does not have."""
+    for key, attribute in USED.items():
+        name, show = KEYS[key]
+        for row in data.candidates:
+            spread: Spread | None = getattr(row, attribute)
+            if key in there and spread is not None and spread.max > there[key]:
+                yield (
+                    f"{name}: {row.label} used up to {show(spread.max)}, production gives {show(there[key])}: such "
+                    "a trial would be stopped there."
+                )
 
 
 def _effective(data: ReportData) -> Iterator[Block]:
@@ -217,6 +232,8 @@ def _conditions(data: ReportData) -> Iterator[Block]:
         items.append(
             f"Each trial was admitted only when {floor} were free for it: its reserve, a guaranteed floor."
         )
+    if (data.manifest.config.get("resources") or {}).get("pin"):
+        items.append("Each running container had cores of its own.")
     yield Items(
         [
             *items,
