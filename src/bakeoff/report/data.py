@@ -19,7 +19,7 @@ from bakeoff.records import Manifest, ResourceLimits, TrialRecord, VerdictName
 from bakeoff.report import excerpt, figures, retried
 from bakeoff.report.excerpt import Excerpt
 from bakeoff.report.retried import Retried
-from bakeoff.store import REPORT, RunDirectory
+from bakeoff.store import HTML_REPORT, REPORT, RunDirectory
 
 SCORES: tuple[stats.Counting, ...] = (
     "score",
@@ -84,6 +84,8 @@ class CandidateReport:
     simulated: bool
     counts: Mapping[VerdictName, int]
     scores: stats.ScoreSet
+    pass_at_k: float | None  # chance that at least one of `ReportData.repetitions` trials passes
+    pass_hat_k: float | None  # chance that all of them pass; both None with one repetition
     evaluators: Mapping[str, float]  # mean score of each evaluator over the trials it scored
     total_cost_usd: float | None  # of all trials; None when any price is unknown
     cost_usd: Spread | None  # None also when any price is unknown
@@ -168,6 +170,7 @@ class ReportData:
 
     manifest: Manifest
     run_dir: str
+    repetitions: int  # of each example, as planned: the k of pass@k and pass^k
     candidates: Sequence[CandidateReport]  # best first
     causes: Sequence[CauseReport]
     slices: Sequence[SliceReport]
@@ -223,6 +226,11 @@ class ReportData:
     def report_path(self) -> str:
         """Where report.md is."""
         return f"{self.run_dir}/{REPORT}"
+
+    @property
+    def html_report_path(self) -> str:
+        """Where report.html is."""
+        return f"{self.run_dir}/{HTML_REPORT}"
 
 
 def _counts() -> dict[VerdictName, int]:
@@ -336,14 +344,23 @@ def collect(run: RunDirectory) -> ReportData:
     decision = stats.decide(outcomes, list(measures))
     # best first, as the decision ranks them
     tested = retried.tested({name: (each.again, each.once) for name, each in measures.items()})
+    repetitions = int(manifest.config.get("trials") or 1)
     candidates = [
-        _candidate(scores, measures[scores.candidate], tested[scores.candidate], manifest)
+        _candidate(
+            scores,
+            measures[scores.candidate],
+            tested[scores.candidate],
+            manifest,
+            pass_at_k=stats.pass_at_k(outcomes, scores.candidate, repetitions) if repetitions > 1 else None,
+            pass_hat_k=stats.pass_hat_k(outcomes, scores.candidate, repetitions) if repetitions > 1 else None,
+        )
         for scores in decision.scores
     ]
     max_error_rate = float((manifest.config.get("infra") or {}).get("max_error_rate", 0.02))
     return ReportData(
         manifest=manifest,
         run_dir=str(run.path),
+        repetitions=repetitions,
         candidates=candidates,
         causes=sorted(causes.values(), key=lambda each: (each.candidate, -each.count, each.cause)),
         slices=[SliceReport(*key, counts) for key, counts in sorted(slices.items())],
@@ -373,7 +390,13 @@ def _excerpts(run: RunDirectory, causes: Iterable[CauseReport]) -> dict[str, Exc
 
 
 def _candidate(
-    scores: stats.ScoreSet, measures: _Measures, tested: Retried, manifest: Manifest
+    scores: stats.ScoreSet,
+    measures: _Measures,
+    tested: Retried,
+    manifest: Manifest,
+    *,
+    pass_at_k: float | None,
+    pass_hat_k: float | None,
 ) -> CandidateReport:
     row = next((row for row in manifest.candidates if row["name"] == scores.candidate), {})
     sums = measures.sums
@@ -395,6 +418,8 @@ def _candidate(
         contended=sums["contended"],
         lost_attempts=dict(measures.lost_attempts.most_common()),
         retried=tested,
+        pass_at_k=pass_at_k,
+        pass_hat_k=pass_hat_k,
         **spreads,
     )
 

@@ -10,7 +10,7 @@ from bakeoff.stats import Estimate
 def summary(data: ReportData) -> JsonDict:
     """The run in one object. Rates and scores are shares in [0, 1]; what is not known is null.
 
-    Keys: `run_id`, `run_dir`, `report` (paths), `state` (running, finished, interrupted), `exit_code`,
+    Keys: `run_id`, `run_dir`, `report`, `html_report` (paths), `state` (running, finished, interrupted), `exit_code`,
     `decision` (one sentence), `winner` (a candidate's name; null where none can be told apart, or
     inconclusive), `inconclusive`, `doubts` (why), `simulated`, `trials`, `trials_planned`, `infra_errors`,
     `infra_error_rate`, `max_error_rate`, `fingerprint`, `warnings`, `candidates`, `causes`.
@@ -29,6 +29,7 @@ def summary(data: ReportData) -> JsonDict:
         "run_id": manifest.run_id,
         "run_dir": data.run_dir,
         "report": data.report_path,
+        "html_report": data.html_report_path,
         "state": manifest.state,
         "exit_code": data.exit_code,
         "decision": data.sentence,

@@ -18,8 +18,19 @@ def blocks(data: ReportData) -> Iterator[Block]:
         "score with 95 % confidence; repetitions of one example (or cluster) count as related, not as new "
         "evidence."
     )
-    headings = ("Candidate", "#Trials", "#Score", "#95 % interval", "#Passed", "#Failed", "#Infra errors")
-    yield Table(headings, [_score_row(row) for row in data.candidates])
+    headings = ["Candidate", "#Trials", "#Score", "#95 % interval", "#Passed", "#Failed", "#Infra errors"]
+    rows = [_score_row(row) for row in data.candidates]
+    if (k := data.repetitions) > 1:
+        yield Paragraph(
+            f"Of {k} trials of one example, pass@{k} is the chance that at least one passes, pass^{k} that all "
+            "do: how far a user may rely on it."
+        )
+        headings += [f"#pass@{k}", f"#pass^{k}"]
+        rows = [
+            (*cells, figures.percent(row.pass_at_k), figures.percent(row.pass_hat_k))
+            for cells, row in zip(rows, data.candidates, strict=True)
+        ]
+    yield Table(headings, rows)
     params = {row["name"]: row.get("params") for row in data.manifest.candidates}
     yield Table(
         ("Candidate", "Model", "Parameters"),
