@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from html.parser import HTMLParser
 
 import pytest
 from hypothesis import example, given
@@ -75,6 +76,22 @@ def test_a_code_span_holds_everything(text: str) -> None:
     (inline,) = (token for token in PARSER.parse(f"x {escape.code(text)} y") if token.type == "inline")
     kinds = [child.type for child in inline.children or ()]
     assert kinds in (["text", "code_inline", "text"], ["text"])
+
+
+@given(hostile)
+def test_html_has_no_markup_and_no_control_in_it(text: str) -> None:
+    """Read back by a parser, it is one piece of text: the one that a terminal would be shown."""
+    for escaped, shown in (
+        (escape.html(text), escape.line(text)),
+        (escape.html_block(text), escape.terminal(text)),
+    ):
+        heard: list[tuple[str, object]] = []
+        parser = HTMLParser(convert_charrefs=True)
+        parser.handle_data = lambda data, heard=heard: heard.append(("text", data))  # type: ignore[method-assign]
+        parser.handle_starttag = lambda tag, attrs, heard=heard: heard.append((tag, attrs))  # type: ignore[method-assign]
+        parser.feed(f'<p title="{escaped}">{escaped}</p>')
+        parser.close()
+        assert heard == [("p", [("title", shown)]), *([("text", shown)] if shown else [])]
 
 
 @given(hostile, st.integers(1, 50))

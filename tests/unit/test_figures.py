@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from bakeoff.report import figures
@@ -36,6 +38,14 @@ def test_the_unknown_is_a_dash(name: str) -> None:
         (figures.number(0.65625, 3), "0.656"),
         (figures.p_value(0.00001), "< 0.001"),
         (figures.p_value(0.0456), "0.046"),
+        (figures.count(1, "trial"), "1 trial"),
+        (figures.count(1200, "trial"), "1,200 trials"),
+        (figures.count(None, "trial"), "– trials"),
+        (figures.plain({"mode": "ä"}), '{"mode": "ä"}'),
+        (figures.plain("as it is"), "as it is"),
+        (figures.plain({}), ""),
+        (figures.moment(None), "–"),
+        (figures.moment(datetime(2026, 7, 22, 14, 15, 3, tzinfo=UTC)), "2026-07-22 14:15:03 UTC"),
     ],
 )
 def test_figures(shown: str, expected: str) -> None:

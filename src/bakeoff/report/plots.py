@@ -111,7 +111,7 @@ def _cost(data: ReportData) -> str | None:
             axes.plot(cost.mean, 100 * score.mean, "o", color=ACCENT, ms=6)
             label_at = min(100 * score.mean, label_at - 7)  # names of equal candidates stand below each other
             axes.annotate(
-                _name(row), (cost.mean, label_at), xytext=(8, 0), textcoords="offset points", va="center"
+                _name(row, " "), (cost.mean, label_at), xytext=(8, 0), textcoords="offset points", va="center"
             )
         axes.set_ylim(-4, 104)
         axes.set_xlim(-0.05 * dearest, 1.6 * dearest)
@@ -248,13 +248,15 @@ PLOTS: Mapping[str, Callable[[ReportData], str | None]] = {
 }
 
 
-def _name(row: CandidateReport) -> str:
-    return line(row.name, NAME)
+def _name(row: CandidateReport, between: str) -> str:
+    name = line(row.name)
+    short = name if len(name) <= NAME else f"{name[:NAME]}…"
+    return f"{short}{between}(simulated)" if row.simulated else short
 
 
 def _candidates(axes: Axes, rows: Sequence[CandidateReport]) -> None:
     """The candidates down the left side, the best on top."""
-    axes.set_yticks(range(len(rows)), [_name(row) for row in rows])
+    axes.set_yticks(range(len(rows)), [_name(row, "\n") for row in rows])
     axes.set_ylim(len(rows) - 0.4, -0.7)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color=GRID, lw=0.5)
