@@ -1,7 +1,7 @@
 """A server on the loopback that speaks as OpenAI, Anthropic and Google do, whole and streamed, and keeps what it got.
 
-Its model thinks, looks the order A-17 up, then says what it was told. `/fail/<status>` in the base URL makes it fail, with
-the caller's own key in the error's text, as careless servers do.
+Its model thinks, looks the order A-17 up, then says what it was told. `/fail/<status>` in the base URL makes it
+fail, with the caller's own key in the error's text, as careless servers do.
 """
 
 import json

@@ -156,10 +156,11 @@ class Recording:
         """Ask the backend, and write down what it said."""
         line: JsonDict = {"attempt": call.attempt, "index": call.index, "request": asdict(request)}
         chunks: list[JsonDict] = []
+        hand_on = call.on_chunk
 
         def on_chunk(chunk: JsonDict) -> None:
             chunks.append(chunk)
-            call.on_chunk(chunk)
+            hand_on(chunk)
 
         if request.stream:
             call = replace(call, on_chunk=on_chunk)
