@@ -1,9 +1,12 @@
 """Doctor's judgements, from recorded answers of Docker's /info."""
 
+from pathlib import Path
+
 import pytest
 
 from bakeoff.cli import doctor
 from bakeoff.cli.doctor import Check
+from bakeoff.cli.init import write
 from bakeoff.config import Reserve, Resources
 from bakeoff.host import Capacity
 
@@ -85,3 +88,17 @@ def test_an_unfit_environment_outweighs_bad_input() -> None:
 )
 def test_kernel_versions(text: str, version: tuple[int, ...]) -> None:
     assert doctor.kernel_version(text) == version
+
+
+def test_a_key_is_found_where_a_run_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    write(tmp_path)
+    file = tmp_path / "harness.yaml"
+    file.write_text(file.read_text().replace('"simulated:skill=0.6"', '"anthropic:claude-x"'))
+
+    def model() -> Check:
+        return next(check for check in doctor.examine(file) if check.subject == "model hasty")
+
+    assert "ANTHROPIC_API_KEY is not set" in model().says
+    (tmp_path / ".env").write_text("ANTHROPIC_API_KEY=from-a-file\n")
+    assert model().state == "ok"

@@ -157,9 +157,14 @@ def _inputs(config: Config) -> Iterator[Check]:
         yield ok("dataset", f"{config.dataset}: {len(examples)} examples")
     except InputError as error:
         yield failed("dataset", error)
+    try:
+        environ = gateway.environment(config)  # a key in .env or behind a command is a key
+    except InputError as error:
+        yield failed("keys", error)
+        return
     for candidate in config.candidates:
         subject = f"model {candidate.name}"
-        if problem := gateway.check(candidate):
+        if problem := gateway.check(candidate, environ=environ, root=config.root):
             key = f"candidates[{config.candidates.index(candidate)}].model"
             line = config_file.line_of(config.file, key)
             place = {"file": str(config.file), "key": key, "mend": problem.mend}
