@@ -2,8 +2,8 @@
 
 The rule (`contended`): an attempt ran on a contended host when it got less CPU than its reserved floor although it was
 ready to run for at least half of its time, the quota's own throttling not counted; or when a fifth of the machine's CPU
-time or more was stolen by the hypervisor while it ran. A contended host excuses one thing only, a time limit; so what
-counts is the time that the limit counts, from the agent's start: a start that was slow takes nothing from the agent.
+time or more was stolen by the hypervisor while it ran. A contended host excuses one thing only, a time limit, the trial's
+or a tool's; so what counts is the time from the agent's start: a slow start takes nothing from the agent.
 """
 
 from __future__ import annotations

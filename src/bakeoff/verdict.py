@@ -21,6 +21,7 @@ Decisions that the table makes (DESIGN.md, section 5, is the contract):
 - A judge model that is down is `infra.evaluator`, whatever its provider said: the `infra.provider_*` causes
   are about the candidate's own provider, and a judge's refused key must not stop the candidate.
 - A harness that ended because a turn, token or time limit stopped it did not crash: the limit is the cause.
+- A tool's time limit is a time limit too: on a contended host it excuses the wrong answer that followed.
 - `infra.cpu_throttled` extends DESIGN.md's list: it is the CPU among the pinned limits of `as_deployed`.
 """
 
@@ -107,6 +108,11 @@ def _cpu_throttled(e: Evidence) -> bool:
 def _out_of_time(e: Evidence) -> bool:
     """Ended by the clock alone: the other limits do not depend on how fast the host is."""
     return e.time_limit_hit and not (e.turn_limit_hit or e.token_limit_hit)
+
+
+def _cut_short(c: Case) -> bool:
+    """By the trial's time limit, or by a tool's, and then answered wrongly for want of the tool's result."""
+    return _out_of_time(c.evidence) or (c.passed is False and c.evidence.harness.tool_timeouts > 0)
 
 
 def _fault(*kinds: ModelErrorKind) -> Callable[[Case], bool]:
@@ -221,6 +227,12 @@ def _time_says(why: str) -> Callable[[Case], str]:
         return f"The time limit ended it after {e.clock.working_seconds:.1f} s of working time{held}{why}."
 
     return sentence
+
+
+def _contention_says(c: Case) -> str:
+    if _out_of_time(c.evidence) or c.evidence.startup_timeout:
+        return _time_says(" while the host was contended")(c)
+    return "A tool ran into its time limit while the host was contended, and the answer lacks its result."
 
 
 def _say(sentence: str) -> Callable[[Case], str]:
@@ -367,8 +379,8 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infra.host_contention",
         "the time ran out while the host was too busy to give what it had promised",
-        lambda c: c.evidence.host.contended and (_out_of_time(c.evidence) or c.evidence.startup_timeout),
-        _time_says(" while the host was contended"),
+        lambda c: c.evidence.host.contended and (_cut_short(c) or c.evidence.startup_timeout),
+        _contention_says,
         transient=True,
     ),
     Cause(

@@ -29,6 +29,7 @@ from bakeoff.verdict import (
 )
 
 ANSWERED = HarnessFacts(reached="answered", exit_code=0)
+TIMED_OUT = HarnessFacts(reached="answered", exit_code=0, tool_timeouts=1)
 ANSWER = AnswerFacts(text="The order was shipped.")
 CRASH = HarnessFacts(reached="started", exit_code=1, error_type="builtins.KeyError", error_message="'order'")
 
@@ -216,6 +217,17 @@ OOM = {"kernel": KernelFacts(oom_kills=2, memory_limit_bytes=256 * 2**20)}
             None,
         ),
         ("model.time_limit", Evidence(time_limit_hit=True, harness=CRASH), None),
+        (
+            "infra.host_contention",
+            Evidence(harness=TIMED_OUT, answer=ANSWER, host=HostFacts(contended=True)),
+            False,
+        ),
+        ("model.wrong_answer", Evidence(harness=TIMED_OUT, answer=ANSWER), False),
+        (
+            "model.wrong_answer",
+            Evidence(harness=ANSWERED, answer=ANSWER, host=HostFacts(contended=True)),
+            False,
+        ),
         ("model.wrong_answer", Evidence(protocol_errors=["forged"], harness=ANSWERED, answer=ANSWER), False),
         ("model.wrong_answer", Evidence(output_overflow=True, harness=ANSWERED, answer=ANSWER), False),
         ("model.token_limit", Evidence(answer=AnswerFacts(truncated=True, invalid_tool_call=True)), False),
