@@ -20,10 +20,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "docker")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "docker"))
 
-from faults import FAULTS, Fault, Http, Restart, Scoring, SmallDisk  # noqa: E402 - found by the line above
-from scenes import SCENES, Scene, play  # noqa: E402
+from faults import FAULTS, Fault, Http, Restart, Scoring, SmallDisk
+from scenes import SCENES, Scene, play
 
 # The orchestrator's peak, at most. LangChain's OpenAI client is loaded into it only where a run calls one.
 MEMORY_MIB = 120
@@ -48,7 +48,8 @@ def main() -> int:
         console.print(
             f"{SCENES[kind].__name__}: {len(mine)} faults, {options.times} times each …", highlight=False
         )
-        scenes.append(inject(kind, mine, options.times))
+        with tempfile.TemporaryDirectory(prefix="bakeoff-faults-", ignore_cleanup_errors=True) as scratch:
+            scenes.append(inject(kind, mine, options.times, Path(scratch)))
         console.print(f"  {scenes[-1].seconds:.0f} s", highlight=False)
     console.print(table(faults, scenes))
     complaints = [
@@ -72,15 +73,11 @@ def chosen(names: Sequence[str]) -> list[Fault]:
     ]
 
 
-def inject(kind: type, faults: Sequence[Fault], times: int) -> Scene:
-    """Play one scene in a directory of its own; what cannot be injected here is said, and is a complaint."""
+def inject(kind: type, faults: Sequence[Fault], times: int, scratch: Path) -> Scene:
+    """Play one scene in the directory `scratch`; what cannot be injected here is said, and is a complaint."""
     if kind in (Restart, SmallDisk) and (os.geteuid() != 0 or shutil.which("dockerd") is None):
         return Scene(SCENES[kind].__name__, problems=["needs root and dockerd: not injected"])
-    scratch = Path(tempfile.mkdtemp(prefix="bakeoff-faults-"))
-    try:
-        return play(kind, faults, times, scratch)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    return play(kind, faults, times, scratch)
 
 
 def beyond(scene: Scene) -> list[str]:

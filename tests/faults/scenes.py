@@ -45,6 +45,7 @@ from bakeoff.sandbox.docker_engine import Daemon
 from bakeoff.store import RunDirectory
 
 SLOTS = 3  # trials at once
+WAITING_SLOTS = 8  # the same, of trials that do little but wait for a provider
 RUN_SECONDS = 1800.0  # no run of the campaign takes longer
 POLL_SECONDS = 0.05
 
@@ -115,7 +116,7 @@ def tools(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) -> N
         if not rows:
             continue
         project = Project(scratch / ("hasty" if hasty else "tools"))
-        limits = {"seconds": 3, "tool_seconds": 2} if hasty else {"seconds": 60, "tool_seconds": 30}
+        limits = {"seconds": 4, "tool_seconds": 2} if hasty else {"seconds": 300, "tool_seconds": 240}
         project.config["harness"]["limits"] = {"turns": 6, **limits}
         project.config["trials"] = times
         for fault, how in rows:
@@ -147,6 +148,7 @@ def http(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) -> No
         "limits": {"turns": 4, "seconds": 5, "tool_seconds": 5},
         "retries": {"model_call": 2},
     }
+    project.config["resources"]["reserve"] = {"cpus": 0.1, "memory": "64MiB"}
     for number in range(times):
         project.row(f"row-{number}", call("wait", "waited", seconds=0))
     with Provider() as provider:
@@ -160,12 +162,14 @@ def http(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) -> No
             for fault in faults
             if isinstance(fault.how, Http)
         ]
-        outcome = _bake(project)
+        outcome = _bake(project, "--max-concurrency", str(WAITING_SLOTS))
         refused = provider.asked["401"]
     by_candidate = {fault.name: fault for fault in faults}
     for trial in scene.took(outcome, _engine()):
         scene.note(by_candidate[trial.candidate], trial.cause, trial)
-    if refused > 2 * SLOTS:  # two calls a trial, of those that were under way when the first was refused
+    if (
+        refused > 2 * WAITING_SLOTS
+    ):  # two calls a trial, of those that were under way when the first was refused
         scene.problems.append(f"a refused key was used for {refused} more calls")
 
 
