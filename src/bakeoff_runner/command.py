@@ -15,8 +15,11 @@ import shutil
 import signal
 import subprocess
 import threading
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from bakeoff_runner import wire
@@ -143,13 +146,18 @@ class Endpoint(ThreadingHTTPServer):
         """Where it listens, without a path."""
         return f"http://127.0.0.1:{self.server_port}"
 
-    def exchange(self, method: str, path: str, body: Any) -> dict[str, Any]:
-        """Carry one request to the host and wait for its reply: `{status, content_type, body}`."""
+    def exchange(self, method: str, path: str, body: Any) -> Iterator[dict[str, Any]]:
+        """Carry one request to the host: pieces of a streamed reply, `{body}`; last `{status, content_type, body}`."""
         self.calls += method == "POST"
+        said: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
+        params = {"method": method, "path": path, "body": body}
+        reply = self.channel.submit("model/http", params, said.put)
+        reply.add_done_callback(lambda _: said.put(None))
+        yield from iter(said.get, None)
         try:
-            return self.channel.submit("model/http", {"method": method, "path": path, "body": body}).result()
+            yield reply.result()
         except RemoteError as error:
-            return _refusal(502, "api_error", str(error))
+            yield _refusal(502, "api_error", str(error))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -160,44 +168,61 @@ class _Handler(BaseHTTPRequestHandler):
     server: Endpoint
 
     def do_POST(self) -> None:
-        self._reply(self._exchange())
+        try:
+            self._reply(self._exchange())
+        except ConnectionError:
+            self.close_connection = True  # the program did not wait: its own affair
 
     do_GET = do_POST  # noqa: N815 - http.server's names
 
     def log_message(self, *_: object) -> None:
         """Nothing: the log is the program's own, and the host has the record of every call."""
 
-    def _exchange(self) -> dict[str, Any]:
+    def _exchange(self) -> Iterator[dict[str, Any]]:
         length = self.headers.get("Content-Length", "0" if self.command == "GET" else "")
         if not length.isdecimal() or int(length) > MAX_BODY:
             self.close_connection = True  # what follows would be read as the next request
             if length.isdecimal():
-                return _refusal(413, "request_too_large", f"a request may have {MAX_BODY} bytes")
-            return _refusal(411, "invalid_request_error", "the request has no Content-Length")
+                yield _refusal(413, "request_too_large", f"a request may have {MAX_BODY} bytes")
+            else:
+                yield _refusal(411, "invalid_request_error", "the request has no Content-Length")
+            return
         raw = self.rfile.read(int(length))
         try:
             body = json.loads(raw) if raw else None
-            # a body that grows over the bound as it is written anew must not be cut on its way
-            if len(wire.encode({"params": body})) > MAX_BODY:
-                return _refusal(413, "request_too_large", f"a request may have {MAX_BODY} bytes")
+            grown = len(wire.encode({"params": body}))
         except (ValueError, RecursionError) as error:
-            return _refusal(400, "invalid_request_error", f"the request's body is not JSON: {error}")
+            yield _refusal(400, "invalid_request_error", f"the request's body is not JSON: {error}")
+            return
+        if grown > MAX_BODY:  # written anew it has more bytes, and must not be cut on its way
+            yield _refusal(413, "request_too_large", f"a request may have {MAX_BODY} bytes")
+            return
         assert isinstance(self.server, Endpoint)
-        return self.server.exchange(self.command, self.path, body)
+        yield from self.server.exchange(self.command, self.path, body)
 
-    def _reply(self, reply: dict[str, Any]) -> None:
-        body = reply["body"].encode("utf-8", "replace")
-        try:
-            self.send_response(reply["status"])
-            self.send_header("Content-Type", reply["content_type"])
-            self.send_header("Content-Length", str(len(body)))
-            if reply["status"] >= 400:
-                # the gateway has spent the retry budget already; OpenAI's and Anthropic's SDKs obey this
-                self.send_header("x-should-retry", "false")
-            self.end_headers()
+    def _reply(self, said: Iterator[dict[str, Any]]) -> None:
+        """One reply with its length, or, where there are pieces, in chunks (RFC 9112, section 7.1)."""
+        first = next(said)
+        if "status" in first:
+            body = first["body"].encode("utf-8", "replace")
+            self._head(first["status"], first["content_type"], "Content-Length", str(len(body)))
             self.wfile.write(body)
-        except ConnectionError:
-            self.close_connection = True  # the program did not wait: its own affair
+            return
+        self._head(200, "text/event-stream", "Transfer-Encoding", "chunked")
+        for piece in chain([first], said):
+            body = piece["body"].encode("utf-8", "replace")
+            if body:
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(body), body))
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _head(self, status: int, content_type: str, framing: str, value: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.send_header(framing, value)
+        if status >= 400:
+            # the gateway has spent the retry budget already; OpenAI's and Anthropic's SDKs obey this
+            self.send_header("x-should-retry", "false")
+        self.end_headers()
 
 
 def _refusal(status: int, kind: str, message: str) -> dict[str, Any]:

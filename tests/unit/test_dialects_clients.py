@@ -44,13 +44,18 @@ class Gateway:
     def __init__(self) -> None:
         self.requests: list[ModelRequest] = []
         self.replies: list[ModelReply | tuple[ModelErrorKind | Limit, str]] = []
+        self.pieces: list[Any] = []  # contents of the chunks that come before the reply
 
-    def submit(self, method: str, params: dict[str, Any]) -> Future[dict[str, Any]]:
+    def submit(
+        self, method: str, params: dict[str, Any], on_chunk: Callable[[dict[str, Any]], None]
+    ) -> Future[dict[str, Any]]:
         assert method == "model/http"
         params = json.loads(wire.encode(params))  # it crosses as text
         future: Future[dict[str, Any]] = Future()
         try:
-            asked = read(params["method"], params["path"], params["body"])
+            asked = read(
+                params["method"], params["path"], params["body"], f"{len(self.requests)}", 1700000000
+            )
         except Refused as refused:
             future.set_result(refused.reply.record())
             return future
@@ -58,12 +63,11 @@ class Gateway:
             future.set_result(asked.record())
             return future
         self.requests.append(asked.request)
+        for content in self.pieces:
+            if events := asked.piece({"type": "AIMessageChunk", "data": {"content": content}}):
+                on_chunk({"body": events})
         reply = self.replies.pop(0)
-        said = (
-            asked.answered(reply, f"{len(self.requests)}", 1700000000)
-            if isinstance(reply, ModelReply)
-            else asked.failed(*reply)
-        )
+        said = asked.answered(reply) if isinstance(reply, ModelReply) else asked.failed(*reply)
         future.set_result(json.loads(json.dumps(said.record())))
         return future
 
@@ -77,7 +81,7 @@ def served() -> Iterator[tuple[Gateway, str]]:
 
 @pytest.fixture
 def gateway(served: tuple[Gateway, str]) -> Gateway:
-    served[0].requests, served[0].replies = [], []
+    served[0].requests, served[0].replies, served[0].pieces = [], [], []
     return served[0]
 
 
@@ -144,7 +148,15 @@ def test_a_whole_conversation_over_chat_completions(gpt: openai.OpenAI, gateway:
     assert again.messages[4]["data"] == {"content": "7", "tool_call_id": "c2", "status": "success"}
 
 
-def test_chat_completions_stream(gpt: openai.OpenAI, gateway: Gateway) -> None:
+# as the gateway streams: nothing, or the text in pieces, with pieces of calls between, which go out whole later
+IN_PIECES = pytest.mark.parametrize(
+    "pieces", [[], ["", "add", [{"type": "text", "text": "ing"}], [{"type": "tool_use"}]]]
+)
+
+
+@IN_PIECES
+def test_chat_completions_stream(gpt: openai.OpenAI, gateway: Gateway, pieces: list[Any]) -> None:
+    gateway.pieces = pieces
     gateway.replies = [ai("adding", "tool_calls", tool_calls=CALLS)] * 2
     with gpt.chat.completions.stream(
         model="m", messages=CHAT, tools=CHAT_TOOLS, stream_options={"include_usage": True}
@@ -230,7 +242,9 @@ def test_a_whole_conversation_over_responses(gpt: openai.OpenAI, gateway: Gatewa
     assert again.messages[1]["data"]["tool_calls"] == CALLS
 
 
-def test_responses_stream(gpt: openai.OpenAI, gateway: Gateway) -> None:
+@IN_PIECES
+def test_responses_stream(gpt: openai.OpenAI, gateway: Gateway, pieces: list[Any]) -> None:
+    gateway.pieces = pieces
     gateway.replies = [ai("adding", "tool_calls", tool_calls=CALLS)]
     with gpt.responses.stream(model="m", input="1+2?", tools=RESPONSE_TOOLS) as stream:
         kinds = [event.type for event in stream]
@@ -317,7 +331,19 @@ def test_a_whole_conversation_over_messages(claude: anthropic.Anthropic, gateway
     assert again.messages[4]["data"]["content"] == "go on"
 
 
-def test_messages_stream(claude: anthropic.Anthropic, gateway: Gateway) -> None:
+THINKING_PIECES = [
+    [{"type": "thinking", "thinking": "h", "index": 0}],
+    [{"type": "thinking", "thinking": "m", "index": 0}],
+    [{"type": "thinking", "signature": "sig==", "index": 0}],
+    [{"type": "text", "text": "add", "index": 1}],
+    "ing",
+    [{"type": "input_json_delta", "partial_json": "{", "index": 2}],
+]
+
+
+@pytest.mark.parametrize("pieces", [[], THINKING_PIECES])
+def test_messages_stream(claude: anthropic.Anthropic, gateway: Gateway, pieces: list[Any]) -> None:
+    gateway.pieces = pieces
     gateway.replies = [ai(THINKING, "tool_use", tool_calls=CALLS)]
     with claude.messages.stream(
         model="m", max_tokens=9, messages=[{"role": "user", "content": "1+2?"}], tools=CLAUDE_TOOLS
@@ -380,6 +406,45 @@ def test_each_failure_is_the_providers_own_and_is_not_tried_again(
     assert len(gateway.requests) == 3, "a client tried again what the gateway had given up"
 
 
+@pytest.mark.parametrize("kind", [ModelErrorKind.UNAVAILABLE, ModelErrorKind.TIMEOUT])
+def test_a_stream_that_breaks_off_is_an_error_and_no_answer(
+    gpt: openai.OpenAI, claude: anthropic.Anthropic, gateway: Gateway, kind: ModelErrorKind
+) -> None:
+    gateway.pieces = ["half an ans"]
+    gateway.replies = [(kind, "gone")] * 3
+    with pytest.raises(openai.APIError, match="gone"):
+        list(gpt.chat.completions.create(model="m", messages=CHAT, stream=True))
+    with pytest.raises(openai.APIError, match="gone"):
+        list(gpt.responses.create(model="m", input="x", stream=True))
+    with (
+        pytest.raises(anthropic.APIError, match="gone"),
+        claude.messages.stream(
+            model="m", max_tokens=9, messages=[{"role": "user", "content": "x"}]
+        ) as stream,
+    ):
+        stream.get_final_message()
+    assert len(gateway.requests) == 3
+
+
+def test_what_has_come_is_there_before_the_rest(
+    url: str, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rest: Future[dict[str, Any]] = Future()
+
+    def slowly(
+        method: str, params: object, on_chunk: Callable[[dict[str, Any]], None]
+    ) -> Future[dict[str, Any]]:
+        on_chunk({"body": "data: 1\n\n"})
+        return rest
+
+    monkeypatch.setattr(gateway, "submit", slowly)
+    with httpx.stream("POST", f"{url}/v1/messages", json={}, timeout=5) as reply:
+        lines = reply.iter_lines()
+        assert next(lines) == "data: 1"
+        rest.set_result({"status": 200, "content_type": "text/event-stream", "body": "data: 2\n\n"})
+        assert [line for line in lines if line] == ["data: 2"]
+
+
 BAD: list[tuple[str, Any, str]] = [
     ("/v1/chat/completions", {"model": "m", "messages": []}, "no `messages`"),
     ("/v1/chat/completions", {"model": "m", "messages": "hi"}, "messages is not a list"),
@@ -402,7 +467,7 @@ BAD: list[tuple[str, Any, str]] = [
 @pytest.mark.parametrize(("path", "body", "problem"), BAD)
 def test_hostile_and_mistaken_requests_are_told_what_is_wrong(path: str, body: Any, problem: str) -> None:
     with pytest.raises(Refused, match=problem) as refused:
-        read("POST", path, body)
+        read("POST", path, body, "1", 0)
     reply = refused.value.reply
     assert reply.status == 400
     assert json.loads(reply.body)["error"]["type"] == "invalid_request_error"
@@ -420,7 +485,7 @@ def test_an_unknown_address_is_not_found(gpt: openai.OpenAI, gateway: Gateway) -
 def test_the_channel_gone_is_a_bad_gateway(
     url: str, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def gone(method: str, params: object) -> Future[dict[str, Any]]:
+    def gone(method: str, params: object, on_chunk: object) -> Future[dict[str, Any]]:
         future: Future[dict[str, Any]] = Future()
         future.set_exception(ModelUnavailable("unavailable", "gone"))
         return future

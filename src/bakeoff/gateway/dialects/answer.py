@@ -16,6 +16,15 @@ _THINKING = {"thinking": ("thinking", "signature"), "redacted_thinking": ("data"
 
 
 @dataclass(frozen=True, slots=True)
+class Head:
+    """What is known of a reply before the model has spoken."""
+
+    id: str  # unique in the attempt
+    model: str  # as the program named it
+    created: int  # seconds since 1970
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """One tool call. `args` is None where the model's arguments are no JSON object."""
 
@@ -29,9 +38,7 @@ class Call:
 class Answer:
     """One reply. Tokens that nobody counted are 0 here, since clients insist on a number; the record has None."""
 
-    id: str
-    model: str  # as the program named it
-    created: int  # seconds since 1970
+    head: Head
     text: str
     thinking: list[JsonDict]  # Anthropic's blocks, as they are
     calls: list[Call]
@@ -42,7 +49,7 @@ class Answer:
     cached_tokens: int  # of the input
 
     @classmethod
-    def of(cls, reply: ModelReply, *, ident: str, model: str, created: int) -> Answer:
+    def of(cls, head: Head, reply: ModelReply) -> Answer:
         """From the gateway's reply."""
         data = reply.message["data"]
         blocks = data["content"] if isinstance(data["content"], list) else []
@@ -61,9 +68,7 @@ class Answer:
         ]
         refusal = (data.get("additional_kwargs") or {}).get("refusal")
         return cls(
-            id=ident,
-            model=model,
-            created=created,
+            head=head,
             text=text_of(data["content"]),
             thinking=[
                 _only(block) for block in blocks if isinstance(block, dict) and block.get("type") in _THINKING

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bakeoff.gateway.dialects import serialised
-from bakeoff.gateway.dialects.answer import Answer, Call
+from bakeoff.gateway.dialects.answer import Answer, Call, Head
 from bakeoff.gateway.dialects.failures import Failure
 from bakeoff.gateway.dialects.http import Refused, content, event, objects, text, texts
 from bakeoff.gateway.types import JsonDict, ModelRequest
@@ -97,31 +97,93 @@ def _call(use: JsonDict, where: str) -> JsonDict:
 def reply(answer: Answer) -> JsonDict:
     """A `message`."""
     return {
-        **_head(answer),
+        **_head(answer.head),
         "content": _blocks(answer),
         "stop_reason": _STOP[answer.finish],
         "usage": _usage(answer),
     }
 
 
-def stream(answer: Answer, body: Mapping[str, Any]) -> str:
-    """The same as events, each block in one delta."""
-    start = {
-        **_head(answer),
-        "content": [],
-        "stop_reason": None,
-        "usage": {**_usage(answer), "output_tokens": 0},
-    }
-    events: list[JsonDict] = [{"type": "message_start", "message": start}]
-    for i, block in enumerate(_blocks(answer)):
-        empty, deltas = _in_deltas(block)
-        events.append({"type": "content_block_start", "index": i, "content_block": empty})
-        events += [{"type": "content_block_delta", "index": i, "delta": delta} for delta in deltas]
-        events.append({"type": "content_block_stop", "index": i})
-    end = {"stop_reason": _STOP[answer.finish], "stop_sequence": None}
-    events.append({"type": "message_delta", "delta": end, "usage": {"output_tokens": answer.output_tokens}})
-    events.append({"type": "message_stop"})
-    return "".join(event(one, one["type"]) for one in events)
+class Stream:
+    """The same as events: one block after the other, thinking and text in as many deltas as they come."""
+
+    def __init__(self, head: Head, body: Mapping[str, Any]) -> None:
+        self._head = head
+        self._index = -1  # of the block that is open
+        self._open: str | None = None  # its type
+        self._told = {"text": 0, "thinking": 0}  # characters that have gone out
+        self.begun = False
+
+    def piece(self, content: Any) -> str:
+        """The text and the thinking of a chunk."""
+        blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        return "".join(self._part(block) for block in blocks if isinstance(block, dict))
+
+    def end(self, answer: Answer) -> str:
+        """What has not gone out yet, block by block, and the usage."""
+        events = [self._start()]
+        if not any(self._told.values()):
+            events += [self._part(block) for block in answer.thinking]
+        events.append(self._part({"type": "text", "text": answer.text[self._told["text"] :]}))
+        events.append(self._close())
+        for call in answer.calls:
+            use = _use(call)
+            written = json.dumps(use["input"], ensure_ascii=False)
+            events.append(self._begin({**use, "input": {}}))
+            events.append(self._delta({"type": "input_json_delta", "partial_json": written}))
+            events.append(self._close())
+        end = {"stop_reason": _STOP[answer.finish], "stop_sequence": None}
+        events.append(_event({"type": "message_delta", "delta": end, "usage": _usage(answer)}))
+        return "".join(events) + _event({"type": "message_stop"})
+
+    def broken(self, failure: Failure, message: str) -> str:
+        """An error amid the stream."""
+        return _event(error(failure, message))
+
+    def _part(self, block: JsonDict) -> str:
+        match block.get("type"):
+            case "text" | "thinking" as kind:
+                said = str(block.get(kind) or "")
+                self._told[kind] += len(said)
+                deltas = [{"type": f"{kind}_delta", kind: said}] if said else []
+                if block.get("signature"):
+                    deltas.append({"type": "signature_delta", "signature": block["signature"]})
+                if not deltas:
+                    return ""
+                empty = {"type": kind, kind: "", **({"signature": ""} if kind == "thinking" else {})}
+                opening = "" if self._open == kind else self._begin(empty)
+                return opening + "".join(self._delta(delta) for delta in deltas)
+            case "redacted_thinking":
+                return self._begin({"type": "redacted_thinking", "data": block.get("data")}) + self._close()
+            case _:
+                return ""  # a piece of a tool call: that goes out whole
+
+    def _start(self) -> str:
+        if self.begun:
+            return ""
+        self.begun = True
+        usage = {"input_tokens": 0, "output_tokens": 0}  # the end says how many
+        message = {**_head(self._head), "content": [], "stop_reason": None, "usage": usage}
+        return _event({"type": "message_start", "message": message})
+
+    def _begin(self, block: JsonDict) -> str:
+        before = self._start() + self._close()
+        self._index += 1
+        self._open = block["type"]
+        return before + _event({"type": "content_block_start", "index": self._index, "content_block": block})
+
+    def _delta(self, delta: JsonDict) -> str:
+        return _event({"type": "content_block_delta", "index": self._index, "delta": delta})
+
+    def _close(self) -> str:
+        if self._open is None:
+            return ""
+        self._open = None
+        return _event({"type": "content_block_stop", "index": self._index})
+
+
+def _event(data: JsonDict) -> str:
+    return event(data, data["type"])
 
 
 def error(failure: Failure, message: str) -> JsonDict:
@@ -131,9 +193,9 @@ def error(failure: Failure, message: str) -> JsonDict:
     return {"type": "error", "error": {"type": failure.anthropic, "message": message}}
 
 
-def _head(answer: Answer) -> JsonDict:
-    head = {"id": f"msg_{answer.id}", "type": "message", "role": "assistant", "model": answer.model}
-    return {**head, "stop_sequence": None}
+def _head(head: Head) -> JsonDict:
+    message = {"id": f"msg_{head.id}", "type": "message", "role": "assistant", "model": head.model}
+    return {**message, "stop_sequence": None}
 
 
 def _blocks(answer: Answer) -> list[JsonDict]:
@@ -147,23 +209,6 @@ def _use(call: Call) -> JsonDict:
     # Anthropic's own models cannot write arguments that are no object: the nearest thing that a client accepts
     args = {"malformed_arguments": call.arguments} if call.args is None else call.args
     return {"type": "tool_use", "id": call.id, "name": call.name, "input": args}
-
-
-def _in_deltas(block: JsonDict) -> tuple[JsonDict, list[JsonDict]]:
-    """A block as it starts, and what is added to it."""
-    match block["type"]:
-        case "text":
-            return {"type": "text", "text": ""}, [{"type": "text_delta", "text": block["text"]}]
-        case "tool_use":
-            written = json.dumps(block["input"], ensure_ascii=False)
-            return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": written}]
-        case "thinking":
-            deltas = [{"type": "thinking_delta", "thinking": block.get("thinking", "")}]
-            if "signature" in block:
-                deltas.append({"type": "signature_delta", "signature": block["signature"]})
-            return {"type": "thinking", "thinking": "", "signature": ""}, deltas
-        case _:
-            return block, []
 
 
 def _usage(answer: Answer) -> JsonDict:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from bakeoff.gateway.dialects import serialised
-from bakeoff.gateway.dialects.answer import Answer, Call
+from bakeoff.gateway.dialects.answer import Answer, Call, Head
 from bakeoff.gateway.dialects.failures import Failure
 from bakeoff.gateway.dialects.http import Refused, content, event, objects, text, texts
 from bakeoff.gateway.types import JsonDict, ModelRequest
+from bakeoff.messages import text_of
 
 # Taken apart below, or about the program's account and connection. Everything else is the harness's parameter.
 _OWN = frozenset({"messages", "model", "tools", "tool_choice", "stop", "stream", "stream_options", "n"})
@@ -91,28 +92,52 @@ def reply(answer: Answer) -> JsonDict:
         message["tool_calls"] = [_called(call) for call in answer.calls]
     finish = _FINISH[answer.finish]
     return {
-        **_head(answer, "chat.completion"),
+        **_head(answer.head, "chat.completion"),
         "choices": [{"index": 0, "message": message, "finish_reason": finish, "logprobs": None}],
         "usage": _usage(answer),
     }
 
 
-def stream(answer: Answer, body: Mapping[str, Any]) -> str:
+class Stream:
     """The same as `chat.completion.chunk` events; usage only where `stream_options` asks for it."""
-    deltas: list[JsonDict] = [{"role": "assistant", "content": ""}]
-    if answer.text:
-        deltas.append({"content": answer.text})
-    if answer.refusal:
-        deltas.append({"refusal": answer.refusal})
-    deltas += [{"tool_calls": [{"index": i, **_called(call)}]} for i, call in enumerate(answer.calls)]
-    chunks: list[list[JsonDict]] = [[{"index": 0, "delta": delta, "finish_reason": None}] for delta in deltas]
-    chunks.append([{"index": 0, "delta": {}, "finish_reason": _FINISH[answer.finish]}])
-    head = _head(answer, "chat.completion.chunk")
-    events = [event({**head, "choices": chunk}) for chunk in chunks]
-    options = body.get("stream_options")
-    if isinstance(options, dict) and options.get("include_usage"):
-        events.append(event({**head, "choices": [], "usage": _usage(answer)}))
-    return "".join(events) + "data: [DONE]\n\n"
+
+    def __init__(self, head: Head, body: Mapping[str, Any]) -> None:
+        options = body.get("stream_options")
+        self._wants_usage = isinstance(options, dict) and bool(options.get("include_usage"))
+        self._head = _head(head, "chat.completion.chunk")
+        self._told = 0  # characters of the text that have gone out
+        self.begun = False
+
+    def piece(self, content: Any) -> str:
+        """The text of a chunk."""
+        said = text_of(content)
+        self._told += len(said)
+        return self._delta({"content": said}) if said else ""
+
+    def end(self, answer: Answer) -> str:
+        """The rest of the text, the calls, why it ended."""
+        events = [self.piece(answer.text[self._told :])]
+        if answer.refusal:
+            events.append(self._delta({"refusal": answer.refusal}))
+        for i, call in enumerate(answer.calls):
+            events.append(self._delta({"tool_calls": [{"index": i, **_called(call)}]}))
+        events.append(self._delta({}, _FINISH[answer.finish]))
+        if self._wants_usage:
+            events.append(event({**self._head, "choices": [], "usage": _usage(answer)}))
+        return "".join(events) + "data: [DONE]\n\n"
+
+    def broken(self, failure: Failure, message: str) -> str:
+        """An error amid the stream."""
+        return event(error(failure, message))
+
+    def _delta(self, delta: JsonDict, finish: str | None = None) -> str:
+        first = "" if self.begun else {"role": "assistant", "content": ""}
+        self.begun = True
+        deltas = [(first, None), (delta, finish)] if first else [(delta, finish)]
+        return "".join(
+            event({**self._head, "choices": [{"index": 0, "delta": one, "finish_reason": why}]})
+            for one, why in deltas
+        )
 
 
 def error(failure: Failure, message: str) -> JsonDict:
@@ -120,8 +145,8 @@ def error(failure: Failure, message: str) -> JsonDict:
     return {"error": {"message": message, "type": failure.openai, "param": None, "code": failure.code}}
 
 
-def _head(answer: Answer, kind: str) -> JsonDict:
-    return {"id": f"chatcmpl-{answer.id}", "object": kind, "created": answer.created, "model": answer.model}
+def _head(head: Head, kind: str) -> JsonDict:
+    return {"id": f"chatcmpl-{head.id}", "object": kind, "created": head.created, "model": head.model}
 
 
 def _called(call: Call) -> JsonDict:

@@ -11,10 +11,11 @@ from itertools import count
 from typing import Any
 
 from bakeoff.gateway.dialects import openai_chat, serialised
-from bakeoff.gateway.dialects.answer import Answer
+from bakeoff.gateway.dialects.answer import Answer, Head
 from bakeoff.gateway.dialects.failures import Failure
 from bakeoff.gateway.dialects.http import Refused, content, event, objects, text
 from bakeoff.gateway.types import JsonDict, ModelRequest
+from bakeoff.messages import text_of
 
 # Taken apart below, or about the program's account and connection. Everything else is the harness's parameter.
 _OWN = frozenset(
@@ -34,6 +35,7 @@ _ACCOUNT = frozenset(
     {"background", "include", "metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier"}
     | {"service_tier", "store", "stream_options", "truncation", "user"}
 )
+_TEXT: JsonDict = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
 _STATE = ("previous_response_id", "conversation", "prompt")
 
 
@@ -167,27 +169,69 @@ def reply(answer: Answer) -> JsonDict:
         "total_tokens": answer.input_tokens + answer.output_tokens,
     }
     ended = {"status": status, "incomplete_details": reason, "output": _output(answer), "usage": usage}
-    return {**_head(answer), **ended}
+    return {**_head(answer.head), **ended}
 
 
-def stream(answer: Answer, body: Mapping[str, Any]) -> str:
-    """The same as events, each item in one delta."""
-    begun = {
-        **_head(answer),
-        "status": "in_progress",
-        "incomplete_details": None,
-        "output": [],
-        "usage": None,
-    }
-    ended = reply(answer)
-    events: list[JsonDict] = [
-        {"type": f"response.{word}", "response": begun} for word in ("created", "in_progress")
-    ]
-    for i, item in enumerate(ended["output"]):
-        events += _item_events(i, item)
-    events.append({"type": f"response.{ended['status']}", "response": ended})
-    numbers = count()
-    return "".join(event({**one, "sequence_number": next(numbers)}, one["type"]) for one in events)
+class Stream:
+    """The same as events: the text in as many deltas as it comes, each call in one."""
+
+    def __init__(self, head: Head, body: Mapping[str, Any]) -> None:
+        self._head = head
+        self._numbers = count()
+        self._told = 0  # characters of the text that have gone out
+        self.begun = False
+
+    def piece(self, content: Any) -> str:
+        """The text of a chunk."""
+        said = text_of(content)
+        if not said:
+            return ""
+        events = [] if self._told else [*self._start(), self._added(), *_opening(self._place, _TEXT)]
+        self._told += len(said)
+        return self._write([*events, *_delta(self._place, {**_TEXT, "text": said})])
+
+    def end(self, answer: Answer) -> str:
+        """What has not gone out yet, item by item, and the whole response."""
+        written = self.piece(answer.text[self._told :])
+        ended = reply(answer)
+        events = self._start()
+        for i, item in enumerate(ended["output"]):
+            if item["type"] == "function_call":
+                events += _call_events(i, item)
+                continue
+            events += [] if self._told else [self._added()]
+            for j, part in enumerate(item["content"]):
+                place = {**self._place, "content_index": j}
+                if part["type"] == "refusal":
+                    events += [*_opening(place, part), *_delta(place, part)]
+                events += _closing(place, part)
+            events.append({"type": "response.output_item.done", "output_index": i, "item": item})
+        events.append({"type": f"response.{ended['status']}", "response": ended})
+        return written + self._write(events)
+
+    def broken(self, failure: Failure, message: str) -> str:
+        """An error amid the stream, for those who look for its type and for those who look for `error`."""
+        said = {"type": "error", "code": failure.code, "message": message, "param": None}
+        return self._write([{**said, **error(failure, message)}])
+
+    def _start(self) -> list[JsonDict]:
+        if self.begun:
+            return []
+        self.begun = True
+        empty: JsonDict = {"status": "in_progress", "incomplete_details": None, "output": [], "usage": None}
+        response = {**_head(self._head), **empty}
+        return [{"type": f"response.{word}", "response": response} for word in ("created", "in_progress")]
+
+    def _added(self) -> JsonDict:
+        item = {**_said(self._head, []), "status": "in_progress"}
+        return {"type": "response.output_item.added", "output_index": 0, "item": item}
+
+    @property
+    def _place(self) -> JsonDict:
+        return {"output_index": 0, "item_id": f"msg_{self._head.id}", "content_index": 0}
+
+    def _write(self, events: list[JsonDict]) -> str:
+        return "".join(event({**one, "sequence_number": next(self._numbers)}, one["type"]) for one in events)
 
 
 def error(failure: Failure, message: str) -> JsonDict:
@@ -196,12 +240,12 @@ def error(failure: Failure, message: str) -> JsonDict:
     return said
 
 
-def _head(answer: Answer) -> JsonDict:
+def _head(head: Head) -> JsonDict:
     return {
-        "id": f"resp_{answer.id}",
+        "id": f"resp_{head.id}",
         "object": "response",
-        "created_at": answer.created,
-        "model": answer.model,
+        "created_at": head.created,
+        "model": head.model,
         "error": None,
         "instructions": None,
         "metadata": {},
@@ -216,51 +260,47 @@ def _head(answer: Answer) -> JsonDict:
 def _output(answer: Answer) -> list[JsonDict]:
     parts: list[JsonDict] = []
     if answer.text:
-        parts.append({"type": "output_text", "text": answer.text, "annotations": [], "logprobs": []})
+        parts.append({**_TEXT, "text": answer.text})
     if answer.refusal and answer.refusal != answer.text:
         parts.append({"type": "refusal", "refusal": answer.refusal})
-    items: list[JsonDict] = []
-    if parts or not answer.calls:
-        said = {"type": "message", "id": f"msg_{answer.id}", "role": "assistant", "status": "completed"}
-        items.append({**said, "content": parts})
+    items = [_said(answer.head, parts)] if parts or not answer.calls else []
     for i, call in enumerate(answer.calls):
-        made = {
-            "type": "function_call",
-            "id": f"fc_{answer.id}_{i}",
-            "call_id": call.id,
-            "status": "completed",
-        }
-        items.append({**made, "name": call.name, "arguments": call.arguments})
+        made = {"type": "function_call", "id": f"fc_{answer.head.id}_{i}", "call_id": call.id}
+        items.append({**made, "status": "completed", "name": call.name, "arguments": call.arguments})
     return items
 
 
-def _item_events(index: int, item: JsonDict) -> list[JsonDict]:
-    place = {"output_index": index, "item_id": item["id"]}
-    begun = {**item, "status": "in_progress"}
-    if item["type"] == "function_call":
-        name, written = "response.function_call_arguments", item["arguments"]
-        begun["arguments"] = ""
-        inner: list[JsonDict] = [
-            {"type": f"{name}.delta", **place, "delta": written},
-            {"type": f"{name}.done", **place, "arguments": written, "name": item["name"]},
-        ]
-    else:
-        begun["content"] = []
-        inner = [one for i, part in enumerate(item["content"]) for one in _part_events(place, i, part)]
+def _said(head: Head, parts: list[JsonDict]) -> JsonDict:
+    item = {"type": "message", "id": f"msg_{head.id}", "role": "assistant", "status": "completed"}
+    return {**item, "content": parts}
+
+
+def _call_events(index: int, item: JsonDict) -> list[JsonDict]:
+    name, place = "response.function_call_arguments", {"output_index": index, "item_id": item["id"]}
+    begun, written = {**item, "status": "in_progress", "arguments": ""}, item["arguments"]
     return [
         {"type": "response.output_item.added", "output_index": index, "item": begun},
-        *inner,
+        {"type": f"{name}.delta", **place, "delta": written},
+        {"type": f"{name}.done", **place, "arguments": written, "name": item["name"]},
         {"type": "response.output_item.done", "output_index": index, "item": item},
     ]
 
 
-def _part_events(place: JsonDict, index: int, part: JsonDict) -> list[JsonDict]:
-    place = {**place, "content_index": index}
-    key = "text" if part["type"] == "output_text" else "refusal"
-    name = f"response.{part['type']}"
-    return [
-        {"type": "response.content_part.added", **place, "part": {**part, key: ""}},
-        {"type": f"{name}.delta", **place, "delta": part[key], "logprobs": []},
-        {"type": f"{name}.done", **place, key: part[key], "logprobs": []},
-        {"type": "response.content_part.done", **place, "part": part},
-    ]
+# The events of one content part, of text or of a refusal: it opens, grows, and closes.
+
+
+def _opening(place: JsonDict, part: JsonDict) -> list[JsonDict]:
+    return [{"type": "response.content_part.added", **place, "part": {**part, _key(part): ""}}]
+
+
+def _delta(place: JsonDict, part: JsonDict) -> list[JsonDict]:
+    return [{"type": f"response.{part['type']}.delta", **place, "delta": part[_key(part)], "logprobs": []}]
+
+
+def _closing(place: JsonDict, part: JsonDict) -> list[JsonDict]:
+    done = {"type": f"response.{part['type']}.done", **place, _key(part): part[_key(part)], "logprobs": []}
+    return [done, {"type": "response.content_part.done", **place, "part": part}]
+
+
+def _key(part: JsonDict) -> str:
+    return "refusal" if part["type"] == "refusal" else "text"
