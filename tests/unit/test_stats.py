@@ -23,6 +23,8 @@ from bakeoff.stats import (
     minimum_detectable_effect,
     pass_at_k,
     pass_hat_k,
+    plan,
+    power_of,
     score_set,
     sensitivities,
     sign_flip_p,
@@ -300,6 +302,68 @@ def test_the_statistics_keep_their_promises(design: stats_study.Design) -> None:
     assert 0.93 - 0.018 <= found.coverage_difference <= 0.97 + 0.018
     assert found.false_positives <= 0.05 + 0.018
     assert 0.80 - 0.05 <= found.power <= 0.80 + 0.07
+
+
+def test_power_is_statsmodels() -> None:
+    from statsmodels.stats.power import TTestPower
+
+    for effect, spread, n in ((0.1, 0.4, 30), (0.03, 0.2, 400), (0.5, 0.5, 8)):
+        want = TTestPower().power(effect_size=effect / spread, nobs=n, alpha=0.05)
+        assert power_of(effect, spread / math.sqrt(n), n) == pytest.approx(want, abs=1e-6)
+    assert power_of(minimum_detectable_effect(0.1, 60), 0.1, 60) == pytest.approx(0.8, abs=0.005)
+
+
+def test_the_planned_number_of_examples_finds_the_effect() -> None:
+    """A pilot of 40 examples plans for half of the effect that it could show; the planned sample is then drawn."""
+    rng, effect = random.Random(13), 0.1
+    pilot = stats_study.Design(40, 1, 3, 0.8)
+
+    def pair(design: stats_study.Design) -> list[Outcome]:
+        truth = stats_study.chances(design, rng)
+        worse = stats_study.worse(truth, effect / design.rate, rng)
+        return stats_study.drawn("a", truth, design, rng) + stats_study.drawn("b", worse, design, rng)
+
+    planned = sorted(plan(pair(pilot), "a", "b", effect).examples_needed or 0 for _ in range(41))[20]
+    assert 80 < planned < 200
+    bigger = stats_study.Design(planned, 1, 3, 0.8)
+    found = [(compare(pair(bigger), "a", "b").p_value or 1) < 0.05 for _ in range(200)]
+    assert sum(found) / 200 == pytest.approx(0.8, abs=0.09)
+
+
+def test_what_a_rerun_could_show_is_found() -> None:
+    """The same candidate again, passing 5 points less often on every example: what a nightly job looks for."""
+    rng, drop = random.Random(17), 0.05
+    design = stats_study.Design(100, 1, 4, 0.8)
+
+    def pair() -> list[Outcome]:
+        truth = stats_study.chances(design, rng)
+        lower = [[max(0.0, chance - drop) for chance in cluster] for cluster in truth]
+        return stats_study.drawn("a", truth, design, rng) + stats_study.drawn("b", lower, design, rng)
+
+    chances = [plan(pair(), "a", "a", drop).power or 0 for _ in range(20)]
+    found = [(compare(pair(), "a", "b").p_value or 1) < 0.05 for _ in range(300)]
+    assert sum(found) / 300 == pytest.approx(sum(chances) / 20, abs=0.09)
+
+
+def test_more_repetitions_help_only_as_far_as_examples_allow() -> None:
+    rows = [*outcomes("a", *["PPP", "FFF", "PPF"] * 10), *outcomes("b", *["FFF", "PPP", "PFF"] * 10)]
+    wide, narrow = (plan(rows, "a", "b", effect) for effect in (0.6, 0.1))
+    assert (wide.repetitions_needed, narrow.repetitions_needed) == (1, None)
+    assert wide.detectable is not None
+    assert wide.detectable_at_best is not None
+    assert 0.1 < wide.detectable_at_best < wide.detectable < 0.6
+    assert (wide.examples_needed or 0) < 30 < (narrow.examples_needed or 0)
+    assert plan(rows, "a", "a", 0.2).detectable_at_best == pytest.approx(0, abs=1e-9)
+
+
+def test_what_power_cannot_know() -> None:
+    few = plan([*outcomes("a", "PF", "FF"), *outcomes("b", "PP", "FF")], "a", "b", 0.1)
+    assert (few.power, few.why) == (None, "fewer than 6 clusters of examples have a verdict")
+    once = plan(outcomes("a", *["P", "F"] * 10), "a", "a", 0.1)
+    assert "each example ran once" in once.why
+    level = plan([*outcomes("a", *["PP"] * 20), *outcomes("b", *["PP"] * 20)], "a", "b", 0.1)
+    assert level.power is not None
+    assert 0 < (level.detectable or 0) < 1
 
 
 def test_pretending_that_repetitions_are_independent_would_be_wrong() -> None:

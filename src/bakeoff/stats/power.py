@@ -83,6 +83,7 @@ def plan(outcomes: Sequence[Outcome], first: str, second: str, effect: float, al
         if detectable is None:
             return _unknown(known, "no spread can be estimated")
         variance = (detectable / minimum_detectable_effect(1.0, g)) ** 2
+        within = None if within is None else min(within, variance)  # a part estimated larger than the whole
 
     def detectable_with(clusters: int, spread: float) -> float:
         return minimum_detectable_effect(math.sqrt(spread), clusters, alpha)
@@ -90,13 +91,11 @@ def plan(outcomes: Sequence[Outcome], first: str, second: str, effect: float, al
     clusters_needed = _smallest(
         lambda count: count >= FEW_CLUSTERS and detectable_with(count, variance * g / count) <= effect
     )
-    at_best = None if within is None else max(0.0, variance - within)
+    at_best = None if within is None else variance - within
     repetitions_needed = None
     if within is not None and at_best is not None and detectable_with(g, at_best) < effect:
-        share = within * repetitions
-        repetitions_needed = _smallest(
-            lambda count: detectable_with(g, max(0.0, variance - within) + share / count) <= effect
-        )
+        endless, one = at_best, within * repetitions
+        repetitions_needed = _smallest(lambda count: detectable_with(g, endless + one / count) <= effect)
     return Power(
         first,
         second,
