@@ -26,7 +26,7 @@ def named(path: str, key: str) -> Any:
     module_name, _, name = path.partition(":")
     try:
         module = import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise LoadError(key, f"`{module_name}` does not import: {type(error).__name__}: {error}") from error
     try:
         return getattr(module, name)
