@@ -5,7 +5,7 @@ Made from the run directory alone, so the same directory gives the same bytes. P
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from bakeoff import escape
 from bakeoff.report import sections
@@ -78,18 +78,15 @@ def _table(headings: Sequence[str], rows: Sequence[Sequence[Phrase]]) -> Iterato
 
 def _cell(phrase: Phrase) -> str:
     """As running text, but that code is plain: a code span with a pipe in it would end the cell."""
-    shown = "".join(
-        f"**{escape.markdown_cell(part.text, TEXT_LIMIT)}**"
-        if isinstance(part, Strong)
-        else _spaced(part.text if isinstance(part, Code) else part, escape.markdown_cell)
-        for part in parts(phrase)
-        if part
-    )
-    return shown.strip() or UNKNOWN
+    plain = tuple(part.text if isinstance(part, Code) else part for part in parts(phrase))
+    return "".join(map(_inline, plain)).strip() or UNKNOWN
 
 
 def _phrase(phrase: Phrase) -> str:
-    return "".join(_inline(part) for part in parts(phrase)).strip()
+    """Only what stands first could begin a block: a list, a heading."""
+    first, *others = parts(phrase)
+    start = escape.markdown(first, TEXT_LIMIT) + edges(first)[1] if isinstance(first, str) else _inline(first)
+    return "".join((start, *map(_inline, others))).strip()
 
 
 def _inline(part: Inline) -> str:
@@ -97,11 +94,7 @@ def _inline(part: Inline) -> str:
         case Code(text):
             return escape.code(text, TEXT_LIMIT)
         case Strong(text):
-            return f"**{escape.markdown(text, TEXT_LIMIT)}**"
+            return f"**{escape.markdown_cell(text, TEXT_LIMIT)}**"
         case str(text):
-            return _spaced(text, escape.markdown)
-
-
-def _spaced(text: str, escaped: Callable[[str, int], str]) -> str:
-    before, after = edges(text)
-    return f"{before}{escaped(text, TEXT_LIMIT)}{after}"
+            before, after = edges(text)
+            return f"{before}{escape.markdown_cell(text, TEXT_LIMIT) if text.strip() else ''}{after}"

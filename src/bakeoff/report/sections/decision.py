@@ -6,9 +6,30 @@ from collections.abc import Iterator
 
 from bakeoff.report import figures
 from bakeoff.report.data import ReportData
-from bakeoff.report.document import Block, Callout, Code, Items, Paragraph, Plot, Strong
+from bakeoff.report.document import Block, Callout, Code, Items, Paragraph, Phrase, Plot, Strong
+from bakeoff.report.sections import production
 
 WARNINGS_SHOWN = 20
+
+
+def _in_short(data: ReportData) -> Iterator[Phrase]:
+    """The three questions with their answers, for a reader who stops here."""
+    yield (Strong("Harness:"), " the same for all, fingerprint ", Code(data.manifest.fingerprint), ".")
+    worst = max((row.infra_error_rate or 0.0 for row in data.candidates), default=None)
+    yield (
+        Strong("Infrastructure error rate:"),
+        f" {figures.percent(data.infra_error_rate)} ({data.infra_errors} of {data.n} trials), at most "
+        f"{figures.percent(worst)} for one candidate.",
+    )
+    found = production.differences(data)
+    answer = (
+        "harness.yaml does not say what production is like"
+        if found is None
+        else "no difference that is known"
+    )
+    if found:
+        answer = f"{figures.count(len(found), 'difference')}: {', '.join(dict.fromkeys(found))}"
+    yield (Strong("Like production:"), f" {answer}.")
 
 
 def blocks(data: ReportData) -> Iterator[Block]:
@@ -42,8 +63,7 @@ def blocks(data: ReportData) -> Iterator[Block]:
             f"{', '.join(simulated)} made no call to any model. These numbers say how the harness and the box "
             "behave, and nothing of a real model.",
         )
-    if data.decision.caveats:
-        yield Items(data.decision.caveats)
+    yield Items([*_in_short(data), *data.decision.caveats])
     for warning in data.warnings[:WARNINGS_SHOWN]:
         yield Callout("warning", warning)
     if (more := len(data.warnings) - WARNINGS_SHOWN) > 0:

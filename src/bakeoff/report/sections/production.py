@@ -173,7 +173,7 @@ def _mismatches(data: ReportData) -> Iterator[Block]:
         )
         yield Listing(EXAMPLE, "yaml")
         return
-    found = [*mismatches(there, requested(data)), *_exceeded(data, there)]
+    found = _found(data, there)
     if found:
         yield Callout("warning", f"{figures.count(len(found), 'difference')} from production:")
         yield Items(found)
@@ -183,6 +183,16 @@ def _mismatches(data: ReportData) -> Iterator[Block]:
         yield Paragraph(
             ("Not compared, since ", Code("production:"), f" does not say: {', '.join(missing)}.")
         )
+
+
+def differences(data: ReportData) -> list[str] | None:
+    """What differs from production, by name; None: harness.yaml says nothing of production."""
+    there = production(data)
+    return [each.partition(":")[0] for each in _found(data, there)] if there else None
+
+
+def _found(data: ReportData, there: Mapping[str, Any]) -> list[str]:
+    return [*mismatches(there, requested(data)), *_exceeded(data, there)]
 
 
 def _exceeded(data: ReportData, there: Mapping[str, Any]) -> Iterator[str]:
