@@ -42,7 +42,16 @@ def _root(
     pass
 
 
-_commands = (run.run, show.show, report.report, compare.compare, power.power, doctor.doctor, setup.setup, init.init)
+_commands = (
+    run.run,
+    show.show,
+    report.report,
+    compare.compare,
+    power.power,
+    doctor.doctor,
+    setup.setup,
+    init.init,
+)
 for _command in _commands:
     app.command()(_command)
 
