@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import random
 import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -316,3 +319,39 @@ def test_five_candidates_two_hundred_examples_five_trials_in_five_seconds(tmp_pa
     start = time.process_time()  # the machine may be busy with something else
     write(run, data.collect(run))
     assert time.process_time() - start < 5
+
+
+REPORT_AND_MEASURE = """
+import sys, time
+from pathlib import Path
+from bakeoff.report import data
+from bakeoff.report.write import write
+from bakeoff.store import RunDirectory
+run = RunDirectory.open(Path(sys.argv[1]))
+write(run, data.collect(run))
+peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print(time.process_time(), int(peak.split()[1]) / 1024)
+"""
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_trials_in_a_minute_and_in_bounded_memory(tmp_path: Path) -> None:
+    names = ["a", "b", "c", "d", "e"]
+    run = synthetic.run_directory(tmp_path, [], synthetic.manifest(names, 2000, 10))
+    kinds = [synthetic.trial("NAME", "case-EXAMPLE").model_dump_json()]
+    for cause, verdict in (("model.wrong_answer", "failed"), ("infra.oom_killed", "infra_error")):
+        kinds.append(synthetic.trial("NAME", "case-EXAMPLE", verdict=verdict, cause=cause).model_dump_json())
+    dice = random.Random(1)
+    with (run.path / "trials.jsonl").open("w") as file:
+        for number in range(100_000):
+            line = dice.choices(kinds, (90, 9, 1))[0].replace("NAME", names[number % 5])
+            line = line.replace("EXAMPLE", f"{number // 50:03d}").replace('/1"', f'/{number // 5 % 10}"')
+            file.write(line + "\n")
+    done = subprocess.run(
+        [sys.executable, "-c", REPORT_AND_MEASURE, str(run.path)], capture_output=True, text=True, check=True
+    )
+    seconds, peak_mib = map(float, done.stdout.split())
+    assert seconds < 60
+    assert peak_mib < 200  # with matplotlib; the trials alone are a file of more than that
+    assert (run.path / "trials.jsonl").stat().st_size / MIB > 200
+    assert "100000 of 100000 planned trials have a verdict" in (run.path / "report.md").read_text()
