@@ -43,6 +43,9 @@ from bakeoff.records import (
 from bakeoff.sandbox.container import STDERR, WORKDIR, Container, ContainerFault
 from bakeoff_runner import wire
 
+REFUSED_SECONDS = (
+    10.0  # for a program to end, once it is refused the model for good: some ask again for minutes
+)
 STOP_SECONDS = 10.0  # between asking the supervisor to stop and killing the container from outside
 MEMORY_SLACK = 4096  # the kernel rounds limits down to a page
 
@@ -96,6 +99,7 @@ class Attempt:
         self.conversation: list[JsonDict] = []  # LangChain messages, as far as they are known
         self.transcript = Transcript()  # the same, where the harness is a program
         self.exchanges: dict[str, Exchange] = {}  # a program's requests that are out, by call
+        self.refused: float | None = None  # when a program first asked for more than its limits allow
         self.structured: str | None = None
         self.log = bytearray()
         self.kernel = KernelFacts()
@@ -234,10 +238,13 @@ class Attempt:
         if self.in_flight:
             return None
         limit: float = self.spec.limits["seconds"]
-        return max(0.0, limit - self._working(now))
+        left = limit - self._working(now)
+        if self.refused is not None:
+            left = min(left, self.refused + REFUSED_SECONDS - now)
+        return max(0.0, left)
 
     def _expire(self) -> None:
-        if self.finished is None:
+        if self.finished is None and self.refused is None:
             self.facts["time_limit_hit" if self.started is not None else "startup_timeout"] = True
         self._ask_to_stop()
 
@@ -388,6 +395,7 @@ class Attempt:
         if isinstance(asked, HttpReply):
             self._reply_http(ident, asked)
         elif limit := self._limit_reached():
+            self.refused = self.refused or time.monotonic()
             self._reply_http(ident, asked.failed(Limit.REACHED, f"limits.{limit} is used up"))
         else:
             self.transcript.asked(msgs.checked(asked.request.messages))
