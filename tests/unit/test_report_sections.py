@@ -355,3 +355,15 @@ def test_a_hundred_thousand_trials_in_a_minute_and_in_bounded_memory(tmp_path: P
     assert peak_mib < 200  # with matplotlib; the trials alone are a file of more than that
     assert (run.path / "trials.jsonl").stat().st_size / MIB > 200
     assert "100000 of 100000 planned trials have a verdict" in (run.path / "report.md").read_text()
+
+
+def test_a_host_that_broke_its_promise_is_a_warning(tmp_path: Path) -> None:
+    calm = synthetic.trial()
+    evidence = calm.attempts[-1].evidence
+    busy = evidence.model_copy(update={"host": evidence.host.model_copy(update={"contended": True})})
+    starved = synthetic.trial(
+        example="case-001", attempts=[calm.attempts[-1].model_copy(update={"evidence": busy})]
+    )
+    said = "1 of 2 trials got less CPU than was reserved"
+    assert said in markdown.render(collected(tmp_path / "a", [calm, starved]))
+    assert "got less CPU" not in markdown.render(collected(tmp_path / "b", [calm]))

@@ -356,6 +356,11 @@ def collect(run: RunDirectory) -> ReportData:
         )
         for scores in decision.scores
     ]
+    if contended := sum(each.contended for each in candidates):
+        warnings.append(
+            f"{contended} of {len(seen)} trials got less CPU than was reserved for them, since the host was busy "
+            "with something else: times, and verdicts that hang on time, may be another host's"
+        )
     max_error_rate = float((manifest.config.get("infra") or {}).get("max_error_rate", 0.02))
     return ReportData(
         manifest=manifest,

@@ -8,6 +8,7 @@ MiB are loaded when a report is made and at no other time.
 from __future__ import annotations
 
 import io
+import logging
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -62,7 +63,10 @@ def draw(data: ReportData) -> dict[str, str]:
         "hatch.color": PAGE,
         "hatch.linewidth": 0.8,
     }
-    with matplotlib.rc_context(settings):
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # its font cache is nothing to tell a user of
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # whatever the user's own matplotlibrc says
+        matplotlib.rcParams.update(settings)
         for name, plot in PLOTS.items():
             if (svg := plot(data)) is not None:
                 drawn[name] = svg
@@ -175,7 +179,7 @@ def _memory(data: ReportData) -> str | None:
         "memory",
         [(row, row.memory_peak_bytes) for row in data.candidates],
         unit=2**20,
-        label="memory peak of a trial, MiB",
+        label="MiB",
         marks=marks,
         show=figures.size,
     )
@@ -191,7 +195,7 @@ def _latency(data: ReportData) -> str | None:
         "latency",
         rows,
         unit=1,
-        label="working time of a trial, seconds",
+        label="seconds",
         marks={"limit": limit if near else None},
         show=figures.seconds,
     )
@@ -233,7 +237,7 @@ def _spreads(
                 )
         axes.set_xlim(left=0)
         axes.margins(x=0.1)
-        axes.set_xlabel(f"{label}: dot median, bar to p95, tick largest")
+        axes.set_xlabel(label)
         _candidates(axes, [row for row, _ in known])
 
     return _picture(name, paint, height=MARGIN + 0.2 + 1.3 * ROW * len(known))

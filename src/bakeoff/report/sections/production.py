@@ -265,7 +265,9 @@ def _headroom(data: ReportData) -> Iterator[Block]:
     left = ("#Headroom p50", "#Headroom p95", "#Headroom, least")
     yield Table((*headings, *left), rows)
     yield Plot(
-        "memory", "Memory peak against the limit", "Median, 95th percentile and largest peak of the trials."
+        "memory",
+        "Memory peak against the limit",
+        "Dot: the median trial. Bar: to the 95th percentile. Tick: the largest.",
     )
     bound = [
         f"{row.label} ran into its limits, and in how many trials: "

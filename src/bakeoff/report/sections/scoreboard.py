@@ -149,7 +149,11 @@ def _cost(data: ReportData) -> Iterator[Block]:
     cost = ("#Cost of a trial", "#Cost of all", "#Cost of a pass", "#Tokens in", "#Tokens out")
     yield Table(("Candidate", *cost, *time), [_cost_row(row) for row in data.candidates])
     yield Plot("cost", "Score against cost", "Higher is better, further left is cheaper.")
-    yield Plot("latency", "Working time of a trial", "Median, 95th percentile and longest.")
+    yield Plot(
+        "latency",
+        "Working time of a trial",
+        "Dot: the median trial. Bar: to the 95th percentile. Tick: the longest.",
+    )
 
 
 def _cost_row(row: CandidateReport) -> tuple[str, ...]:
