@@ -15,13 +15,26 @@ from bakeoff.report.sections import (
     decision,
     failures,
     harness,
+    headroom,
+    host,
     infrastructure,
     production,
     reproduce,
     scoreboard,
 )
 
-ORDER = (decision, harness, infrastructure, production, scoreboard, failures, change, reproduce)
+ORDER = (
+    decision,
+    harness,
+    infrastructure,
+    production,
+    headroom,
+    host,
+    scoreboard,
+    failures,
+    change,
+    reproduce,
+)
 
 
 def document(data: ReportData) -> Iterator[Block]:

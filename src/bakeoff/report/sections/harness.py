@@ -44,6 +44,7 @@ def _facts(data: ReportData) -> dict[str, Phrase | None]:
     return {
         "Name": figures.plain(config.get("name")),
         "Entry point": _code(harness.get("entrypoint")),
+        "Command": _code(shlex.join(harness.get("command") or ()) or None),
         "Prompt": _prompt(data),
         "Tools": ", ".join(_tool_names(data)) or "none seen, none declared",
         "Middleware": "; ".join(
@@ -56,7 +57,7 @@ def _facts(data: ReportData) -> dict[str, Phrase | None]:
         else figures.UNKNOWN,
         "Turn limit": f"{figures.number(limits.get('turns'))} model calls",
         "Time limits": f"{figures.seconds(limits.get('seconds'))} of working time, "
-        f"{figures.seconds(limits.get('tool_seconds'))} for one tool call",
+        f"{_tool_limit(harness, limits)}",
         "Context limit": f"{figures.number(limits['tokens'])} tokens, input and output of a trial together"
         if limits.get("tokens")
         else "none of the harness; each model's own window",
@@ -87,6 +88,12 @@ def _tools(data: ReportData) -> list[JsonDict]:
     seen = data.manifest.observed_harness.get("tools")
     listed = [tool for tool in seen if isinstance(tool, dict)] if isinstance(seen, list) else []
     return [tool["function"] if isinstance(tool.get("function"), dict) else tool for tool in listed]
+
+
+def _tool_limit(harness: JsonDict, limits: JsonDict) -> str:
+    if harness.get("command"):
+        return "one tool call as long as the program lets it run"
+    return f"{figures.seconds(limits.get('tool_seconds'))} for one tool call"
 
 
 def _tool_names(data: ReportData) -> list[str]:

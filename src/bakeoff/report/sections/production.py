@@ -1,4 +1,4 @@
-"""Does the test environment resemble your production? Limits side by side, headroom, and the host."""
+"""Does the test environment resemble your production? Limits side by side, each difference in words."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 from bakeoff.records import JsonDict, ResourceLimits
 from bakeoff.report import figures
-from bakeoff.report.data import CandidateReport, ReportData, Spread
-from bakeoff.report.document import Block, Callout, Code, Heading, Items, Listing, Paragraph, Plot, Table
+from bakeoff.report.data import ReportData, Spread
+from bakeoff.report.document import Block, Callout, Code, Heading, Items, Listing, Paragraph, Table
 
 EXAMPLE = """\
 production: # what the same harness gets in production
@@ -40,15 +40,6 @@ USED = {
     "turns": "model_calls",
     "seconds": "working_seconds",
 }
-# key of `manifest.host_worst` -> what it is
-WORST = {
-    "samples": "samples taken of the host",
-    "cpu_percent_max": "CPU use, highest moment",
-    "steal_percent_max": "CPU taken by other machines, highest moment",
-    "load_max": "load, highest moment",
-    "memory_available_min_bytes": "memory available, lowest moment",
-    "swap_used_max_bytes": "swap used, highest moment",
-}
 LIMITS = {
     "cpus": "cpus",
     "memory": "memory_bytes",
@@ -72,8 +63,6 @@ def blocks(data: ReportData) -> Iterator[Block]:
     yield from _mismatches(data)
     yield from _effective(data)
     yield from _conditions(data)
-    yield from _headroom(data)
-    yield from _host(data)
 
 
 def requested(data: ReportData) -> dict[str, Any]:
@@ -133,15 +122,16 @@ def _side_by_side(data: ReportData) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for key, (name, show) in KEYS.items():
         effective = {
-            _shown(show, getattr(limits, LIMITS[key], None)) for limits, _ in data.effective if key in LIMITS
+            shown(show, getattr(limits, LIMITS[key], None)) for limits, _ in data.effective if key in LIMITS
         }
-        observed = _shown(show, most.get(key)) if key != "cpus" else _throttled(data)
+        observed = shown(show, most.get(key)) if key != "cpus" else _throttled(data)
         read_back = " or ".join(sorted(effective)) or figures.UNKNOWN
-        rows.append((name, _shown(show, there.get(key)), _shown(show, here[key]), read_back, observed))
+        rows.append((name, shown(show, there.get(key)), shown(show, here[key]), read_back, observed))
     return rows
 
 
-def _shown(show: Callable[[Any], str], value: Any) -> str:
+def shown(show: Callable[[Any], str], value: Any) -> str:
+    """A value as it reads; a dash where there is none."""
     return figures.UNKNOWN if value is None else show(value)
 
 
@@ -251,74 +241,3 @@ def _conditions(data: ReportData) -> Iterator[Block]:
             "The one writable place, /task, is kept in memory: what lies there counts against the memory limit.",
         ]
     )
-
-
-def _headroom(data: ReportData) -> Iterator[Block]:
-    yield Heading("How close each candidate runs to the limits", 3)
-    yield Paragraph(
-        "Headroom is the share of the limit that was left, in the median trial, at the 95th percentile and in "
-        "the worst. Where the last is small, a slightly larger task may be killed here and not in production, or "
-        "the reverse."
-    )
-    rows = [cells for row in data.candidates for cells in _observed(row, data)]
-    headings = ("Candidate", "Resource", "#p50", "#p95", "#Largest", "#Limit")
-    left = ("#Headroom p50", "#Headroom p95", "#Headroom, least")
-    yield Table((*headings, *left), rows)
-    yield Plot(
-        "memory",
-        "Memory peak against the limit",
-        "Dot: the median trial. Bar: to the 95th percentile. Tick: the largest.",
-    )
-    bound = [
-        f"{row.label} ran into its limits, and in how many trials: "
-        + ", ".join(f"{limit} ({count})" for limit, count in row.bound.items())
-        + "."
-        for row in data.candidates
-        if row.bound
-    ]
-    if bound:
-        yield Items(bound)
-
-
-def _observed(row: CandidateReport, data: ReportData) -> Iterator[tuple[str, ...]]:
-    here, limits = requested(data), data.manifest.resources
-    measured: list[tuple[str, Spread | None, Callable[[Any], str], float | None]] = [
-        ("memory, peak", row.memory_peak_bytes, figures.size, limits.memory_bytes),
-        ("processes, peak", row.pids_peak, figures.number, limits.pids),
-        ("disk, peak", row.disk_bytes, figures.size, limits.disk_bytes),
-        ("working time", row.working_seconds, figures.seconds, here["seconds"]),
-        ("model calls", row.model_calls, figures.number, here["turns"]),
-        ("CPU time", row.cpu_seconds, figures.seconds, None),
-        ("CPU time throttled", row.throttled_seconds, figures.seconds, None),
-    ]
-    for name, spread, show, limit in measured:
-        if spread is None:
-            continue
-        levels = (spread.p50, spread.p95, spread.max)
-        left = (figures.percent(max(1 - each / limit, 0), 0) if limit else figures.UNKNOWN for each in levels)
-        yield (row.label, name, *(show(each) for each in levels), _shown(show, limit), *left)
-    if row.oom_kills:
-        unknown = (figures.UNKNOWN,) * 2
-        yield (row.label, "OOM kills, in all", *unknown, str(row.oom_kills), *unknown, *unknown)
-
-
-def _host(data: ReportData) -> Iterator[Block]:
-    yield Heading("The host", 3)
-    facts = [(_label(key), _fact(key, value)) for key, value in data.manifest.host.items()]
-    worst = [(_label(key), _fact(key, value)) for key, value in data.manifest.host_worst.items()]
-    contended = sum(row.contended for row in data.candidates)
-    last = [("Trials that got less than their reserve", f"{contended} of {data.n}")]
-    yield Table(("What", "Value"), [*facts, *worst, *last])
-
-
-def _label(key: str) -> str:
-    words = WORST.get(key) or key.replace("_", " ").removesuffix(" bytes")
-    return (words[:1].upper() + words[1:]).replace("Cpu", "CPU").replace("Os", "OS")
-
-
-def _fact(key: str, value: Any) -> str:
-    if "_percent_" in key and isinstance(value, (int, float)):
-        return figures.percent(value / 100)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return figures.size(value) if key.endswith("_bytes") else figures.number(value)
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
