@@ -15,6 +15,7 @@ import pytest
 import synthetic
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 from scipy.stats import fisher_exact
 
 from bakeoff.errors import InputError
@@ -367,3 +368,36 @@ def test_a_host_that_broke_its_promise_is_a_warning(tmp_path: Path) -> None:
     said = "1 of 2 trials got less CPU than was reserved"
     assert said in markdown.render(collected(tmp_path / "a", [calm, starved]))
     assert "got less CPU" not in markdown.render(collected(tmp_path / "b", [calm]))
+
+
+HOSTILE = (
+    "| x |\n\n# owned <script>alert(1)</script> </details> ![a](http://evil/x.png) ``` `code` \x1b[2J\u202e"
+)
+
+
+def test_hostile_prompts_tools_names_and_trajectories_stay_text_in_markdown(tmp_path: Path) -> None:
+    manifest = synthetic.manifest(["steady"], notes=[HOSTILE])
+    manifest.dataset["clusters"] = dict.fromkeys(manifest.dataset["clusters"], HOSTILE)
+    manifest.config["production"] = {"network": HOSTILE}
+    manifest.config["change"] = {"replaces": HOSTILE, "owner": HOSTILE, "rollback": HOSTILE, "notes": HOSTILE}
+    tool = {"name": HOSTILE, "description": HOSTILE, "parameters": {"properties": {HOSTILE: {}}}}
+    manifest.observed_harness.update(system_prompt=HOSTILE, tools=[tool])
+    manifest.host[HOSTILE] = HOSTILE
+    record = synthetic.trial(
+        verdict="failed", cause=HOSTILE, because=HOSTILE, output=HOSTILE, earlier=[HOSTILE]
+    )
+    run = synthetic.run_directory(tmp_path, [record.model_copy(update={"scores": {HOSTILE: 0.0}})], manifest)
+    run.write_trajectory(record.trial_id, {"steps": [{"source": "agent", "message": HOSTILE}]})
+    report = markdown.render(data.collect(run))
+    tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(report)
+    blocks = {
+        line.strip() for token in tokens if token.type == "html_block" for line in token.content.splitlines()
+    }
+    assert all(re.fullmatch(r"</?details>|<summary>[^<>]*</summary>", block) for block in blocks if block)
+    inline = {child.type for token in tokens for child in token.children or ()}
+    assert inline.isdisjoint({"image", "link_open", "html_inline"})
+    headings = [tokens[n + 1].content for n, token in enumerate(tokens) if token.type == "heading_open"]
+    assert not any("owned" in heading for heading in headings)
+    assert "\x1b" not in report
+    assert "\u202e" not in report
+    assert report.count("owned") > 15
