@@ -16,7 +16,7 @@ from bakeoff.gateway.types import ModelReply
 WORDS = st.sampled_from(
     "messages input role content type tools tool_calls function name arguments id stop call_id output text format "
     "reasoning system stream tool_use tool_result tool_use_id user assistant tool tool_call_id message function_call "
-    "function_call_output input_text json_schema tool_choice stream_options include_usage input_schema {} { \ud800".split()
+    "function_call_output input_text json_schema tool_choice stream_options include_usage {} \ud800".split()
 )
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | WORDS
 VALUES = st.recursive(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -30,7 +31,7 @@ def blocks(data: ReportData) -> Iterator[Block]:
     yield Table(("Part of the fingerprint", "Digest"), [(part, Code(digest)) for part, digest in parts])
     packages: Mapping[str, str] = manifest.image.get("packages") or {}
     listed = "\n".join(f"{name}=={version}" for name, version in sorted(packages.items()))
-    yield Details(f"Python packages in the image ({len(packages)})", [Listing(listed or "not recorded")])
+    yield Details(f"Packages in the image ({len(packages)})", [Listing(listed or "not recorded")])
 
 
 def _facts(data: ReportData) -> dict[str, Phrase | None]:
@@ -57,7 +58,7 @@ def _facts(data: ReportData) -> dict[str, Phrase | None]:
         else figures.UNKNOWN,
         "Turn limit": f"{figures.number(limits.get('turns'))} model calls",
         "Time limits": f"{figures.seconds(limits.get('seconds'))} of working time, "
-        f"{_tool_limit(harness, limits)}",
+        + _tool_limit(harness, limits),
         "Context limit": f"{figures.number(limits['tokens'])} tokens, input and output of a trial together"
         if limits.get("tokens")
         else "none of the harness; each model's own window",
@@ -65,6 +66,7 @@ def _facts(data: ReportData) -> dict[str, Phrase | None]:
         "Configuration": figures.plain(harness.get("config")),
         "Source": _code(harness.get("source")),
         "Requirements": figures.plain(harness.get("requirements")),
+        "npm packages": figures.plain(harness["npm"]) if harness.get("npm") else None,
         "Evaluators": "; ".join(_evaluator(each) for each in config.get("evaluators") or ()),
         "Image": _code(f"{image.get('reference', '')} {image.get('id', '')}".strip()),
         "Base image": _code(
