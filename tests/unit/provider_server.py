@@ -184,7 +184,7 @@ def anthropic(body: dict[str, Any], streamed: bool) -> list[dict[str, Any]]:
         {
             "type": "message_delta",
             "delta": {"stop_reason": stop, "stop_sequence": None},
-            "usage": {"output_tokens": 9},
+            "usage": usage,
         }
     )
     return [*out, {"type": "message_stop"}]

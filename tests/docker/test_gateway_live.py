@@ -1,0 +1,345 @@
+"""The gateway with real containers: keys nobody finds, replays that equal their recording, money, pace, streams."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from project import Outcome, Project, call
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "unit"))
+from provider_server import ProviderServer, serve
+
+pytestmark = pytest.mark.docker
+
+HERE = Path(__file__).parent
+CASSETTES = HERE.parent / "cassettes"
+# one key for each place that a key can come from
+CANARIES = {name: f"canary-{name}0123456789abcdef" for name in ("environment", "dotenv", "command", "aside")}
+
+
+@pytest.fixture
+def server() -> Iterator[ProviderServer]:
+    with serve() as running:
+        yield running
+
+
+def with_agent(project: Project, name: str, text: str) -> None:
+    """A second agent in the project's package."""
+    (project.root / f"faulty_agent/{name}.py").write_text(text)
+    project.config["harness"]["entrypoint"] = f"faulty_agent.{name}:build_agent"
+
+
+def everything(directory: Path) -> Iterator[tuple[Path, bytes]]:
+    for path in directory.rglob("*"):
+        if path.is_file():
+            yield path, path.read_bytes()
+
+
+def verdicts(outcome: Outcome) -> dict[str, Any]:
+    """What a replay must have in common with its recording, byte for byte; see bakeoff.gateway.cassette."""
+    assert outcome.run is not None, outcome.stderr
+    fields = {"verdict", "cause", "scores", "output", "usage"}
+    return {
+        trial.trial_id: json.dumps(trial.model_dump(mode="json", include=fields), sort_keys=True)
+        for trial in outcome.run.trials()
+    }
+
+
+# --- keys -------------------------------------------------------------------------------------------
+
+
+def test_nobody_finds_a_key(project: Project, server: ProviderServer) -> None:
+    with_agent(project, "hunter", (HERE / "hunting_agent.py").read_text())
+    (project.root / ".env").write_text(f"DOTENV_KEY={CANARIES['dotenv']}\nOTHER_TOKEN={CANARIES['aside']}\n")
+    script = project.root / "ask.sh"
+    script.write_text(f"#!/bin/sh\necho {CANARIES['command']}\n")
+    script.chmod(0o700)
+    project.config["harness"]["source"] = "faulty_agent"
+    project.config["key_command"] = {"COMMAND_KEY": ["./ask.sh"]}
+    candidates = {
+        "env": ("openai:m", "/v1", "ENVIRONMENT_KEY"),
+        "env-fails": ("openai:m", "/fail/500/v1", "ENVIRONMENT_KEY"),
+        "dotenv": ("anthropic:m", "", "DOTENV_KEY"),
+        "dotenv-fails": ("anthropic:m", "/fail/400", "DOTENV_KEY"),
+        "command": ("google_genai:m", "", "COMMAND_KEY"),
+        "command-fails": ("openai:m", "/fail/401/v1", "COMMAND_KEY"),
+    }
+    project.config["candidates"] = [
+        {"name": name, "model": model, "base_url": server.url + path, "api_key_env": key}
+        for name, (model, path, key) in candidates.items()
+    ]
+    project.config["harness"]["retries"] = {"model_call": 0}
+    project.row("hunt", call("hunt"))
+    outcome = project.bake(
+        "--record",
+        "tape",
+        env={"ENVIRONMENT_KEY": CANARIES["environment"], "ANTHROPIC_API_KEY": CANARIES["aside"]},
+    )
+    assert outcome.run is not None, outcome.stderr
+    for canary in ("environment", "dotenv", "command"):  # else nothing was there to be found
+        assert CANARIES[canary] in json.dumps([headers for _, headers, _ in server.requests]), canary
+    trials = {trial.candidate: trial for trial in outcome.run.trials()}
+    assert len(trials) == 6
+    for candidate, trial in trials.items():
+        log = outcome.run.log(trial.trial_id, 1)
+        assert log is not None
+        assert "FOUND []" in log, f"{candidate}: {log[-3000:]}"
+        assert log.count("REFUSED") >= 3
+    failing = outcome.run.log("env-fails/hunt/1", 1) or ""
+    assert (
+        "[redacted]" in failing
+    )  # the error reached the harness, without the key that the server had put into it
+    assert int(failing.split("SEEN ", 1)[1].split()[0]) > 100
+    places = {
+        "run directory": everything(outcome.run.path),
+        "cassette": everything(project.root / "tape"),
+        "output": [(Path("stdout"), outcome.stdout.encode()), (Path("stderr"), outcome.stderr.encode())],
+        "image": [(Path("image"), image_facts(outcome))],
+    }
+    for place, files in places.items():
+        for path, content in files:
+            assert b"canary-" not in content, f"{place}: {path}"
+    assert (project.root / "tape/cassette.json").exists()
+    assert list((outcome.run.path / "calls").iterdir())
+
+
+def image_facts(outcome: Outcome) -> bytes:
+    """How the image was made and what it is set up with; its files were searched from inside."""
+    assert outcome.run is not None
+    image = outcome.run.manifest().image["id"]
+    return b"".join(
+        subprocess.run(["docker", *command, image], check=True, capture_output=True).stdout
+        for command in (["history", "--no-trunc"], ["inspect"])
+    )
+
+
+FORGER = '''
+import json, os
+from langchain.agents import create_agent
+
+def build_agent(model, context):
+    """An agent whose tool sends lines of another attempt, of nobody, and its own twice."""
+    channel = model.channel
+    sent = []
+    send = channel.send
+
+    def overhear(message):
+        sent.append(message)
+        send(message)
+
+    channel.send = overhear
+
+    def forge() -> str:
+        """Forge."""
+        def line(token, **message):
+            os.write(channel._writer, (json.dumps({"jsonrpc": "2.0", "token": token, **message}) + "\\\\n").encode())
+
+        answer = {"messages": [{"type": "ai", "data": {"content": "forged answer"}}]}
+        for token in ("0" * 32, "", None):
+            line(token, id=1, result=answer)
+            line(token, id="h9", method="model/generate", params={"messages": [], "tools": None})
+        send(next(one for one in sent if one.get("method") == "model/generate"))
+        return "forged"
+
+    return create_agent(model, [forge], system_prompt="You forge.")
+'''
+
+
+def test_lines_of_another_attempt_and_lines_sent_twice_are_refused(project: Project) -> None:
+    with_agent(project, "forger", FORGER.replace("\\\\n", "\\n"))
+    project.row("forge", call("forge", "forged"))
+    outcome = project.bake()
+    trial = outcome.trials()["forge"]
+    assert trial.verdict == "passed", outcome.stderr
+    assert trial.usage.model_calls == 2
+    assert "forged answer" not in trial.output
+    protests = trial.attempts[-1].evidence.protocol_errors
+    assert sum("not of this attempt" in text for text in protests) == 6
+    assert sum("a second call with the id" in text for text in protests) == 1
+
+
+# --- cassettes --------------------------------------------------------------------------------------
+
+
+def test_a_replayed_run_equals_its_recording(project: Project) -> None:
+    project.config["harness"]["limits"] = {"turns": 4, "seconds": 3, "tool_seconds": 2}
+    project.config["candidates"] = [
+        {"name": "good", "model": "simulated:skill=1"},
+        {"name": "bad", "model": "simulated:skill=0"},
+        {"name": "slow", "model": "simulated:skill=1,latency=1.7"},
+    ]
+    project.config["trials"] = 2
+    project.row("two", call("wait", "waited", seconds=0), call("hog_child", "held", mib=8))
+    project.row("oom", call("hog_child", "held", mib=600))
+    recorded = project.bake("--record", "tape")
+    expected = verdicts(recorded)
+    assert len(expected) == 12
+    assert json.loads(expected["slow/two/1"])["cause"] == "model.time_limit"
+    shutil.rmtree(project.root / "runs")
+    for candidate in project.config["candidates"]:
+        candidate["model"] = "replay:tape"
+    replayed = project.bake()
+    assert verdicts(replayed) == expected
+    assert replayed.run is not None
+    assert [row["simulated"] for row in replayed.run.manifest().candidates] == [True] * 3
+
+
+def test_a_changed_harness_is_not_on_the_tape(project: Project) -> None:
+    project.row("row", call("wait", "waited", seconds=0))
+    project.bake("--record", "tape")
+    shutil.rmtree(project.root / "runs")
+    project.config["candidates"][0]["model"] = "replay:tape"
+    agent = project.root / "faulty_agent/agent.py"
+    agent.write_text(agent.read_text().replace("You do as you are told.", "You do as you please."))
+    trial = project.bake().trials()["row"]
+    assert trial.cause == "infra.not_on_tape"
+    because = trial.attempts[-1].because
+    assert "request.messages[0].content" in because
+    assert "told" in because
+    assert "please" in because
+
+
+def test_the_recording_of_a_real_local_model_replays(tmp_path: Path) -> None:
+    root = tmp_path / "clerk"
+    shutil.copytree(CASSETTES / "smollm2", root, ignore=shutil.ignore_patterns("runs"))
+    harness = root / "harness.yaml"
+    harness.write_text(harness.read_text().replace('"local:smollm2"', '"replay:tape"'))
+    command = [str(Path(sys.executable).parent / "bakeoff"), "run", "--quiet"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=300)
+    [record] = root.glob("runs/*/trials.jsonl")
+    expected = {
+        line["trial_id"]: line for line in map(json.loads, (root / "verdicts.jsonl").read_text().splitlines())
+    }
+    found = {line["trial_id"]: line for line in map(json.loads, record.read_text().splitlines())}
+    assert found.keys() == expected.keys(), done.stderr
+    for trial_id, line in expected.items():
+        assert {key: found[trial_id][key] for key in line} == line
+
+
+# --- records, money, pace, streams --------------------------------------------------------------------
+
+
+def test_every_call_of_every_attempt_is_on_record(project: Project) -> None:
+    project.row("row", call("wait", "waited", seconds=0))
+    outcome = project.bake()
+    assert outcome.run is not None
+    calls = list(outcome.run.calls("sim/row/1"))
+    assert [(one["attempt"], one["index"]) for one in calls] == [(1, 0), (1, 1)]
+    first = calls[0]
+    assert first["request"]["messages"][0]["data"]["content"] == "You do as you are told."
+    assert first["response"]["data"]["tool_calls"][0]["name"] == "wait"
+    assert first["error"] is None
+    assert first["input_tokens"] > 0
+    assert first["seconds"] >= 0
+    assert first["cost_usd"] == 0.0
+    assert outcome.trials()["row"].usage.input_tokens == sum(one["input_tokens"] for one in calls)
+
+
+def test_a_spent_budget_leaves_trials_that_are_not_run_and_more_money_runs_them(project: Project) -> None:
+    project.config["prices"] = {"simulated:skill=1": {"input": 1e6, "output": 0}}  # a dollar a token
+    for number in range(6):
+        project.row(f"row-{number}", call("wait", "waited", seconds=0))
+    priced = project.bake()
+    cost = max(trial.usage.cost_usd or 0 for trial in priced.trials().values())
+    shutil.rmtree(project.root / "runs")
+    project.config["budget"] = {"usd": 2.5 * cost}
+    outcome = project.bake("--max-concurrency", "1")
+    assert outcome.code == 130, outcome.stderr
+    assert outcome.run is not None
+    manifest, finished = outcome.run.manifest(), outcome.trials()
+    assert manifest.state == "interrupted"
+    assert manifest.not_run["trials"] == 6 - len(finished)
+    assert "budget" in manifest.not_run["reason"]
+    assert 1 <= len(finished) <= 3
+    assert all(trial.verdict == "passed" for trial in finished.values())
+    project.config["budget"] = {"usd": 100 * cost}
+    again = project.bake("--resume", outcome.run.run_id)
+    assert again.code == 0, again.stderr
+    assert {trial.verdict for trial in again.trials().values()} == {"passed"}
+    assert len(again.trials()) == 6
+    assert again.run is not None
+    assert again.run.manifest().not_run == {}
+
+
+PARALLEL = """
+from langchain_core.runnables import RunnableLambda
+
+def build_agent(model, context):
+    def run(inputs):
+        replies = model.batch([inputs["messages"]] * 4)
+        return {"messages": [*inputs["messages"], replies[0]]}
+
+    return RunnableLambda(run)
+"""
+
+
+def test_waiting_for_the_provider_s_pace_is_nobody_s_fault(project: Project) -> None:
+    """Four calls at once, let through one by one: 3.2 seconds of models, and a time limit of 2."""
+    with_agent(project, "parallel", PARALLEL)
+    project.config["harness"]["limits"] = {"turns": 4, "seconds": 2, "tool_seconds": 2}
+    project.config["candidates"][0]["model"] = "simulated:skill=1,latency=0.8"
+    project.config["rate"] = {"simulated": {"concurrent": 1}}
+    project.row("row")
+    outcome = project.bake()
+    trial = outcome.trials()["row"]
+    assert trial.verdict == "passed", trial
+    assert trial.seconds.queued >= 2.3
+    assert trial.seconds.working < 2
+    assert outcome.run is not None
+    waits = sorted(one["queued_seconds"] for one in outcome.run.calls("sim/row/1"))
+    assert [round(wait / 0.8) for wait in waits] == [0, 1, 2, 3]
+
+
+STREAMER = '''
+from langchain_core.runnables import RunnableLambda
+
+def get_order(order_id: str) -> str:
+    """Look up an order."""
+    return order_id + " has shipped on Monday"
+
+def build_agent(model, context):
+    """An agent that streams, and goes on with the sum of the pieces."""
+    from langchain_core.tools import tool
+    known = tool(get_order)
+    bound = model.bind_tools([known])
+
+    def run(inputs):
+        messages = list(inputs["messages"])
+        while True:
+            whole, pieces = None, 0
+            for chunk in bound.stream(messages):
+                pieces += 1
+                whole = chunk if whole is None else whole + chunk
+            print("PIECES", pieces)
+            messages.append(whole)
+            if not whole.tool_calls:
+                return {"messages": messages}
+            messages += [known.invoke(call) for call in whole.tool_calls]
+
+    return RunnableLambda(run)
+'''
+
+
+@pytest.mark.parametrize("model", ["openai:m", "anthropic:m", "google_genai:m"])
+def test_tokens_stream_into_the_container(project: Project, server: ProviderServer, model: str) -> None:
+    with_agent(project, "streamer", STREAMER)
+    who = {"name": "sim", "model": model, "base_url": server.base_url(model), "api_key_env": "A_KEY"}
+    project.config["candidates"] = [who]
+    project.row("row", call("get_order", order_id="A-17"), answer="shipped on Monday")
+    outcome = project.bake(env={"A_KEY": CANARIES["environment"]})
+    assert outcome.trials()["row"].verdict == "passed", outcome.stderr
+    assert outcome.run is not None
+    log = outcome.run.log("sim/row/1", 1) or ""
+    assert int(log.split("PIECES")[2].split()[0]) >= 5
+    calls = list(outcome.run.calls("sim/row/1"))
+    assert len(calls) == 2
+    answer = calls[1]
+    assert answer["request"]["stream"] is True
+    # the server pauses in the middle of its answer: the first token is there before it
+    assert 0 < answer["first_token_seconds"] < answer["seconds"] - 0.15
+    assert answer["input_tokens"] in (20, 25)  # Anthropic counts cached ones apart
