@@ -38,17 +38,25 @@ def _table(text: str | None) -> dict[str, int]:
     return {row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()}
 
 
+def _swap(limit: int | None, proc: str) -> int | None:
+    """Bytes of swap within reach: the limit; where there is none, or it cannot be, all that the host has."""
+    if limit is not None:
+        return limit
+    rows = (line.split() for line in (_read(proc, "meminfo") or "").splitlines())
+    return next((int(row[1]) * 1024 for row in rows if row[:1] == ["SwapTotal:"]), None)
+
+
 def version(root: str = ROOT) -> int:
     """2 where the unified hierarchy is mounted, else 1."""
     return 2 if _read(root, "cgroup.controllers") is not None else 1
 
 
-def facts(root: str = ROOT) -> dict[str, Any]:
+def facts(root: str = ROOT, proc: str = "/proc") -> dict[str, Any]:
     """Limits and counters of this container's cgroup, bytes and seconds; `None` where the kernel does not say."""
-    return _facts_v2(root) if version(root) == 2 else _facts_v1(root)
+    return _facts_v2(root, proc) if version(root) == 2 else _facts_v1(root, proc)
 
 
-def _facts_v2(root: str) -> dict[str, Any]:
+def _facts_v2(root: str, proc: str) -> dict[str, Any]:
     cpu = _table(_read(root, "cpu.stat"))
     quota, _, period = (_read(root, "cpu.max") or "max 100000").partition(" ")
     usage, throttled = cpu.get("usage_usec"), cpu.get("throttled_usec")
@@ -56,7 +64,7 @@ def _facts_v2(root: str) -> dict[str, Any]:
         "cgroup_version": 2,
         "memory_peak_bytes": _integer(_read(root, "memory.peak")),
         "memory_limit_bytes": _limit(_read(root, "memory.max")),
-        "swap_limit_bytes": _limit(_read(root, "memory.swap.max")),
+        "swap_limit_bytes": _swap(_limit(_read(root, "memory.swap.max")), proc),
         "oom_kills": _table(_read(root, "memory.events")).get("oom_kill"),
         "cpu_seconds": usage / 1e6 if usage is not None else None,
         "throttled_seconds": throttled / 1e6 if throttled is not None else None,
@@ -67,7 +75,7 @@ def _facts_v2(root: str) -> dict[str, Any]:
     }
 
 
-def _facts_v1(root: str) -> dict[str, Any]:
+def _facts_v1(root: str, proc: str) -> dict[str, Any]:
     def controller(name: str, file: str) -> str | None:
         # co-mounted controllers ("cpu,cpuacct") have a symlink for each name
         return _read(root, name, file)
@@ -78,11 +86,12 @@ def _facts_v1(root: str) -> dict[str, Any]:
     period = _integer(controller("cpu", "cpu.cfs_period_us"))
     memory = _limit(controller("memory", "memory.limit_in_bytes"))
     with_swap = _limit(controller("memory", "memory.memsw.limit_in_bytes"))
+    swap = with_swap - memory if with_swap is not None and memory is not None else None
     return {
         "cgroup_version": 1,
         "memory_peak_bytes": _integer(controller("memory", "memory.max_usage_in_bytes")),
         "memory_limit_bytes": memory,
-        "swap_limit_bytes": with_swap - memory if with_swap is not None and memory is not None else None,
+        "swap_limit_bytes": _swap(swap, proc),
         "oom_kills": _table(controller("memory", "memory.oom_control")).get("oom_kill"),
         "cpu_seconds": usage / 1e9 if usage is not None else None,
         "throttled_seconds": throttled / 1e9 if throttled is not None else None,

@@ -73,6 +73,7 @@ class Container:
                 cpu_shares=max(2, round(spec.reserved_cpus * 1024)),
                 mem_reservation=spec.reserved_memory_bytes,
                 network_mode="none",
+                cgroupns="private",  # whatever the daemon's default: else version 2 shows the host's tree for our own
                 ipc_mode="none",  # no /dev/shm: /task is the one writable place
                 read_only=True,
                 tmpfs={WORKDIR: workdir},
