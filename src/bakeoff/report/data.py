@@ -233,6 +233,13 @@ class ReportData:
         return f"{self.run_dir}/{HTML_REPORT}"
 
 
+def _not_run(manifest: Manifest) -> list[str]:
+    """What was left out for want of money, which is no verdict on anybody."""
+    if not manifest.not_run:
+        return []
+    return [f"{manifest.not_run['trials']} trials were not run: {manifest.not_run['reason']}."]
+
+
 def _counts() -> dict[VerdictName, int]:
     return {"passed": 0, "failed": 0, "infra_error": 0}
 
@@ -373,7 +380,7 @@ def collect(run: RunDirectory) -> ReportData:
         decision=decision,
         effective=effective.most_common(),
         failing=failing,
-        warnings=[*manifest.notes, *run.warnings, *warnings],
+        warnings=[*manifest.notes, *_not_run(manifest), *run.warnings, *warnings],
         doubts=_doubts(candidates, manifest, len(seen), max_error_rate),
         max_error_rate=max_error_rate,
     )
