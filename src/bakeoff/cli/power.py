@@ -74,30 +74,21 @@ def _print(side: Side, found: list[Power], effect: float) -> None:
     from bakeoff import escape
     from bakeoff.report import figures, terminal
 
-    table = Table(box=None, pad_edge=False)
     points = f"{100 * effect:g} points"
-    for heading in (
-        "comparison",
-        "examples",
-        "in clusters",
-        "repetitions",
-        "could show",
-        f"chance of {points}",
-    ):
-        table.add_column(heading, justify="left" if heading == "comparison" else "right")
-    for heading in (f"examples for {points}", f"or repetitions for {points}"):
+    table = Table(box=None, pad_edge=False)
+    table.add_column("comparison", no_wrap=True)
+    for heading in ("could show", f"chance of {points}", "examples needed", "or repetitions"):
         table.add_column(heading, justify="right")
+    told = []
     for each in found:
-        name = f"{each.first} against {'a rerun' if each.first == each.second else each.second}"
-        shown = [str(each.examples), str(each.clusters), figures.number(each.repetitions, 3)]
+        name = escape.line(f"{each.first} against {'a rerun' if each.first == each.second else each.second}")
         if each.why:
-            table.add_row(Text(escape.line(name)), *shown, Text(f"not known: {each.why}", style="yellow"))
+            told.append(f"{name}: not known: {each.why}")
             continue
-        at_best = figures.points(each.detectable_at_best).lstrip("+")
-        none = "not known" if each.detectable_at_best is None else f"none: {at_best} points at best"
+        # no number of repetitions is enough where the examples themselves differ too much
+        none = figures.UNKNOWN if each.detectable_at_best is None else "no number"
         table.add_row(
-            Text(escape.line(name)),
-            *shown,
+            Text(name),
             f"{figures.points(each.detectable).lstrip('+')} points",
             figures.percent(each.power, 0),
             figures.number(each.examples_needed, 6),
@@ -106,10 +97,15 @@ def _print(side: Side, found: list[Power], effect: float) -> None:
     console = terminal.console()
     for warning in side.warnings:
         console.print(Text(f"warning: {escape.line(warning, 500)}", style="yellow"))
-    console.print(table)
+    if table.rows:
+        console.print(table)
+    for line in told:
+        console.print(Text(line, style="yellow"))
+    has = max(found, key=lambda each: each.examples)
     console.print(
-        "A difference that a sample could show is found in four runs of five, at p < 0.05 after the correction for the "
-        "number of candidates. More examples are worth more than repetitions of the same.",
+        f"The run has {figures.count(has.examples, 'example')} in {figures.count(has.clusters, 'cluster')}, "
+        f"{figures.number(round(has.repetitions, 1), 3)} judged repetitions of each. Found in four runs of five, at p < 0.05 after the correction for the number of candidates. More "
+        "examples are worth more than repetitions of the same.",
         style="dim",
         highlight=False,
     )
