@@ -104,7 +104,8 @@ def _print(side: Side, found: list[Power], effect: float) -> None:
     has = max(found, key=lambda each: each.examples)
     console.print(
         f"The run has {figures.count(has.examples, 'example')} in {figures.count(has.clusters, 'cluster')}, "
-        f"{figures.number(round(has.repetitions, 1), 3)} judged repetitions of each. Found in four runs of five, at p < 0.05 after the correction for the number of candidates. More "
+        f"{figures.number(round(has.repetitions, 1), 3)} judged repetitions of each. "
+        "Found in four runs of five, at p < 0.05 after the correction for the number of candidates. More "
         "examples are worth more than repetitions of the same.",
         style="dim",
         highlight=False,
