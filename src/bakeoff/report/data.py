@@ -366,7 +366,7 @@ def collect(run: RunDirectory) -> ReportData:
     if contended := sum(each.contended for each in candidates):
         warnings.append(
             f"{contended} of {len(seen)} trials got less CPU than was reserved for them, since the host was busy "
-            "with something else: times, and verdicts that hang on time, may be another host's"
+            "with something else: read times, and verdicts that depend on time, with care"
         )
     max_error_rate = float((manifest.config.get("infra") or {}).get("max_error_rate", 0.02))
     return ReportData(
