@@ -75,7 +75,6 @@ def run(params: dict[str, Any], workdir: Path, channel: Channel) -> dict[str, An
     command = resolve(params["harness"]["command"])
     endpoint = Endpoint(channel)  # it ends with this process
     channel.notify("harness/loaded", {})
-    channel.notify("harness/started", {})
     program = subprocess.Popen(
         command, cwd=workdir, env={**os.environ, **environment(endpoint.url)}, stdin=subprocess.PIPE
     )
@@ -148,7 +147,11 @@ class Endpoint(ThreadingHTTPServer):
 
     def exchange(self, method: str, path: str, body: Any) -> Iterator[dict[str, Any]]:
         """Carry one request to the host: pieces of a streamed reply, `{body}`; last `{status, content_type, body}`."""
-        self.calls += method == "POST"
+        if method == "POST":
+            if self.calls == 0:
+                # The agent's time begins here: a program that hangs before it has asked anything is not the model's
+                self.channel.notify("harness/started", {})
+            self.calls += 1
         said: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
         params = {"method": method, "path": path, "body": body}
         reply = self.channel.submit("model/http", params, said.put)

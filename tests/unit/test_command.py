@@ -151,6 +151,10 @@ def test_a_whole_trial_of_a_program(tmp_path: Path) -> None:
     runner, lines = play(tmp_path, CALL + "open('stdin.json', 'w').write(sys.stdin.read())")
     assert result(lines)["result"] == {"answer": None}
     [asked] = said(lines, "model/http")
+    methods = [line["method"] for line in lines if line.get("method", "").startswith(("harness", "model"))]
+    assert methods == ["harness/loaded", "harness/started", "model/http"], (
+        "the agent's time begins with its first call"
+    )
     assert asked == {"method": "POST", "path": "/v1/messages?beta=true", "body": {"a": 1}}
     task = json.loads((runner.workdir / "task.json").read_text())
     assert task == json.loads((runner.workdir / "stdin.json").read_text())

@@ -46,6 +46,9 @@ class Gateway:
         self.replies: list[ModelReply | tuple[ModelErrorKind | Limit, str]] = []
         self.pieces: list[Any] = []  # contents of the chunks that come before the reply
 
+    def notify(self, method: str, params: dict[str, Any]) -> None:
+        assert method == "harness/started"
+
     def submit(
         self, method: str, params: dict[str, Any], on_chunk: Callable[[dict[str, Any]], None]
     ) -> Future[dict[str, Any]]:
