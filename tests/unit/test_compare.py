@@ -292,7 +292,10 @@ SLIM = "python:3.12-slim-bookworm"
             "image",
             {},
             {"bakeoff_version": "0.2.0"},
-            ["image: built otherwise (bakeoff 0.1.0 and 0.2.0, Python 3.12.11 and 3.12.11)"],
+            [
+                "image: built otherwise, by bakeoff's own recipe or runner (bakeoff 0.1.0 and 0.2.0, "
+                "Python 3.12.11 and 3.12.11)"
+            ],
         ),
         (
             "evaluators",
