@@ -38,7 +38,8 @@ def drift(base: Manifest, head: Manifest) -> list[str]:
     # The image's key derives from other parts and from bakeoff's own runner: it is news only by itself
     if before.get("image") != after.get("image") and not found:
         found.append(
-            f"image: built otherwise, by bakeoff's own recipe or runner (bakeoff {base.bakeoff_version} and {head.bakeoff_version}, "
+            "image: built otherwise, by bakeoff's own recipe or runner "
+            f"(bakeoff {base.bakeoff_version} and {head.bakeoff_version}, "
             f"Python {base.image.get('python')} and {head.image.get('python')})"
         )
     return found or ["the fingerprints differ"]
