@@ -547,7 +547,16 @@ def _second_engine(place: Path, project: Project) -> Iterator[tuple[Daemon, dict
         yield daemon, environment
     finally:
         docker_engine.stop(daemon)
-        shutil.rmtree(place, ignore_errors=True)
+        # a daemon that was killed leaves its mounts behind
+        for mount in [each for each in _mounts() if each.is_relative_to(place)]:
+            subprocess.run(["umount", str(mount)], check=True)
+        shutil.rmtree(place)
+
+
+def _mounts() -> list[Path]:
+    """Where something is mounted, the innermost first."""
+    lines = Path("/proc/self/mounts").read_text().splitlines()
+    return sorted((Path(line.split()[1]) for line in lines), key=lambda path: -len(path.parts))
 
 
 def _copy_images(project: Project, environment: dict[str, str]) -> None:
