@@ -34,7 +34,13 @@ def ai(content: Any = "", finish: str | None = None, **data: Any) -> ModelReply:
     """A reply of the gateway's."""
     message = {"type": "ai", "data": {"content": content, "tool_calls": [], "invalid_tool_calls": [], **data}}
     return ModelReply(
-        message, seconds=0.1, input_tokens=11, output_tokens=5, cached_tokens=3, finish_reason=finish
+        message,
+        seconds=0.1,
+        input_tokens=11,
+        output_tokens=5,
+        cached_tokens=3,
+        finish_reason=finish,
+        reasoning_tokens=2,
     )
 
 
@@ -135,6 +141,8 @@ def test_a_whole_conversation_over_chat_completions(gpt: openai.OpenAI, gateway:
     assert (first.usage.prompt_tokens, first.usage.completion_tokens, first.usage.total_tokens) == (11, 5, 16)
     assert first.usage.prompt_tokens_details is not None
     assert first.usage.prompt_tokens_details.cached_tokens == 3
+    assert first.usage.completion_tokens_details is not None
+    assert first.usage.completion_tokens_details.reasoning_tokens == 2
     results: Any = [{"role": "tool", "tool_call_id": c, "content": r} for c, r in (("c1", "3"), ("c2", "7"))]
     history: Any = [*CHAT, choice.message.model_dump(exclude_none=True), *results]
     second = gpt.chat.completions.create(model="whatever", messages=history, tools=CHAT_TOOLS)
@@ -386,6 +394,7 @@ OF_OPENAI = {
     ModelErrorKind.CONTEXT_OVERFLOW: openai.BadRequestError,
     ModelErrorKind.REFUSAL: openai.BadRequestError,
     ModelErrorKind.BAD_REQUEST: openai.BadRequestError,
+    ModelErrorKind.NOT_ON_TAPE: openai.NotFoundError,
     ModelErrorKind.INTERNAL: openai.InternalServerError,
     Limit.REACHED: openai.PermissionDeniedError,
 }
@@ -407,6 +416,10 @@ def test_each_failure_is_the_providers_own_and_is_not_tried_again(
     assert isinstance(messages.value.body, dict)
     assert messages.value.body["error"]["type"] == FAILURES[kind].anthropic
     assert len(gateway.requests) == 3, "a client tried again what the gateway had given up"
+
+
+def test_every_kind_of_failure_has_its_words() -> None:
+    assert set(FAILURES) == {*ModelErrorKind, Limit.REACHED}
 
 
 @pytest.mark.parametrize("kind", [ModelErrorKind.UNAVAILABLE, ModelErrorKind.TIMEOUT])

@@ -47,6 +47,7 @@ class Answer:
     input_tokens: int
     output_tokens: int
     cached_tokens: int  # of the input
+    reasoning_tokens: int  # of the output
 
     @classmethod
     def of(cls, head: Head, reply: ModelReply) -> Answer:
@@ -79,6 +80,7 @@ class Answer:
             input_tokens=reply.input_tokens or 0,
             output_tokens=reply.output_tokens or 0,
             cached_tokens=reply.cached_tokens or 0,
+            reasoning_tokens=reply.reasoning_tokens or 0,
         )
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from bakeoff.errors import ModelErrorKind
 from bakeoff.gateway.dialects import anthropic_messages, openai_chat, openai_responses
 from bakeoff.gateway.dialects.answer import Answer, Head
-from bakeoff.gateway.dialects.failures import Failure, Limit, failure
+from bakeoff.gateway.dialects.failures import FAILURES, Failure, Limit
 from bakeoff.gateway.dialects.http import HttpReply, Refused, sized
 from bakeoff.gateway.types import JsonDict, ModelReply, ModelRequest
 
@@ -89,7 +89,7 @@ class Exchange:
     def failed(self, kind: ModelErrorKind | Limit, message: str) -> HttpReply:
         """Why there is no reply, as the provider would say it."""
         if self.stream and self.stream.begun:
-            return HttpReply(200, self.stream.broken(failure(kind), message), EVENTS)
+            return HttpReply(200, self.stream.broken(FAILURES[kind], message), EVENTS)
         return _failure(self.dialect, kind, message)
 
 
@@ -127,5 +127,5 @@ def read(method: str, path: str, body: Any, ident: str, created: int) -> Exchang
 
 
 def _failure(dialect: Dialect, kind: ModelErrorKind | Limit, message: str) -> HttpReply:
-    said = failure(kind)
+    said = FAILURES[kind]
     return HttpReply.json(said.status, dialect.error(said, message))

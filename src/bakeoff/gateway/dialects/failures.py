@@ -26,7 +26,7 @@ class Failure:
 
 _INVALID, _API = "invalid_request_error", "api_error"
 
-# The one table. A kind that no provider knows stands with INTERNAL. A reached limit is a 403: no client tries it again.
+# The one table: every kind has its row. A reached limit is a 403 and a replay's gap a 404: no client tries them again.
 FAILURES: dict[ModelErrorKind | Limit, Failure] = {
     ModelErrorKind.RATE_LIMITED: Failure(429, "rate_limit_error", "rate_limit_exceeded", "rate_limit_error"),
     ModelErrorKind.UNAVAILABLE: Failure(503, "server_error", "service_unavailable", "overloaded_error"),
@@ -36,11 +36,7 @@ FAILURES: dict[ModelErrorKind | Limit, Failure] = {
     ModelErrorKind.CONTEXT_OVERFLOW: Failure(400, _INVALID, "context_length_exceeded", _INVALID),
     ModelErrorKind.REFUSAL: Failure(400, _INVALID, "content_policy_violation", _INVALID),
     ModelErrorKind.BAD_REQUEST: Failure(400, _INVALID, None, _INVALID),
+    ModelErrorKind.NOT_ON_TAPE: Failure(404, "not_found_error", "not_on_tape", "not_found_error"),
     ModelErrorKind.INTERNAL: Failure(500, "server_error", None, _API),
     Limit.REACHED: Failure(403, "insufficient_quota", "insufficient_quota", "permission_error"),
 }
-
-
-def failure(kind: ModelErrorKind | Limit) -> Failure:
-    """The row of a kind."""
-    return FAILURES.get(kind, FAILURES[ModelErrorKind.INTERNAL])

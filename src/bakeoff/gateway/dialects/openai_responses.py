@@ -165,7 +165,7 @@ def reply(answer: Answer) -> JsonDict:
         "input_tokens": answer.input_tokens,
         "input_tokens_details": {"cached_tokens": answer.cached_tokens},
         "output_tokens": answer.output_tokens,
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": answer.reasoning_tokens},
         "total_tokens": answer.input_tokens + answer.output_tokens,
     }
     ended = {"status": status, "incomplete_details": reason, "output": _output(answer), "usage": usage}
