@@ -213,6 +213,9 @@ def execute(
             display.planned(Counter(trial.candidate for trial in job.plan))
             finished = engine.run()
     changes: JsonDict = {"observed_harness": _observed(engine.first_request)} if engine.first_request else {}
+    if config.budget and shared.spending.unpriced:
+        unpriced = f"{shared.spending.unpriced} model calls have no known cost and are not in the budget."
+        changes["notes"] = [*run.manifest().notes, unpriced]
     if not finished and shared.spending.exhausted:
         changes["not_run"] = _not_run(run, shared.spending.spent_usd, config)
         say(

@@ -246,3 +246,21 @@ def test_the_retries_of_a_recorded_call_are_on_record(server: ProviderServer, tm
         replay(tmp_path / "tape", "c").complete(asked(), call(name="c"))
     assert (replayed.value.attempts, replayed.value.status) == (3, 503)
     assert len(server.requests) == 3
+
+
+def test_neither_a_recording_nor_a_key_file_gets_into_the_image(tape: Path) -> None:
+    from bakeoff.sandbox.image import source_files
+
+    root = tape.parent
+    (root / "agent.py").write_text("")
+    (root / ".env").write_text(f"OPENAI_API_KEY={KEY}\n")
+    (root / "harness.yaml").write_text("x")
+    config = Config(
+        name="x",
+        harness=Harness(prompt="x", source="."),
+        candidates=[SIMULATED],
+        dataset="rows.jsonl",
+        evaluators=[],
+    )
+    names = {name for name, _ in source_files(config.model_copy(update={"root": root}))}
+    assert names == {"agent.py", "harness.yaml"}

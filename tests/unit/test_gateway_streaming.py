@@ -173,3 +173,13 @@ def test_every_line_of_the_harness_carries_the_attempt_s_token(tmp_path: Path) -
     assert len(own) >= 4
     assert {line["token"] for line in own} == {"t1"}
     assert said(lines, "supervisor/exit")[0]["token"] == "t0"
+
+
+def test_a_stream_without_end_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bakeoff.gateway import providers
+
+    monkeypatch.setattr(providers, "MOST_CHARS", 10)
+    server.answers(stream(events(*["word "] * 5, end=True)))
+    with pytest.raises(ModelCallError, match="longer than 10 characters") as caught:
+        backend(server).complete(request(stream=True), CALL)
+    assert caught.value.kind is ModelErrorKind.BAD_RESPONSE

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 READ_SECONDS = 120.0
 CONNECT_SECONDS = 10.0
+MOST_CHARS = 4 * 2**20  # of a streamed reply: half of what a line to the container may hold
 _NO_KEY = "none"  # SDKs insist on a key; servers without one ignore it
 
 # What would change who answers, or where the request goes. A harness has no say in that, nor has code it
@@ -323,20 +324,26 @@ class _Stream:
         self.first_token_seconds: float | None = None
 
     def gather(self, pieces: Iterator[AIMessage]) -> AIMessage:
-        """The whole reply. Raises ValueError when there was no piece at all."""
+        """The whole reply. Raises ValueError when there was no piece at all, or no end of them."""
         from langchain_core.messages import message_chunk_to_message
 
-        began, whole = time.monotonic(), None
+        began, size = time.monotonic(), 0
+        got: list[AIMessage] = []
         for piece in pieces:
+            size += len(str(piece.content))
+            if size > MOST_CHARS:
+                raise ValueError(f"the stream is longer than {MOST_CHARS} characters")
             if self.first_token_seconds is None and (
                 piece.content or piece.tool_calls or getattr(piece, "tool_call_chunks", None)
             ):
                 self.first_token_seconds = time.monotonic() - began
             self.given = True
             self._hand_on(piece)
-            whole = piece if whole is None else cast("AIMessage", whole + piece)
-        if whole is None:
+            got.append(piece)
+        if not got:
             raise ValueError("the stream ended before it began")
+        # all at once: adding them up one by one takes quadratic time
+        whole: Any = got[0] + got[1:] if len(got) > 1 else got[0]
         return cast("AIMessage", message_chunk_to_message(whole))
 
 

@@ -24,6 +24,7 @@ from docker import DockerClient
 import bakeoff_runner
 from bakeoff.config import Config
 from bakeoff.errors import InputError, UnfitEnvironment
+from bakeoff.gateway import cassette
 from bakeoff.sandbox import base_image, npm, wheels
 from bakeoff.sandbox.container import ENVIRONMENT, LABEL, USER
 
@@ -191,9 +192,11 @@ def source_files(config: Config) -> Iterator[tuple[str, Path]]:
 
 
 def _walk(directory: Path, without: set[Path]) -> Iterator[tuple[str, Path]]:
+    # a recording has the models' answers, and must not make the harness another one by lying in its source
+    tapes = {index.parent for index in directory.rglob(cassette.INDEX)}
     for path in sorted(directory.rglob("*")):
         parts = path.relative_to(directory).parts
-        hidden = any(part in SKIP or part.startswith(".") for part in parts)
+        hidden = any(part in SKIP or part.startswith(".") for part in parts) or path.parent in tapes
         if path.is_file() and not hidden and path.resolve() not in without:
             yield "/".join(parts), path
 
