@@ -38,8 +38,13 @@ def read(run: RunDirectory, trial_id: str) -> Excerpt:
 
 
 def told_lines(trajectory: JsonDict) -> Iterator[str]:
-    """Each message, tool call and result of an ATIF trajectory as one line, whatever shape it has."""
+    """Each message, tool call and result of an ATIF trajectory as one line, whatever shape it has.
+
+    The system prompt is left out: it is the same in every trial, and stands in the report's harness section.
+    """
     for step in _dicts(trajectory.get("steps")):
+        if step.get("source") == "system":
+            continue
         source = "model" if step.get("source") == "agent" else str(step.get("source"))
         if message := _text(step.get("message")):
             yield f"{source}: {message}"
