@@ -200,9 +200,8 @@ def test_a_damaged_trajectory_is_said_to_be(tmp_path: Path, written: bytes) -> N
 
 def test_a_long_trajectory_is_cut_in_the_middle(tmp_path: Path) -> None:
     run = synthetic.run_directory(tmp_path, [])
-    run.write_trajectory(
-        "a/b/1", {"steps": [{"source": "agent", "message": f"{n} " * 999} for n in range(500)]}
-    )
+    steps = [{"source": "agent", "message": f"{n} " * 999} for n in range(500)]
+    run.write_trajectory("a/b/1", {"steps": [{"source": "system", "message": "the prompt"}, *steps]})
     lines = excerpt.read(run, "a/b/1").lines
     assert len(lines) == excerpt.FIRST + excerpt.LAST + 1
     assert lines[0].startswith("model: 0")
