@@ -25,6 +25,7 @@ from typing import Any
 from bakeoff_runner import wire
 from bakeoff_runner.channel import Channel, RemoteError
 from bakeoff_runner.load import LoadError
+from bakeoff_runner.supervisor import undumpable
 
 SOURCE = Path("/opt/harness")  # where the image has `harness.source`
 TASK = "task.json"
@@ -75,8 +76,13 @@ def run(params: dict[str, Any], workdir: Path, channel: Channel) -> dict[str, An
     command = resolve(params["harness"]["command"])
     endpoint = Endpoint(channel)  # it ends with this process
     channel.notify("harness/loaded", {})
+    undumpable()  # or the program could read token and channel out of this process, and speak for it
     program = subprocess.Popen(
-        command, cwd=workdir, env={**os.environ, **environment(endpoint.url)}, stdin=subprocess.PIPE
+        command,
+        cwd=workdir,
+        env={**os.environ, **environment(endpoint.url)},
+        stdin=subprocess.PIPE,
+        close_fds=False,  # Python's are not inheritable, and /proc/self/fd is closed now, to this process too
     )
     program.communicate(text)
     if program.returncode != 0:

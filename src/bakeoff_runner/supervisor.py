@@ -239,8 +239,8 @@ def _write_all(end: int, data: bytes) -> None:
         view = view[os.write(end, view) :]
 
 
-def _undumpable() -> None:
-    """Close /proc/1/{mem,fd,environ} to the harness, which runs under the same user (prctl(2), PR_SET_DUMPABLE)."""
+def undumpable() -> None:
+    """Close /proc/<this>/{mem,fd,environ} to others of its user, until the next exec (prctl(2), PR_SET_DUMPABLE)."""
     import ctypes
 
     ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
@@ -267,7 +267,7 @@ def main() -> None:
         serve(child_in, child_out)
     for end in (child_in, child_out, log_in):
         os.close(end)
-    _undumpable()
+    undumpable()
     Supervisor(pid, to_child, from_child, child_log).run()
     sys.stdout.flush()
     os._exit(0)

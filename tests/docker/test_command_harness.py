@@ -210,6 +210,15 @@ PROBE = """
 out = {"environment": sorted(os.environ), "keys": [v for k, v in os.environ.items() if k.endswith("KEY")]}
 out["task"] = json.load(open("task.json"))
 out["stdin"] = json.load(sys.stdin) == out["task"]
+out["descriptors"] = sorted(os.listdir("/proc/self/fd"))[:-1]  # the last is the listing's own
+out["reached"] = []
+for pid in (1, os.getppid()):
+    for name in ("mem", "environ", "fd/0"):
+        try:
+            open(f"/proc/{pid}/{name}", "rb").close()
+            out["reached"].append(f"{pid}/{name}")
+        except OSError:
+            pass
 try:
     urllib.request.urlopen("http://192.0.2.1/", timeout=2)
     out["network"] = "reached"
@@ -233,6 +242,8 @@ def test_what_a_program_is_given(project: Project) -> None:
     seen = json.loads(log.split("PROBE ", 1)[1].splitlines()[0])
     assert set(seen["keys"]) == {"held-by-the-gateway"}
     assert seen["stdin"]
+    assert seen["reached"] == [], "the program can speak for the runner"
+    assert seen["descriptors"] == ["0", "1", "2"]
     assert seen["task"]["inputs"] == {"question": "probe"}
     assert seen["task"]["messages"] == [{"role": "user", "content": "probe"}]
     assert seen["task"]["config"] == {"tone": "dry"}
