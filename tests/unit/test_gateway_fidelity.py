@@ -5,6 +5,7 @@ and around the container's chat model, whose calls cross the wire as JSON and go
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
@@ -106,11 +107,21 @@ def test_a_request_is_what_production_sends(
 ) -> None:
     system = SYSTEM if model.startswith("anthropic") else PLAIN
     converse(production(server, model, **params), [get_order, cancel_order], system)
-    expected = server.bodies()
+    addressed, expected = addresses(server), server.bodies()
     said = converse(through(server, model, **params), [get_order, cancel_order], system)
+    assert addresses(server) == addressed
     assert server.bodies() == expected
     assert len(expected) == 2
     assert "has shipped" in said[-1].text
+
+
+def addresses(server: ProviderServer) -> list[Any]:
+    """Where each request went, and every header but those that say how long the client waits."""
+    waits = re.compile("timeout|content-length")
+    return [
+        (path, {name: value for name, value in headers.items() if not waits.search(name)})
+        for path, headers, _ in server.requests
+    ]
 
 
 def test_extras_signatures_and_cache_hints_reach_anthropic(server: ProviderServer) -> None:
