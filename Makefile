@@ -57,10 +57,11 @@ run: $(RUN_ENV) ## set up what is missing, then run HARNESS (default harness.yam
 
 test: $(TEST_ENV) ## every test; starts Docker where none answers
 	@$(BIN)/bakeoff setup
-	$(BIN)/pytest tests/unit $(filter-out tests/unit/ tests/bench/,$(sort $(dir $(wildcard tests/*/test_*.py)))) $(ARGS)
+	$(BIN)/pytest tests/unit --numprocesses 2 $(ARGS)
+	$(BIN)/pytest $(filter-out tests/unit/ tests/bench/,$(sort $(dir $(wildcard tests/*/test_*.py)))) $(ARGS)
 
 test-fast: $(TEST_ENV) ## the tests that need no Docker, in under a minute
-	$(BIN)/pytest -m "not docker and not slow" $(ARGS)
+	$(BIN)/pytest tests/unit -m "not docker and not slow" --numprocesses 2 $(ARGS)
 
 browser: ## Chromium for the tests of report.html, which skip without it, and in CI fail
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \

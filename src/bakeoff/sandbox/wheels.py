@@ -112,10 +112,10 @@ def _resolve(requirements: list[str], python_version: str, machine: str, say: Ca
             _uv(), "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate", "--only-binary", ":all:",
             "--python-version", python_version, "--python-platform", f"{machine}-manylinux_2_{NEWEST_GLIBC}",
         ]  # fmt: skip
-        pinned = _call([*command, "--constraints", str(constraints)], wanted)
+        pinned = _call([*command, "--constraints", str(constraints)], wanted, scratch)
         if pinned.returncode != 0:
             say("harness.requirements do not fit this environment's own versions: resolving them freely")
-            pinned = _call(command, wanted)
+            pinned = _call(command, wanted, scratch)
     if pinned.returncode != 0:
         _complain(pinned.stderr, requirements)
     return pinned.stdout
@@ -144,9 +144,16 @@ def _fetch(lock: str, into: Path, python_version: str, machine: str) -> None:
         _complain(fetched.stderr, lock.split())
 
 
-def _call(command: list[str], stdin: str) -> subprocess.CompletedProcess[str]:
+def _call(command: list[str], stdin: str, directory: str | None = None) -> subprocess.CompletedProcess[str]:
+    """Run in `directory`: uv reads the [tool.uv] of the project that it stands in, which is not the harness's."""
     return subprocess.run(
-        command, input=stdin, capture_output=True, text=True, check=False, timeout=TIMEOUT_SECONDS
+        command,
+        input=stdin,
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_SECONDS,
     )
 
 
