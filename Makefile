@@ -39,7 +39,7 @@ $$uv sync -q --frozen
 endef
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 12
+	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:[^#]*## */\t/' | expand -t 15
 
 $(RUN_ENV): pyproject.toml uv.lock
 	@echo "environment: installing the locked packages into .venv"
@@ -58,10 +58,14 @@ run: $(RUN_ENV) ## set up what is missing, then run HARNESS (default harness.yam
 test: $(TEST_ENV) ## every test; starts Docker where none answers
 	@$(BIN)/bakeoff setup
 	$(BIN)/pytest tests/unit --numprocesses 2 $(ARGS)
-	$(BIN)/pytest $(filter-out tests/unit/ tests/bench/,$(sort $(dir $(wildcard tests/*/test_*.py)))) $(ARGS)
+	$(BIN)/pytest $(filter-out tests/unit/ tests/bench/ tests/cgroup2/,$(sort $(dir $(wildcard tests/*/test_*.py)))) $(ARGS)
 
 test-fast: $(TEST_ENV) ## the tests that need no Docker, in under a minute
 	$(BIN)/pytest tests/unit -m "not docker and not slow" --numprocesses 2 $(ARGS)
+
+test-cgroup2: $(TEST_ENV) ## faults and limits where the kernel has cgroup v2 (CGROUPS=1: v1), in an emulated machine
+	@$(BIN)/bakeoff setup
+	$(BIN)/pytest tests/cgroup2 $(ARGS)
 
 browser: ## Chromium for the tests of report.html, which skip without it, and in CI fail
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { \

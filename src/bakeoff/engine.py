@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -411,17 +411,17 @@ class Engine:
         self.display.finished(record)
 
 
-def _tool_totals(calls: Iterable[ToolCall]) -> ToolTotals:
-    failed = repeated = number = 0
+def _tool_totals(calls: Sequence[ToolCall]) -> ToolTotals:
+    failed = repeated = 0
     seen: set[tuple[str, str, str | None]] = set()
-    for number, call in enumerate(calls, start=1):
+    for call in calls:
         done = (call.name, json.dumps(call.args, sort_keys=True, default=str), call.result)
         if call.error is not None or call.timed_out:
             failed += 1
         elif done in seen:
             repeated += 1
         seen.add(done)
-    return ToolTotals(calls=number, failed=failed, repeated=repeated)
+    return ToolTotals(calls=len(calls), failed=failed, repeated=repeated)
 
 
 def trial_record(

@@ -1,9 +1,10 @@
 """Samples the host while trials run, and says by a written rule whether an attempt was denied what it was promised.
 
-The rule (`contended`): an attempt ran on a contended host when it got less CPU than its reserved floor although it was
-ready to run for at least half of its time, the quota's own throttling not counted; or when a fifth of the machine's CPU
-time or more was stolen by the hypervisor while it ran. A contended host excuses one thing only, a time limit, the trial's
-or a tool's; so what counts is the time from the agent's start: a slow start takes nothing from the agent.
+The rule (`contended`): an attempt ran on a contended host when it got less CPU than its reserved floor although it
+was ready to run for at least half of its time, the quota's own throttling not counted; or when a fifth of the
+machine's CPU time or more was stolen by the hypervisor while it ran. A contended host excuses one thing only, a time
+limit, the trial's or a tool's; so what counts is the time from the agent's start: a slow start takes nothing from the
+agent.
 """
 
 from __future__ import annotations
@@ -36,9 +37,7 @@ class Sample:
     load: float  # one-minute load average
 
 
-def contended(
-    kernel: KernelFacts, steal_percent: float | None, seconds: float, reserved_cpus: float
-) -> bool:
+def contended(kernel: KernelFacts, steal_percent: float | None, seconds: float, reserved_cpus: float) -> bool:
     """The rule above.
 
     Args:

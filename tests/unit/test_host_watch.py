@@ -32,9 +32,13 @@ def test_the_rule(facts: KernelFacts, steal: float | None, expected: bool) -> No
 
 
 def test_what_the_start_waited_for_takes_nothing_from_the_agent() -> None:
-    slow_start = kernel(6.0, 2.0).model_copy(update={"startup_waited_seconds": 5.9, "startup_cpu_seconds": 1.0})
+    slow_start = kernel(6.0, 2.0).model_copy(
+        update={"startup_waited_seconds": 5.9, "startup_cpu_seconds": 1.0}
+    )
     assert not contended(slow_start, 0.0, seconds=10.0, reserved_cpus=0.5)
-    fast_start = kernel(6.0, 5.5).model_copy(update={"startup_waited_seconds": 0.5, "startup_cpu_seconds": 1.0})
+    fast_start = kernel(6.0, 5.5).model_copy(
+        update={"startup_waited_seconds": 0.5, "startup_cpu_seconds": 1.0}
+    )
     assert contended(fast_start, 0.0, seconds=10.0, reserved_cpus=0.5)
 
 

@@ -232,7 +232,7 @@ def limits(info: dict[str, Any]) -> Iterator[Check]:
     if not info.get("SwapLimit"):
         yield warning(
             "swap",
-            "swap is not limited: a container over its memory may swap instead of being killed",
+            "swap is not limited: where the host has some, no trial runs, since it would swap instead of being killed",
             "Boot with `swapaccount=1` (cgroup v1), or turn swap off: `sudo swapoff -a`.",
         )
     if version == "2" and kernel_version(str(info.get("KernelVersion"))) < MEMORY_PEAK_KERNEL:
