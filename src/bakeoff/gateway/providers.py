@@ -70,7 +70,7 @@ def _ollama(read: float, connect: float) -> JsonDict:
 
 
 def _bedrock(read: float, connect: float) -> JsonDict:
-    from botocore.config import Config  # type: ignore[import-untyped]
+    from botocore.config import Config
 
     return {"config": Config(read_timeout=read, connect_timeout=connect, retries={"total_max_attempts": 1})}
 
