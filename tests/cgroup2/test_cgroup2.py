@@ -1,0 +1,129 @@
+"""The faults to which the kernel is the witness, on another cgroup version: `bakeoff run` with a guest's Docker.
+
+`make test-cgroup2`; with CGROUPS=1 the guest has version 1, for machines that have version 2 themselves.
+"""
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import guest
+import pytest
+from project import Outcome, Project, call
+
+from bakeoff.config import Harness
+from bakeoff.sandbox import base_image
+from bakeoff.sandbox.docker_engine import connect
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1500)]
+
+CGROUPS = int(os.environ.get("CGROUPS", "2"))
+
+EXPECTED = {
+    "harness-oom": ("infra_error", "infra.oom_killed"),
+    "child-oom": ("infra_error", "infra.oom_killed"),
+    "child-oom-survived": ("passed", None),
+    "disk-full": ("infra_error", "infra.disk_full"),
+    "pids": ("infra_error", "infra.pids_exhausted"),
+    "fine": ("passed", None),
+}
+
+
+@dataclass(frozen=True)
+class Both:
+    """The same project on this machine's engine and on the guest's."""
+
+    here: Outcome
+    guest: Outcome
+    left_behind: str  # containers in the guest afterwards
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
+    """Two runs. The first makes the harness's image, which the guest then has from the start."""
+    here, there = (project(tmp_path_factory.mktemp(name)) for name in ("here", "guest"))
+    native = here.bake("--max-concurrency", "2")
+    assert native.code == 0, native.stderr
+    assert native.run is not None
+    images = [here.config["harness"]["base_image"], native.run.manifest().image["reference"]]
+    with guest.running(
+        guest.disk(images), tmp_path_factory.mktemp("boot") / "console", cgroups=CGROUPS
+    ) as host:
+        environment = {"DOCKER_HOST": host}
+        emulated = there.bake("--max-concurrency", "2", env=environment, timeout=900)
+        listed = ["docker", "--host", host, "ps", "--all", "--quiet"]
+        left = subprocess.run(listed, capture_output=True, text=True, check=True).stdout
+    assert emulated.code == 0, emulated.stderr
+    return Both(native, emulated, left)
+
+
+def project(root: Path) -> Project:
+    """One trial for each fault, with time limits for an emulated processor. The model itself never errs."""
+    made = Project(root)
+    made.config["harness"]["base_image"] = portable_base()
+    made.config["harness"]["limits"] = {"turns": 6, "seconds": 120, "tool_seconds": 100}
+    made.config["infra"]["startup_seconds"] = 300
+    made.row("harness-oom", call("hog", mib=600))
+    made.row("child-oom", call("hog_child", "held", mib=600))
+    made.row("child-oom-survived", call("hog_child_then_less", "held", mib=600))
+    made.row("disk-full", call("fill_disk", "never"))
+    made.row("pids", call("spawn_threads", "never refused"))
+    made.row("fine", call("hog_child", "held", mib=20))
+    return made
+
+
+def portable_base() -> str:
+    """The default base image less its registry's digest, which `docker save` loses: the same on both engines."""
+    client = connect()
+    base = base_image.ensure(client, Harness.model_fields["base_image"].default, print)
+    name = f"bakeoff-guest-base:{base.image_id.removeprefix('sha256:')[:12]}"
+    if base_image.find(client, name) is None:
+        unchanged = client.containers.create(base.image_id, ["true"], labels={"bakeoff.build": name})
+        unchanged.commit(*name.split(":"))
+        unchanged.remove()
+    client.close()
+    return name
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_each_fault_gets_its_cause_on_either_version(both: Both, name: str) -> None:
+    for trial in (both.guest.trials()[name], both.here.trials()[name]):
+        assert (trial.verdict, trial.cause) == EXPECTED[name], trial.attempts[-1].evidence
+
+
+def test_no_trial_is_lost_and_no_container_left(both: Both) -> None:
+    assert both.guest.trials().keys() == EXPECTED.keys()
+    assert both.left_behind == ""
+
+
+def test_the_record_says_which_version_it_was(both: Both) -> None:
+    assert both.guest.run is not None
+    assert both.guest.run.manifest().host["cgroup_version"] == CGROUPS
+    for trial in both.guest.trials().values():
+        kernel = trial.attempts[-1].evidence.kernel
+        assert (kernel.source, kernel.cgroup_version) == ("container", CGROUPS)
+
+
+def test_the_kernel_holds_the_limits_that_were_asked_for(both: Both) -> None:
+    for trial in both.guest.trials().values():
+        assert trial.resources.effective == trial.resources.requested
+        assert trial.attempts[-1].evidence.limits_mismatch == []
+
+
+def test_the_kernel_counts_what_happened(both: Both) -> None:
+    killed = {"harness-oom", "child-oom", "child-oom-survived"}
+    for name, trial in both.guest.trials().items():
+        seen, docker = trial.resources.observed, trial.attempts[-1].evidence.docker
+        assert ((seen.oom_kills or 0) > 0) == (name in killed), name
+        assert name in killed or not docker.oom_killed, (
+            name
+        )  # Docker hears of it by an event, perhaps too late
+        assert seen.memory_peak_bytes is not None
+        assert (seen.memory_peak_bytes > 255 * 2**20) == (name in killed), name
+        assert 40 * 2**20 < seen.memory_peak_bytes <= 256 * 2**20, name
+        assert (seen.cpu_seconds or 0) > 0.5, name
+        assert seen.throttled_seconds is not None, name
+        assert seen.pids_peak is not None
+        assert (seen.pids_peak == 64) == (name == "pids"), name
+    assert both.guest.trials()["disk-full"].resources.observed.disk_bytes == 16 * 2**20
