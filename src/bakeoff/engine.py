@@ -101,6 +101,8 @@ class Stock:
         """
         with self._lock:
             self._wanted -= 1
+            while self._made and _failed(self._made[0]):
+                self._made.popleft()  # it was tried in a world that may have changed since
             future = self._made.popleft() if self._made else self._make()
             if self._wanted > len(self._made):
                 self._made.append(self._make())
@@ -116,6 +118,10 @@ class Stock:
 
     def _make(self) -> Future[Container]:
         return self._hands.submit(Container.create, self._client, self._spec)
+
+
+def _failed(made: Future[Container]) -> bool:
+    return made.done() and made.exception() is not None
 
 
 class Stopped(Exception):  # noqa: N818 - the user stopped the run: this trial has no verdict and will run again
