@@ -210,7 +210,7 @@ def outside(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) ->
     """Every second container that runs is hit, at a random moment of its life, until each fault had its turns."""
     project = Project(scratch / "outside")
     project.config["infra"]["attempts"] = 4
-    project.config["trials"] = times * len(faults)
+    project.config["trials"] = 2 * times * len(faults)  # some strikes come too late and are tried again
     project.row("row", call("wait", "waited", seconds=3))
     todo = [fault for fault in faults for _ in range(times)]
     dice = random.Random(3)
@@ -293,14 +293,15 @@ def no_image(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) -
 def restart(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) -> None:
     """A second daemon, ended and started again under a run until enough running containers were hit."""
     project = Project(scratch / "restart")
-    project.config["infra"]["attempts"] = 4
+    project.config["infra"]["attempts"] = 20  # a trial may be hit by every restart
+    project.config["resources"]["reserve"] = {"cpus": 0.1, "memory": "64MiB"}
     project.config["trials"] = times * len(faults)
     project.row("row", call("wait", "waited", seconds=3))
     with _second_engine(scratch / "engine", project) as (daemon, environment):
         client = docker_engine.connect(environment)
         hit: dict[str, Fault] = {}
         fault = faults[0]
-        with _running(project, env=environment) as run:
+        with _running(project, "--max-concurrency", str(WAITING_SLOTS), env=environment) as run:
             while run.goes_on():
                 todo = [each for each in faults if sum(one is each for one in hit.values()) < times]
                 running = _containers(client, run.id, status="running") if run.id else []
@@ -370,7 +371,7 @@ def neighbour(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) 
     """One row a fault. The neighbour burns from the run's start to its end."""
     client = _engine()
     project = Project(scratch / "neighbour")
-    project.config["harness"]["limits"] = {"turns": 4, "seconds": 4, "tool_seconds": 30}
+    project.config["harness"]["limits"] = {"turns": 4, "seconds": 8, "tool_seconds": 30}
     project.config["trials"] = times
     for fault in faults:
         assert isinstance(fault.how, Neighbour)
