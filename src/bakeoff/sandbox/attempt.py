@@ -507,14 +507,18 @@ class Attempt:
             message=outcome.message,
         )
         self.model_calls.append(made)
+        # a reply that came too late is not handed on: whether the agent could still answer would be a race with its end
+        late = self.started is not None and self._working(time.monotonic()) >= self.spec.limits["seconds"]
         if exchange is not None:
             self.transcript.answered(outcome.message)
-            self._reply_http(ident, exchange.answered(outcome))
+            if not late:
+                self._reply_http(ident, exchange.answered(outcome))
         else:
             self.conversation = [*request.messages, outcome.message]
             # a streamed reply is there already, piece by piece
             message = None if request.stream else outcome.message
-            self.container.send(wire.encode({"id": ident, "result": {"message": message}}))
+            if not late:
+                self.container.send(wire.encode({"id": ident, "result": {"message": message}}))
         self.on_call(made, request)  # after the reply: the record is no part of the agent's time
 
     def _count_unwaited(self, outcome: ModelReply | ModelCallError) -> None:

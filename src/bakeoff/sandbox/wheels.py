@@ -72,8 +72,12 @@ def ensure(
             lock = _resolve(requirements, python_version, machine, say)
             _fetch(lock, making, python_version, machine)
             (making / LOCK).write_text(lock)
-            shutil.rmtree(home, ignore_errors=True)
-            making.rename(home)
+            try:
+                making.rename(home)
+            except OSError:
+                if not (home / LOCK).exists():
+                    raise
+                # another run made the very same meanwhile
         say(
             f"wheels: {len(lock.splitlines())} packages resolved and fetched in {time.monotonic() - began:.1f} s"
         )
