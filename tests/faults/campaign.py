@@ -76,7 +76,7 @@ def chosen(names: Sequence[str]) -> list[Fault]:
 def inject(kind: type, faults: Sequence[Fault], times: int, scratch: Path) -> Scene:
     """Play one scene in the directory `scratch`; what cannot be injected here is said, and is a complaint."""
     if kind in (Restart, SmallDisk) and (os.geteuid() != 0 or shutil.which("dockerd") is None):
-        return Scene(SCENES[kind].__name__, problems=["needs root and dockerd: not injected"])
+        return Scene(SCENES[kind].__name__, skipped="not injected: it needs root and dockerd")
     return play(kind, faults, times, scratch)
 
 
@@ -86,6 +86,7 @@ def beyond(scene: Scene) -> list[str]:
     bound = MEMORY_WITH_CLIENT_MIB if with_client else MEMORY_MIB
     peak = scene.peak_bytes / 2**20
     return [
+        *([scene.skipped] if scene.skipped else []),
         *([f"{scene.lost} trials lost"] if scene.lost else []),
         *([f"{scene.left} containers left"] if scene.left else []),
         *([f"the orchestrator's memory peaked at {peak:.0f} MiB, more than {bound}"] if peak > bound else []),

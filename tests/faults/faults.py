@@ -190,7 +190,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(22, "line-10-mb-wrong", tool(call("long_line", "never", mib=10)), ("model.wrong_answer",)),
     Fault(22, "line-100-mb", tool(call("long_line", "sent", mib=100)), ("infra.output_limit",)),
     # the host
-    Fault(23, "noisy-neighbour", Neighbour((call("work", "worked", seconds=4),)), ("infra.host_contention",)),
+    Fault(23, "noisy-neighbour", Neighbour((call("work", "worked", seconds=7),)), ("infra.host_contention",)),
     Fault(23, "slow-all-the-same", Neighbour((call("wait", "waited", seconds=12),)), ("model.time_limit",)),
     Fault(24, "run-disk-full", SmallDisk(), ("exit 4",)),
     # the model's own failures: none may be excused

@@ -67,6 +67,7 @@ class Scene:
     seen: list[Seen] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    skipped: str = ""  # why it cannot be played on this machine
     lost: int = 0  # trials that were planned and have no verdict, or have two
     left: int = 0  # containers
     seconds: float = 0.0
@@ -500,11 +501,11 @@ def _state(client: docker.DockerClient, container: str) -> str:
         return "gone"
 
 
-BURN = "import os\nfor _ in range(os.cpu_count()): os.fork() or exec('while True: pass')\nos.wait()"
+BURN = "import os\nfor _ in range(4 * os.cpu_count()): os.fork() or exec('while True: pass')\nos.wait()"
 
 
 def _burn(image_id: str) -> str:
-    """Start a neighbour on every core, with four times the weight of a trial's container."""
+    """Start a neighbour that has work for every core, with many times the weight of a trial's container."""
     started = subprocess.run(
         [
             "docker",
@@ -548,10 +549,18 @@ def _second_engine(place: Path, project: Project) -> Iterator[tuple[Daemon, dict
         yield daemon, environment
     finally:
         docker_engine.stop(daemon)
-        # a daemon that was killed leaves its mounts behind
+        # a daemon that was killed leaves its mounts behind, and shims of containers that it was starting
+        for shim in [each for each in psutil.process_iter(["cmdline"]) if _serves(each, place)]:
+            shim.kill()
         for mount in [each for each in _mounts() if each.is_relative_to(place)]:
             subprocess.run(["umount", str(mount)], check=True)
         shutil.rmtree(place)
+
+
+def _serves(process: psutil.Process, place: Path) -> bool:
+    """Whether it is a shim of the engine at `place`."""
+    command = process.info["cmdline"] or [""]
+    return Path(command[0]).name.startswith("containerd-shim") and str(place / "exec") in " ".join(command)
 
 
 def _mounts() -> list[Path]:
