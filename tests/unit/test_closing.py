@@ -16,6 +16,7 @@ def closed(directory: Path, style: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_result_is_printed_as_asked_and_the_reports_are_written(tmp_path: Path) -> None:
     run = synthetic.run_directory(tmp_path)
     table, as_json, quiet = (closed(run.path, style) for style in ("table", "json", "quiet"))
@@ -27,6 +28,7 @@ def test_the_result_is_printed_as_asked_and_the_reports_are_written(tmp_path: Pa
     assert (run.path / "report.md").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_its_exit_code_is_the_runs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     stormy = synthetic.run_directory(tmp_path, synthetic.trials(infra_rate=0.5))
     assert closing.close(stormy.path, "quiet") == 3
@@ -35,6 +37,7 @@ def test_its_exit_code_is_the_runs(tmp_path: Path, capfd: pytest.CaptureFixture[
     assert "mend" in missing.stderr
 
 
+@pytest.mark.slow
 def test_a_file_of_the_users_does_not_stand_in_for_a_module(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ REPLIES = [
 
 @settings(max_examples=400, deadline=None)
 @given(path=st.sampled_from([*DIALECTS, "/models", "/", ""]), body=BODIES)
+@pytest.mark.slow
 def test_anything_is_understood_or_refused(path: str, body: Any) -> None:
     try:
         asked = read("POST", path, body, "1", 0)
