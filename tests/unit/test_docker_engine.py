@@ -1,6 +1,9 @@
 """Finding and starting Docker: what is decided, and how failures are explained."""
 
 import os
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import psutil
@@ -126,3 +129,15 @@ def test_a_dockerd_that_ends_shows_its_last_words(tmp_path: Path, monkeypatch: p
     assert "status 3" in str(caught.value)
     assert "failed to mount cgroup" in str(caught.value)
     assert "\033" not in str(caught.value)
+
+
+def test_a_killed_engine_that_nobody_took_leave_of_is_stale(tmp_path: Path) -> None:
+    process = subprocess.Popen(["sleep", "60"])
+    pid_file = tmp_path / "docker.pid"
+    pid_file.write_text(f"{process.pid}\n")
+    assert not docker_engine.is_stale(pid_file, "sleep")
+    os.kill(process.pid, signal.SIGKILL)
+    while psutil.Process(process.pid).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+    assert docker_engine.is_stale(pid_file, "sleep")
+    process.wait()

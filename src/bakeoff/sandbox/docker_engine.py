@@ -387,8 +387,9 @@ def is_stale(pid_file: Path, program: str) -> bool:
     dockerd refuses to start beside such a file. After a reboot or a kill it is common.
     """
     try:
-        pid = int(pid_file.read_text(encoding="utf-8"))
-        return bool(psutil.Process(pid).name() != program)
+        process = psutil.Process(int(pid_file.read_text(encoding="utf-8")))
+        # a killed one that its parent has not taken leave of keeps its id and its name, and runs no more
+        return bool(process.name() != program or process.status() == psutil.STATUS_ZOMBIE)
     except FileNotFoundError:
         return False
     except (ValueError, psutil.NoSuchProcess):
