@@ -5,7 +5,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast browser lint bench faults clean
+.PHONY: help run test test-fast browser publish-servers lint bench faults clean
 
 HARNESS ?= harness.yaml
 ARGS ?=
@@ -72,6 +72,9 @@ browser: ## Chromium for the tests of report.html, which skip without it, and in
 	  echo "browser: installing chromium"; apt-get -qq update; \
 	  DEBIAN_FRONTEND=noninteractive apt-get -qq install --no-install-recommends chromium >/dev/null; \
 	}
+
+publish-servers: $(TEST_ENV) ## MLflow and Phoenix for the tests of publishing, which make them too when they are missing
+	@$(BIN)/python tests/publish/servers.py
 
 lint: $(TEST_ENV) ## ruff and mypy
 	$(BIN)/ruff check
