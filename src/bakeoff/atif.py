@@ -86,6 +86,14 @@ def trajectory(
             "unmatched_model_calls": [
                 call.model_dump(mode="json", exclude_none=True) for call in calls.unmatched()
             ],
+            # a sub-agent's, or of messages that a middleware dropped
+            "unmatched_tool_calls": [
+                call.model_dump(mode="json", exclude_none=True)
+                for call_id, call in tools.items()
+                if not any(
+                    call_id == made["tool_call_id"] for step in steps for made in step.get("tool_calls", ())
+                )
+            ],
         },
     }
 

@@ -187,6 +187,39 @@ class Gates(Section):
     )  # `suite=benchmark,severity<=0`: no trial of these may fail
 
 
+class PublishLangSmith(Section):
+    """Where in LangSmith the experiments go; what is not given is the client's own default."""
+
+    endpoint: str | None = None  # API address; else LANGSMITH_ENDPOINT
+    api_key_env: str = "LANGSMITH_API_KEY"  # environment variable of the key
+    workspace: str | None = None  # workspace id; else LANGSMITH_WORKSPACE_ID
+    dataset: str | None = None  # name there; else the harness's
+
+
+class PublishOtlp(Section):
+    """Where traces go; what is not given is the OTEL_EXPORTER_OTLP_* variables' or the SDK's default."""
+
+    endpoint: str | None = None  # http: with or without /v1/traces; grpc: http://host:4317
+    protocol: Literal["http/protobuf", "grpc"] | None = None
+    headers_env: str | None = None  # environment variable with headers, `name=value,name=value`
+    content: bool = False  # prompts, outputs, arguments and results too
+
+
+class PublishMlflow(Section):
+    """Which MLflow the runs go to."""
+
+    tracking_uri: str | None = None  # http(s) address; else MLFLOW_TRACKING_URI
+    experiment: str | None = None  # name there; else the harness's
+
+
+class Publish(Section):
+    """Targets that every conclusive run is published to at its end. Nothing here is in the fingerprint."""
+
+    langsmith: PublishLangSmith | None = None
+    otlp: PublishOtlp | None = None
+    mlflow: PublishMlflow | None = None
+
+
 class Config(Section):
     """The whole of harness.yaml, resolved."""
 
@@ -209,6 +242,7 @@ class Config(Section):
     gates: Gates = Gates()
     production: Production | None = None  # for the report alone: what to compare the limits with
     change: Change | None = None  # for the report alone: its change record
+    publish: Publish = Publish()
 
     # not a key of the file: where it was read from
     file: Path = Field(default=Path("harness.yaml"), exclude=True)

@@ -299,6 +299,7 @@ def _contradictions(config: Config) -> Iterator[Contradiction]:
     yield from _evaluator_contradictions(config)
     yield from _gateway_contradictions(config)
     yield from _gate_contradictions(config)
+    yield from _publish_contradictions(config)
 
 
 def _harness_contradictions(config: Config) -> Iterator[Contradiction]:
@@ -415,10 +416,39 @@ def _gateway_contradictions(config: Config) -> Iterator[Contradiction]:
             yield ("key_command", name), "names no command", "Write the command and its arguments as a list."
 
 
+def _publish_contradictions(config: Config) -> Iterator[Contradiction]:
+    targets = config.publish
+    if targets.langsmith is not None:
+        given = targets.langsmith
+        yield from _endpoint(
+            ("publish", "langsmith"), {}, given.endpoint, given.api_key_env, url_key="endpoint"
+        )
+    if targets.otlp is not None:
+        at = ("publish", "otlp")
+        yield from _endpoint(
+            at, {}, targets.otlp.endpoint, targets.otlp.headers_env, url_key="endpoint", env_key="headers_env"
+        )
+    if targets.mlflow is not None:
+        yield from _endpoint(
+            ("publish", "mlflow"), {}, targets.mlflow.tracking_uri, None, url_key="tracking_uri", env_key=""
+        )
+
+
+def endpoint_problems(url: str | None, key: str) -> Iterator[Contradiction]:
+    """What is wrong with a server's address that is given for `key`."""
+    yield from _endpoint((), {}, url, None, url_key=key)
+
+
 def _endpoint(
-    loc: Loc, params: Mapping[str, Any], base_url: str | None, api_key_env: str | None
+    loc: Loc,
+    params: Mapping[str, Any],
+    base_url: str | None,
+    api_key_env: str | None,
+    *,
+    url_key: str = "base_url",
+    env_key: str = "api_key_env",
 ) -> Iterator[Contradiction]:
-    """What is wrong with the way to a model. A key in the file would be published with the manifest."""
+    """What is wrong with the way to a server. A key in the file would be published with the manifest."""
     for key in params:
         if _SECRET.search(key):
             mend = "Put the key into an environment variable and name that in `api_key_env`."
@@ -430,13 +460,15 @@ def _endpoint(
             url = urlsplit("")
         if url.scheme not in {"http", "https"} or not url.netloc:
             mend = "Write for example `http://localhost:8000/v1`."
-            yield (*loc, "base_url"), "is not an http or https address", mend
+            yield (*loc, url_key), "is not an http or https address", mend
         elif "@" in url.netloc or url.query:
-            mend = "Remove user, password and query; name the key's environment variable in `api_key_env`."
-            yield (*loc, "base_url"), "may hold a secret", mend
+            mend = f"Remove user, password and query; name the key's environment variable in `{env_key}`."
+            if env_key == "":
+                mend = "Remove user, password and query; MLflow reads MLFLOW_TRACKING_USERNAME and _PASSWORD."
+            yield (*loc, url_key), "may hold a secret", mend
     if api_key_env is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", api_key_env):
         mend = "Write the variable's name, for example `OPENAI_API_KEY`; never the key itself."
-        yield (*loc, "api_key_env"), "is not the name of an environment variable", mend
+        yield (*loc, env_key), "is not the name of an environment variable", mend
 
 
 def _reference(loc: Loc, reference: str, example: str) -> Iterator[Contradiction]:

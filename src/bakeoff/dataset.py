@@ -37,6 +37,21 @@ class Dataset:
     digest: str
     examples: list[Example]
     row_digests: dict[str, str]
+    file_digests: dict[str, str]  # SHA-256, in hex, by absolute path
+
+    def rows(self, root: Path) -> Iterator[JsonDict]:
+        """The selected examples as a run keeps them: whole, each with its digest, and its files by their digests.
+
+        Paths are relative to `root`, the directory of the harness file.
+        """
+        root = root.resolve()
+        for example in self.examples:
+            row = example.model_dump(mode="json", include={"id", "inputs", "outputs", "metadata"})
+            files = {
+                name: {"path": str(Path(path).relative_to(root)), "sha256": self.file_digests[path]}
+                for name, path in example.files.items()
+            }
+            yield row | {"files": files, "digest": self.row_digests[example.id]}
 
 
 class _Call(Section):
@@ -117,7 +132,7 @@ def load(config: Config) -> Dataset:
         for name, file in sorted(example.files.items()):
             digest.update(f"\0{example.id}\0{name}\0{file_digests[file]}".encode())
     rows = {example.id: _row_digest(example, file_digests) for example in examples}
-    return Dataset(path, digest.hexdigest(), examples, rows)
+    return Dataset(path, digest.hexdigest(), examples, rows, file_digests)
 
 
 def select(dataset: Dataset, patterns: Sequence[str], suites: Sequence[str] = ()) -> Dataset:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from docker import DockerClient
 
-from bakeoff import atif, host_watch, verdict
+from bakeoff import atif, host_watch, trace_ids, verdict
 from bakeoff.config import Candidate, Config
 from bakeoff.errors import EvaluatorError, ModelCallError, UnfitEnvironment
 from bakeoff.gateway.call_record import call_record
@@ -231,6 +231,9 @@ class Engine:
                     cause=judged.cause,
                     because=judged.because,
                     evidence=result.evidence,
+                    started_at=result.started_at,
+                    agent_started_at=result.agent_started_at,
+                    finished_at=result.finished_at,
                 )
             )
             if result.log:
@@ -305,6 +308,7 @@ class Engine:
             messages=example.messages,
             files=example.files,
             reference=example.outputs,
+            traceparent=trace_ids.traceparent(self.job.run.run_id, trial.trial_id, number),
         )
         attempt = Attempt(
             spec,

@@ -3,6 +3,7 @@
     BakeoffError
     ├── InputError            bad input or usage: exit 2, names file, line, key and mend
     ├── UnfitEnvironment      this machine cannot run it: exit 4
+    ├── NotPublished          a target did not take everything: exit 4; the local record is whole, publishing can go on
     ├── Interrupted           the user stopped the run: exit 130, resumable
     ├── ModelCallError        one model call failed for good (kind says how); becomes evidence, never a score
     ├── BudgetSpent           the run's money is spent: this call is not made, its trial is not run
@@ -57,6 +58,17 @@ class UnfitEnvironment(BakeoffError):  # noqa: N818 - it reads as a state, not a
 
     def __init__(self, problem: str, *, mend: str | None = None) -> None:
         self.problem, self.mend = problem, mend
+        super().__init__(problem)
+
+
+class NotPublished(BakeoffError):  # noqa: N818 - it reads as a state
+    """A target did not take everything. `problem` says what is missing there; the run directory is untouched."""
+
+    exit_code = 4
+
+    def __init__(self, problem: str, *, mend: str | None = None) -> None:
+        self.problem = problem
+        self.mend = mend or "Publish again: what has arrived stays, and is not sent twice."
         super().__init__(problem)
 
 

@@ -247,6 +247,7 @@ class AttemptResult(Record):
     tool_calls: list[ToolCall] = Field(default_factory=list)
     usage: Usage = Usage()
     started_at: datetime
+    agent_started_at: datetime | None = None  # None: it never did
     finished_at: datetime
     log: str = ""  # the harness's stderr, bounded; stored beside the trial, not in its line
 
@@ -286,6 +287,10 @@ class AttemptRecord(Record):
     cause: str | None
     because: str = ""
     evidence: Evidence
+    # None: written by a version that did not record them; the second also where the agent never started
+    started_at: datetime | None = None
+    agent_started_at: datetime | None = None  # from here the seconds of model and tool calls count
+    finished_at: datetime | None = None
 
 
 class TrialRecord(Record):

@@ -94,7 +94,9 @@ def read_again(run: RunDirectory) -> Task:
 def _differing(before: JsonDict, now: JsonDict) -> list[str]:
     """Dotted keys of the resolved configuration that differ, two levels deep; pace, keys and money may change."""
     found = []
-    for key in sorted((before.keys() | now.keys()) - {"max_concurrency", "rate", "budget", "key_command"}):
+    for key in sorted(
+        (before.keys() | now.keys()) - {"max_concurrency", "rate", "budget", "key_command", "publish"}
+    ):
         old, new = before.get(key), now.get(key)
         if isinstance(old, dict) and isinstance(new, dict):
             found += [
@@ -192,7 +194,7 @@ def execute(
         watch = HostWatch(local=host.is_local(client.info()))
         watch.start()
         stack.callback(watch.stop)
-        run = resumed or RunDirectory.create(out, manifest)
+        run = resumed or RunDirectory.create(out, manifest, task.dataset.rows(config.root))
         ledger = Ledger(admission.engine_id, run.run_id, admission.room)
         job = Job(
             config=config,

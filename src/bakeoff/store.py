@@ -2,11 +2,13 @@
 
     <run_id>/
     ├── manifest.json                     what was run, on what; replaced atomically
+    ├── examples.jsonl                    the examples that were run, whole: one line each, with its digest
     ├── trials.jsonl                      one line a finished trial; only ever appended
     ├── trajectories/<trial>.json         ATIF, the last attempt
     ├── attempts/<trial>.<n>.log          the harness's stderr
     ├── calls/<trial>.jsonl               one line a model call of any attempt: request, response, times, tokens
-    └── report.md, report.html            made from the rest
+    ├── report.md, report.html            made from the rest
+    └── published/<target>-<where>.jsonl  what a target that cannot be asked has taken; see publish/
 
 A trial counts as finished when its line is on disk, so write its trajectory and logs first.
 """
@@ -21,7 +23,7 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,7 +35,7 @@ from bakeoff.records import JsonDict, Manifest, ResourceLimits, TrialRecord
 
 RUNS = Path("runs")  # where runs are kept unless `--out` says otherwise
 BASELINE = "baseline"  # file below it that names the run to compare with
-MANIFEST, TRIALS, REPORT = "manifest.json", "trials.jsonl", "report.md"
+MANIFEST, EXAMPLES, TRIALS, REPORT = "manifest.json", "examples.jsonl", "trials.jsonl", "report.md"
 HTML_REPORT = "report.html"
 NAME_BYTES = 180  # longest readable part of a file name; file systems take 255 bytes
 
@@ -98,8 +100,8 @@ class RunDirectory:
         return self.path.resolve().name
 
     @classmethod
-    def create(cls, out: Path, manifest: Manifest) -> RunDirectory:
-        """Make `out/<run_id>/` with its manifest. Raises InputError when it is there already."""
+    def create(cls, out: Path, manifest: Manifest, examples: Iterable[JsonDict] = ()) -> RunDirectory:
+        """Make `out/<run_id>/` with its manifest and examples. Raises InputError when it is there already."""
         path = out / manifest.run_id
         with _writing(path):
             try:
@@ -113,6 +115,7 @@ class RunDirectory:
             (path / "calls").mkdir()
             (path / TRIALS).touch()
         run = cls(path)
+        run._replace(path / EXAMPLES, b"".join(_encode(example) + b"\n" for example in examples))
         run._write_manifest(manifest)
         return run
 
@@ -354,6 +357,20 @@ class RunDirectory:
     def calls_path(self, trial_id: str) -> Path:
         """Where the trial's model calls are, or will be."""
         return self.path / "calls" / f"{file_name(trial_id)}.jsonl"
+
+    def examples(self) -> Iterator[JsonDict]:
+        """The examples that were run: `id`, `inputs`, `outputs`, `metadata`, `files` {name: {path, sha256}}, `digest`.
+
+        Raises InputError when they are damaged, or were not kept.
+        """
+        path = self.path / EXAMPLES
+        if not path.is_file():
+            raise InputError(
+                "the examples of this run are not in its directory",
+                file=str(path),
+                mend="an older version of bakeoff did not keep them: run again",
+            )
+        yield from _json_lines(path)
 
     def calls(self, trial_id: str) -> Iterator[JsonDict]:
         """The trial's model calls, all attempts, in the order they ended. Raises InputError for a damaged line."""

@@ -70,6 +70,7 @@ def run(params: dict[str, Any], workdir: Path, channel: Channel) -> dict[str, An
         "limits": params["limits"],
         "config": params["harness"]["config"],
         "workdir": str(workdir),
+        "traceparent": params.get("traceparent", ""),
     }
     text = json.dumps(task, ensure_ascii=False).encode("utf-8", "replace")
     (workdir / TASK).write_bytes(text)

@@ -21,3 +21,4 @@ class HarnessContext(NamedTuple):
     config: dict[str, Any]  # `harness.config` of harness.yaml, as it is
     inputs: dict[str, Any]  # the example's `inputs`; never its reference outputs
     limits: HarnessLimits
+    traceparent: str = ""  # W3C Trace Context of this attempt, also in the environment as TRACEPARENT

@@ -42,13 +42,16 @@ def run(params: dict[str, Any], channel: Channel) -> dict[str, Any]:
         target = workdir / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(base64.b64decode(content))
+    traceparent = params.get("traceparent", "")
+    if traceparent:
+        os.environ["TRACEPARENT"] = traceparent
     if params["harness"].get("command"):
         from bakeoff_runner import command
 
         return command.run(params, workdir, channel)
     lazy.install()
     limits = HarnessLimits(**params["limits"])
-    context = HarnessContext(workdir, params["harness"]["config"], params["inputs"], limits)
+    context = HarnessContext(workdir, params["harness"]["config"], params["inputs"], limits, traceparent)
 
     from bakeoff_runner import load, tools
     from bakeoff_runner.chat_model import GatewayChatModel

@@ -164,6 +164,7 @@ def test_a_whole_trial_of_a_program(tmp_path: Path) -> None:
         "limits": {"turns": 5, "seconds": 30, "tool_seconds": 5.0},
         "config": {"tone": "dry"},
         "workdir": str(runner.workdir),
+        "traceparent": runner.task["traceparent"],
     }
     assert (runner.workdir / "notes/a.txt").read_text() == "hello"
     assert b'GOT {"said": "hello"}' in runner.process.stderr.read()

@@ -84,6 +84,7 @@ class Runner:
             "harness": {"entrypoint": f"agent_under_test:{entrypoint}", "config": {}},
             "inputs": {"question": "1 + 2?"},
             "messages": [{"role": "user", "content": "1 + 2?"}],
+            "traceparent": "00-" + "a" * 32 + "-" + "b" * 16 + "-01",
         }
 
     def send(self, data: bytes) -> None:

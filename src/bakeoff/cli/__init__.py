@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bakeoff import __version__
-from bakeoff.cli import compare, doctor, init, power, report, run, setup, show
+from bakeoff.cli import compare, doctor, init, power, publish, report, run, setup, show
 from bakeoff.errors import BakeoffError
 from bakeoff.escape import terminal
 
@@ -47,6 +47,7 @@ _commands = (
     show.show,
     report.report,
     compare.compare,
+    publish.publish,
     power.power,
     doctor.doctor,
     setup.setup,

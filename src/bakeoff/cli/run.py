@@ -91,7 +91,13 @@ def run(
         record=record,
     )
     style: closing.Style = "json" if as_json else "quiet" if quiet else "table"
-    raise typer.Exit(closing.close(directory.path, style))
+    code = closing.close(directory.path, style)
+    targets = [name for name, settings in task.config.publish if settings is not None]
+    if targets and code == 0:
+        code = closing.publish(directory.path)
+    elif targets:
+        say(f"not published to {', '.join(targets)}: see `bakeoff publish --help`")
+    raise typer.Exit(code)
 
 
 def _print_plan(task: Task, as_json: bool) -> None:

@@ -23,6 +23,12 @@ def close(directory: Path, style: Style) -> int:
     return subprocess.call([sys.executable, "-P", "-m", "bakeoff.report.closing", str(directory), style])
 
 
+def publish(directory: Path) -> int:
+    """Publish a finished run to the targets of its harness.yaml, in another process; the exit code."""
+    command = [sys.executable, "-P", "-m", "bakeoff", "publish", str(directory)]
+    return subprocess.call(command, stdout=sys.stderr)  # stdout may be one JSON object by now
+
+
 def main(directory: Path, style: Style) -> int:
     """What that process does."""
     from bakeoff.report import data, summary, terminal, write

@@ -64,6 +64,7 @@ class AttemptSpec(Record):
     messages: list[JsonDict]
     files: dict[str, str] = Field(default_factory=dict)  # name below the workdir -> path on this host
     reference: JsonDict = Field(default_factory=dict)  # for simulated models; stays on this side
+    traceparent: str = ""  # W3C Trace Context: what the harness traces itself joins the trial's trace
 
 
 class Attempt:
@@ -86,6 +87,7 @@ class Attempt:
         self.over = threading.Event()
         self.began = time.monotonic()
         self.started: float | None = None  # when the agent started
+        self.agent_started_at: datetime | None = None  # the same, on the calendar
         self.finished: float | None = None
         self.model_calls: list[ModelCall] = []
         self.queue_spans: list[tuple[float, float]] = []
@@ -170,6 +172,7 @@ class Attempt:
             "harness": spec.harness,
             "inputs": spec.inputs,
             "messages": spec.messages,
+            "traceparent": spec.traceparent,
         }
         return wire.notification("supervisor/start", start) + wire.encode(
             {"id": wire.RUN_ID, "method": "harness/run", "params": task}
@@ -291,6 +294,7 @@ class Attempt:
         elif method == "harness/started":
             if self.started is None:  # once: a second one would set the clock back
                 self.started = time.monotonic()
+                self.agent_started_at = datetime.now(UTC)
                 self.harness["reached"] = "started"
                 self.harness["startup_seconds"] = self.started - self.began
                 self.container.send(wire.notification("supervisor/started", {}))
@@ -594,6 +598,7 @@ class Attempt:
                 cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
             ),
             started_at=started_at,
+            agent_started_at=self.agent_started_at,
             finished_at=datetime.now(UTC),
             log=self.log.decode("utf-8", "replace"),
         )

@@ -1,0 +1,104 @@
+"""A finished run as its publishers read it: whole, conclusive, and never all in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bakeoff.errors import InputError
+from bakeoff.publish import timeline
+from bakeoff.publish.timeline import Timeline
+from bakeoff.records import JsonDict, Manifest, TrialRecord
+from bakeoff.store import RunDirectory
+
+if TYPE_CHECKING:
+    from bakeoff.report.data import CandidateReport, ReportData
+
+
+@dataclass(frozen=True)
+class Source:
+    """One run, checked.
+
+    Attributes:
+        run: its directory; publishers write nothing there but a journal.
+        report: the numbers of its reports; publish these, so that every place says the same.
+    """
+
+    run: RunDirectory
+    report: ReportData
+
+    @property
+    def manifest(self) -> Manifest:
+        """What was run, on what."""
+        return self.report.manifest
+
+    @property
+    def run_id(self) -> str:
+        """The run's id, from which all others are derived: the manifest's, for a directory can be renamed."""
+        return self.manifest.run_id
+
+    @property
+    def candidates(self) -> list[CandidateReport]:
+        """Each candidate's numbers, in the order of harness.yaml."""
+        order = [row["name"] for row in self.manifest.candidates]
+        return sorted(self.report.candidates, key=lambda each: order.index(each.name))
+
+    def model_of(self, candidate: str) -> JsonDict:
+        """The candidate as the manifest has it: `name`, `model`, `params`, `simulated`."""
+        return next(row for row in self.manifest.candidates if row["name"] == candidate)
+
+    def examples(self) -> Iterator[JsonDict]:
+        """The examples that were run; see `RunDirectory.examples`."""
+        return self.run.examples()
+
+    def file_of(self, path: str) -> Path:
+        """Where an example's file was: `path` is relative to the harness file. It may be gone, or changed."""
+        return Path(self.manifest.harness_file).resolve().parent / path
+
+    def trials(self, candidate: str | None = None) -> Iterator[TrialRecord]:
+        """Every trial, or one candidate's; one in memory at a time. Of a trial recorded twice the first counts."""
+        seen: set[str] = set()
+        for trial in self.run.trials():
+            if trial.trial_id not in seen and candidate in (None, trial.candidate):
+                seen.add(trial.trial_id)
+                yield trial
+
+    def timeline(self, trial: TrialRecord) -> Timeline:
+        """What happened in the trial, when: its attempts, model calls and tool calls, from the trial's files."""
+        return timeline.of(trial, self.run.trajectory(trial.trial_id), list(self.run.calls(trial.trial_id)))
+
+
+def read(run: RunDirectory, *, allow_inconclusive: bool = False) -> Source:
+    """The run, if it may be published.
+
+    Raises:
+        InputError: it is not finished, damaged, without its examples, or inconclusive and that is not allowed.
+    """
+    from bakeoff.report import data
+
+    manifest = run.manifest()
+    if manifest.state != "finished":
+        raise InputError(
+            f"this run is not finished (its state is {manifest.state})",
+            file=str(run.path),
+            mend=f"Finish it with `bakeoff run --resume {run.run_id}`; nothing was published.",
+        )
+    finished = len({trial.trial_id for trial in run.trials()})
+    if finished != manifest.trials_planned or run.warnings:
+        raise InputError(
+            f"this run is damaged: {finished} of {manifest.trials_planned} trials can be read whole",
+            file=str(run.path),
+            mend="Restore its trials.jsonl; nothing was published.",
+        )
+    for _ in run.examples():
+        pass  # damage is told before anything is sent
+    report = data.collect(run)
+    if report.inconclusive and not allow_inconclusive:
+        raise InputError(
+            f"this run is inconclusive: {'; '.join(report.doubts)}",
+            file=str(run.path),
+            mend="Mend the cause and run again, or publish it stamped so with --allow-inconclusive.",
+        )
+    return Source(run, report)
