@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from bakeoff.gateway.call_record import call_record
+from bakeoff.gateway.types import ModelRequest
 from bakeoff.records import (
     AnswerFacts,
     AttemptRecord,
@@ -16,6 +19,7 @@ from bakeoff.records import (
     HarnessFacts,
     KernelFacts,
     Manifest,
+    ModelCall,
     Observed,
     ResourceLimits,
     ResourceRecord,
@@ -243,11 +247,84 @@ def trials(
                 )
 
 
+def examples(the_manifest: Manifest) -> Iterable[dict[str, Any]]:
+    """The examples of a manifest, as a run keeps them."""
+    dataset = the_manifest.dataset
+    for id_ in dataset["example_ids"]:
+        yield {
+            "id": id_,
+            "inputs": {"question": f"Where is the order of {id_}?"},
+            "outputs": {
+                "answer": "shipped",
+                "trajectory": [{"name": "get_order", "args": {"order_id": "A-17"}}],
+            },
+            "metadata": {"cluster": dataset["clusters"][id_], "suite": dataset["suites"][id_]},
+            "files": {},
+            "digest": hashlib.sha256(id_.encode()).hexdigest()[:16],
+        }
+
+
 def run_directory(
-    out: Path, records: Iterable[TrialRecord] | None = None, the_manifest: Manifest | None = None
+    out: Path,
+    records: Iterable[TrialRecord] | None = None,
+    the_manifest: Manifest | None = None,
+    *,
+    files: bool = False,
 ) -> RunDirectory:
-    """A run directory below `out`, written as the engine writes it."""
-    run = RunDirectory.create(out, the_manifest or manifest())
+    """A run directory below `out`, as the engine writes it; with `files` also each trial's calls and trajectory."""
+    the_manifest = the_manifest or manifest()
+    run = RunDirectory.create(out, the_manifest, examples(the_manifest))
     for record in trials() if records is None else records:
+        if files:
+            write_files(run, record)
         run.append(record)
     return run
+
+
+def write_files(run: RunDirectory, record: TrialRecord) -> None:
+    """Two model calls with a tool call between them, in the last attempt of the trial."""
+    number = len(record.attempts)
+    asked = {"id": "c1", "name": "get_order", "args": {"order_id": "A-17"}, "type": "tool_call"}
+    question = {"type": "human", "data": {"content": f"Where is the order of {record.example_id}?"}}
+    asks = {"type": "ai", "data": {"content": "", "tool_calls": [asked]}}
+    shipped = {"type": "tool", "data": {"content": "shipped", "tool_call_id": "c1", "name": "get_order"}}
+    answers = {"type": "ai", "data": {"content": record.output, "tool_calls": []}}
+    for index, (messages, response) in enumerate((([question], asks), ([question, asks, shipped], answers))):
+        call = ModelCall(
+            index=index,
+            started=0.1 + 1.5 * index,
+            seconds=1.0,
+            queued_seconds=0.1,
+            input_tokens=1050,
+            output_tokens=90,
+            cost_usd=0.00615,
+            finish_reason="stop" if index else "tool_calls",
+            message=response,
+        )
+        request = ModelRequest(
+            messages=messages, tools=[{"type": "function", "function": {"name": "get_order"}}]
+        )
+        run.append_call(record.trial_id, call_record(number, call, request))
+    ran = {"started": 1.25, "seconds": 0.2, "timed_out": False}
+    steps = [
+        {"step_id": 1, "source": "user", "message": question["data"]["content"]},
+        {
+            "step_id": 2,
+            "source": "agent",
+            "message": "",
+            "model_name": record.model,
+            "tool_calls": [
+                {
+                    "tool_call_id": "c1",
+                    "function_name": "get_order",
+                    "arguments": {"order_id": "A-17"},
+                    "extra": ran,
+                }
+            ],
+            "extra": {"model_call": 0, "started": 0.1, "seconds": 1.0, "queued_seconds": 0.1, "attempts": 1},
+            "observation": {"results": [{"source_call_id": "c1", "content": "shipped"}]},
+        },
+        {"step_id": 3, "source": "agent", "message": record.output, "model_name": record.model},
+    ]
+    extra = {"trial_id": record.trial_id, "attempt": number, "unmatched_tool_calls": []}
+    run.write_trajectory(record.trial_id, {"schema_version": "ATIF-v1.8", "steps": steps, "extra": extra})

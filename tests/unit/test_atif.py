@@ -158,6 +158,16 @@ def test_a_call_that_failed_or_is_in_no_message_is_kept() -> None:
     assert made["steps"][1]["extra"]["model_call"] == 2
 
 
+def test_a_tool_call_that_is_in_no_message_is_kept() -> None:
+    ran = ToolCall(call_id="s1", name="search", args={"q": 1}, started=0.3, seconds=0.1, result="found")
+    made = document(
+        [USER, {"role": "assistant", "tool_calls": [requested("c1", "delegate", "{}")]}],
+        tool_calls=[ran, ToolCall(call_id="c1", name="delegate", args={}, started=0.2)],
+    )
+    (kept,) = made["extra"]["unmatched_tool_calls"]
+    assert kept == ran.model_dump(exclude_none=True)
+
+
 def test_a_tool_that_was_killed_shows_what_the_runner_saw() -> None:
     made = document(
         [{"role": "assistant", "tool_calls": [requested("c1", "export", "{}")]}],

@@ -49,10 +49,8 @@ def plan(run: RunDirectory, names: Sequence[str], options: Mapping[str, Any]) ->
             key=f"--{next(iter(options))}",
             mend="Publish to one target at a time, or write the settings into harness.yaml.",
         )
-    return {
-        name: (TARGETS[name].publisher(name), _settings(name, own.get(name) or {}, options))
-        for name in chosen
-    }
+    settings = {name: _settings(name, own.get(name) or {}, options) for name in chosen}
+    return {name: (TARGETS[name].publisher(name), settings[name]) for name in chosen}
 
 
 def publish(
