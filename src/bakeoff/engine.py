@@ -44,6 +44,7 @@ from bakeoff.records import (
 from bakeoff.sandbox.attempt import Attempt, AttemptSpec
 from bakeoff.sandbox.container import DAEMON_GONE, LABEL, Container, ContainerFault, ContainerSpec, sweep
 from bakeoff.sandbox.image import Image, harness_payload
+from bakeoff.sandbox.pauses import PauseWatch
 from bakeoff.scoring import Scorer, ScoreSheet
 from bakeoff.scoring.types import Outputs
 from bakeoff.store import RunDirectory
@@ -177,10 +178,13 @@ class Engine:
                     self.stop()
 
         threads = [threading.Thread(target=slot, name=f"slot-{n}") for n in range(job.slots)]
+        pauses = PauseWatch(self.client, job.run.run_id, self._paused)
+        pauses.start()
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        pauses.stop()
         calls.shutdown(wait=False, cancel_futures=True)
         stock.close()
         self._sweep()
@@ -194,6 +198,12 @@ class Engine:
         with self._lock:
             for attempt in self._running.values():
                 attempt.stop()
+
+    def _paused(self, container_id: str, frozen: bool, at: float) -> None:
+        with self._lock:
+            for attempt in self._running.values():
+                if attempt.container.id == container_id:
+                    attempt.pause(frozen, at)
 
     def _sweep(self) -> None:
         """Remove what is left of the run's containers; when Docker is away, say which those are."""

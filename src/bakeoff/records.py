@@ -96,6 +96,7 @@ class DockerFacts(Record):
     error: str | None = None
     # `lost`: the container was killed or removed by somebody else; `unavailable`: the daemon did not answer
     error_kind: Literal["image", "start", "lost", "unavailable"] | None = None
+    paused_seconds: float | None = None  # frozen by somebody else; none of it is the agent's time
 
 
 class HarnessFacts(Record):

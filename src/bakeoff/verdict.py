@@ -22,6 +22,9 @@ Decisions that the table makes (DESIGN.md, section 5, is the contract):
   are about the candidate's own provider, and a judge's refused key must not stop the candidate.
 - A harness that ended because a turn, token or time limit stopped it did not crash: the limit is the cause.
 - A tool's time limit is a time limit too: on a contended host it excuses the wrong answer that followed.
+- A paused container is `infra.container_lost`: one hand did it to one container, as a kill, and what mends it is
+  finding that hand; `infra.host_contention` speaks of a busy machine. A pause that ends costs the agent nothing:
+  the trial's clock stands still in it, so a time limit that is met all the same is the model's.
 - `infra.cpu_throttled` extends DESIGN.md's list: it is the CPU among the pinned limits of `as_deployed`.
 """
 
@@ -45,6 +48,9 @@ CPU_BOUND_SECONDS = 1.0
 # The quota, not the model, used up the time limit when half of the working time was spent throttled: without
 # the quota the attempt would have had at least half of its limit left.
 CPU_STARVED_SHARE = 0.5
+
+# A tool that ran into its time limit may have done so for a pause of the container of at least so long.
+PAUSE_SECONDS = 1.0
 
 _QUOTE = 200  # characters of agent-made text in a sentence
 
@@ -113,6 +119,12 @@ def _out_of_time(e: Evidence) -> bool:
 def _cut_short(c: Case) -> bool:
     """By the trial's time limit, or by a tool's, and then answered wrongly for want of the tool's result."""
     return _out_of_time(c.evidence) or (c.passed is False and c.evidence.harness.tool_timeouts > 0)
+
+
+def _tool_lost_to_a_pause(c: Case) -> bool:
+    """The trial's own clock stands still in a pause, but the one that stops a tool runs in the container."""
+    paused = c.evidence.docker.paused_seconds or 0.0
+    return c.passed is False and c.evidence.harness.tool_timeouts > 0 and paused >= PAUSE_SECONDS
 
 
 def _fault(*kinds: ModelErrorKind) -> Callable[[Case], bool]:
@@ -229,6 +241,15 @@ def _time_says(why: str) -> Callable[[Case], str]:
     return sentence
 
 
+def _lost_says(c: Case) -> str:
+    if c.evidence.docker.error_kind == "lost":
+        return _docker_says("The container was taken from outside")(c)
+    paused = c.evidence.docker.paused_seconds or 0.0
+    return (
+        f"A tool ran into its time limit while somebody outside had paused the container for {paused:.1f} s."
+    )
+
+
 def _contention_says(c: Case) -> str:
     if _out_of_time(c.evidence) or c.evidence.startup_timeout:
         return _time_says(" while the host was contended")(c)
@@ -290,16 +311,20 @@ CAUSES: tuple[Cause, ...] = (
         lambda c: (
             c.evidence.docker.error_kind == "start"
             or (c.evidence.docker.error_kind is None and c.evidence.docker.failed_step in ("create", "start"))
-            or (c.evidence.startup_timeout and not c.evidence.host.contended)
+            or (
+                c.evidence.startup_timeout
+                and not c.evidence.host.contended
+                and c.evidence.docker.error_kind != "lost"
+            )
         ),
         _startup_says,
         transient=True,
     ),
     Cause(
         "infra.container_lost",
-        "the container was killed or removed from outside",
-        lambda c: c.evidence.docker.error_kind == "lost",
-        _docker_says("The container was killed or removed from outside"),
+        "the container was killed, removed or paused from outside",
+        lambda c: c.evidence.docker.error_kind == "lost" or _tool_lost_to_a_pause(c),
+        _lost_says,
         transient=True,
     ),
     # --- the provider

@@ -84,10 +84,14 @@ class Channel:
         for line in self._reader:
             reply = json.loads(line)
             if reply.get("method") == "model/chunk":
-                self._takers[reply["params"]["id"]](reply["params"]["chunk"])
+                if (take := self._takers.get(reply["params"]["id"])) is not None:
+                    take(reply["params"]["chunk"])
                 continue
             self._takers.pop(reply["id"], None)
-            future = self._waiting.pop(reply["id"])
+            future = self._waiting.pop(reply["id"], None)
+            if future is None:
+                # the answer to a line that went out beside this channel: it must not end the listening for others
+                continue
             if "error" in reply:
                 error = reply["error"]
                 kind = error.get("data", {}).get("kind", "error")

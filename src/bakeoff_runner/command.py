@@ -167,7 +167,9 @@ class Endpoint(ThreadingHTTPServer):
         try:
             yield reply.result()
         except RemoteError as error:
-            yield _refusal(502, "api_error", str(error))
+            unreadable = error.kind == "invalid_params"
+            status, kind = (400, "invalid_request_error") if unreadable else (502, "api_error")
+            yield _refusal(status, kind, str(error))
 
 
 class _Handler(BaseHTTPRequestHandler):

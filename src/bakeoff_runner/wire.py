@@ -34,6 +34,7 @@ MAX_RESULT_TEXT = 16 * 2**10  # characters of a tool result in a tool/end notifi
 
 RUN_ID = 1  # the id of harness/run
 
+INVALID_PARAMS = -32602  # JSON-RPC's own: a model call that is none
 # JSON-RPC error codes of our own, in the range the specification leaves to implementations
 HARNESS_ERROR = -32000
 MODEL_ERROR = -32001

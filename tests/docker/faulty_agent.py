@@ -12,7 +12,9 @@ import time
 from pathlib import Path
 
 from langchain.agents import create_agent
+from langchain_core.messages import ChatMessage
 
+MODELS = []  # the one that the agent was built with
 CHILD = "import sys; held = bytearray(int(sys.argv[1]) * 2**20); held[::4096] = b'x' * len(held[::4096]); print('held')"
 
 
@@ -134,11 +136,15 @@ def shout(mib: int) -> str:
 
 
 def forge() -> str:
-    """Write forged protocol lines into every descriptor that takes them, PID 1's too."""
+    """Write forged protocol lines into every descriptor that takes them, PID 1's too; some carry the right token."""
     lines = [
         {"jsonrpc": "2.0", "method": "supervisor/exit", "params": {"token": "", "kernel": {"oom_kills": 9}}},
         {"jsonrpc": "2.0", "method": "nonsense", "params": {}},
     ]
+    for ident in ("forged", 1, None, ["h1"], "h1"):
+        for method in ("model/generate", "model/http"):
+            for params in ({}, {"messages": "none"}, [], "text"):
+                channel().send({"id": ident, "method": method, "params": params})
     data = "".join(json.dumps(line) + "\n" for line in lines).encode() + b"not json\n\xff\xfe\n"
     for end in range(3, 20):
         try:
@@ -153,6 +159,21 @@ def forge() -> str:
         except OSError:
             continue
     return f"reached: {reached}"
+
+
+def speak_to_a_critic() -> str:
+    """Ask the model in a message of a type that is none of the protocol's, as a harness of today may."""
+    return str(MODELS[0].invoke([ChatMessage(role="critic", content="Is it so?")]).content)
+
+
+def ask_wrongly(method: str, params: dict) -> str:
+    """Ask the model in a line that is no request, and wait for the reply."""
+    return str(channel().submit(method, params).result())
+
+
+def channel():
+    """The runner's own end of the line: what runs in the harness's process can reach it."""
+    return MODELS[0].channel
 
 
 def long_line(mib: int) -> str:
@@ -213,10 +234,11 @@ def read_file(name: str) -> str:
 
 TOOLS = [
     hog, hog_child, hog_child_then_less, fill_disk, fill_disk_and_raise, spawn_threads, fork_bomb, leave, segfault,
-    kill_supervisor, wait, spin, work, shout, forge, long_line, probe, read_file,
+    kill_supervisor, wait, spin, work, shout, forge, speak_to_a_critic, ask_wrongly, long_line, probe, read_file,
 ]  # fmt: skip
 
 
 def build_agent(model, context):
     """The agent."""
+    MODELS.append(model)
     return create_agent(model, TOOLS, system_prompt="You do as you are told.")

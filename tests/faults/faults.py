@@ -45,9 +45,11 @@ class Scoring:
 
 @dataclass(frozen=True)
 class Outside:
-    """Somebody else's `docker <verb>` hits the running container at a random moment."""
+    """Somebody else's `docker <verb>` hits the running container at a random moment; `undo` follows `after` seconds."""
 
     verb: str
+    undo: str = ""
+    after: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,9 @@ def tool(*calls: JsonDict, hasty: bool = False) -> Tool:
 class Fault:
     """One entry. `right` has the causes that are right, "" for a pass; more than one only where both are true."""
 
-    number: int  # in the list of issue 3; 0: a control, which must not be taken for a fault
+    number: (
+        int  # in the list of issue 3; 0: not in it: a fault found later, or a control, where nothing is wrong
+    )
     name: str
     how: How
     right: tuple[str, ...]
@@ -109,6 +113,19 @@ def was_oom(trial: TrialRecord) -> str:
 
 def was_forged(trial: TrialRecord) -> str:
     return "" if trial.attempts[-1].evidence.protocol_errors else "the forgery is not on record"
+
+
+def was_broken_off(trial: TrialRecord) -> str:
+    """The line is on record, and nobody waited for its reply until the time limit (300 s)."""
+    said = was_forged(trial)
+    return said if said or trial.seconds.wall < 60 else f"it took {trial.seconds.wall:.0f} s"
+
+
+def was_given_back(trial: TrialRecord) -> str:
+    """The pause is on record, and none of it is the agent's: it alone was longer than the time limit."""
+    paused = trial.attempts[-1].evidence.docker.paused_seconds or 0.0
+    fine = paused > OUTSIDE_SECONDS > trial.seconds.working
+    return "" if fine else f"paused {paused:.1f} s, worked {trial.seconds.working:.1f} s"
 
 
 def waited_free_of_charge(trial: TrialRecord) -> str:
@@ -135,7 +152,12 @@ def was_unharmed(trial: TrialRecord) -> str:
     return f"bound by {bound}" if bound else ""
 
 
+OUTSIDE_SECONDS = 8.0  # time limit of the trials that are hit from outside
 PASSED = ("",)
+MALFORMED_CALL = tool(
+    call("ask_wrongly", "never", method="model/generate", params={"messages": [], "tools": 5})
+)
+MALFORMED_HTTP = tool(call("ask_wrongly", "never", method="model/http", params={"path": "/v1/messages"}))
 HELD = call("hog_child", "held", mib=20)
 
 FAULTS: tuple[Fault, ...] = (
@@ -157,6 +179,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(8, "docker-kill", Outside("kill"), ("infra.container_lost",)),
     Fault(8, "docker-stop", Outside("stop"), ("infra.container_lost",)),
     Fault(9, "docker-rm", Outside("rm -f"), ("infra.container_lost",)),
+    Fault(0, "docker-pause", Outside("pause"), ("infra.container_lost",)),
+    Fault(0, "docker-pause-unpause", Outside("pause", "unpause", 9.0), PASSED, was_given_back),
     Fault(10, "daemon-stopped", Restart("TERM"), ("infra.docker_unavailable", "infra.container_lost")),
     Fault(10, "daemon-killed", Restart("KILL"), ("infra.docker_unavailable", "infra.container_lost")),
     Fault(11, "image-removed", NoImage(), ("infra.image",)),
@@ -186,6 +210,11 @@ FAULTS: tuple[Fault, ...] = (
     Fault(21, "flood", tool(call("shout", "shouted", mib=1024)), PASSED),
     Fault(22, "forged-right", tool(call("forge", "reached: []")), PASSED, was_forged),
     Fault(22, "forged-wrong", tool(call("forge", "never")), ("model.wrong_answer",), was_forged),
+    Fault(
+        22, "malformed-message", tool(call("speak_to_a_critic", "never")), ("infra.protocol",), was_broken_off
+    ),
+    Fault(22, "malformed-call", MALFORMED_CALL, ("infra.protocol",), was_broken_off),
+    Fault(22, "malformed-http", MALFORMED_HTTP, ("infra.protocol",), was_broken_off),
     Fault(22, "line-10-mb", tool(call("long_line", "sent", mib=10)), PASSED),
     Fault(22, "line-10-mb-wrong", tool(call("long_line", "never", mib=10)), ("model.wrong_answer",)),
     Fault(22, "line-100-mb", tool(call("long_line", "sent", mib=100)), ("infra.output_limit",)),

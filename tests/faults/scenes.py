@@ -22,6 +22,7 @@ import docker
 import docker.errors
 import psutil
 from faults import (
+    OUTSIDE_SECONDS,
     Fault,
     How,
     Http,
@@ -211,6 +212,7 @@ def outside(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) ->
     """Every second container that runs is hit, at a random moment of its life, until each fault had its turns."""
     project = Project(scratch / "outside")
     project.config["infra"]["attempts"] = 4
+    project.config["harness"]["limits"]["seconds"] = OUTSIDE_SECONDS
     project.config["trials"] = 2 * times * len(faults)  # some strikes come too late and are tried again
     project.row("row", call("wait", "waited", seconds=3))
     todo = [fault for fault in faults for _ in range(times)]
@@ -224,6 +226,9 @@ def outside(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) ->
         time.sleep(dice.uniform(0.1, 2.5))
         if _docker(*fault.how.verb.split(), container):
             hit[container] = fault
+            if fault.how.undo:
+                time.sleep(fault.how.after)
+                _docker(fault.how.undo, container)
         else:
             todo.append(fault)  # it was gone before
 
@@ -467,7 +472,7 @@ def _judge_containers(scene: Scene, trials: Sequence[TrialRecord], hit: dict[str
         for attempt in trial.attempts:
             fault = hit.get(_container_of(attempt))
             if fault is not None:
-                scene.note(fault, attempt.cause)
+                scene.note(fault, attempt.cause, trial if attempt is trial.attempts[-1] else None)
             elif attempt.verdict != "passed":
                 scene.problems.append(f"{trial.trial_id}: {attempt.cause} in a container that nobody touched")
 

@@ -91,8 +91,11 @@ class Runner:
         self.process.stdin.write(data)
         self.process.stdin.flush()
 
-    def play(self, answers: list[dict]) -> list[dict]:
-        """Run the task, answer its model calls in turn, and return every line until the supervisor is gone."""
+    def play(self, answers: list[dict], strays: tuple = ()) -> list[dict]:
+        """Run the task, answer its model calls in turn, and return every line until the supervisor is gone.
+
+        Before each answer replies go in that nobody waits for, with the ids `strays`.
+        """
         self.send(wire.encode({"id": wire.RUN_ID, "method": "harness/run", "params": self.task}))
         lines, waiting = [], list(answers)
         for line in self.process.stdout:
@@ -102,6 +105,11 @@ class Runner:
                 message = {"garbage": line}
             lines.append(message)
             if message.get("method") == "model/generate":
+                for ident in strays:
+                    self.send(
+                        wire.encode({"id": ident, "error": {"code": wire.INVALID_PARAMS, "message": "?"}})
+                    )
+                    self.send(wire.notification("model/chunk", {"id": ident, "chunk": {}}))
                 answer = waiting.pop(0)
                 key = "error" if "code" in answer else "result"
                 self.send(wire.encode({"id": message["id"], key: answer}))
@@ -207,6 +215,13 @@ def test_garbage_passes_as_lines_and_the_trial_goes_on(tmp_path: Path) -> None:
     lines = Runner(tmp_path, "build_garbage").play([ai("3")])
     assert {"garbage": b"garbage\n"} in lines
     assert result(lines)["result"]["messages"][-1]["data"]["content"] == "3"
+
+
+def test_replies_that_nobody_waits_for_do_not_deafen_the_harness(tmp_path: Path) -> None:
+    lines = Runner(tmp_path, "build_agent").play(
+        [ai(tool_calls=[CALL]), ai("it is 3")], strays=("forged", "h99")
+    )
+    assert result(lines)["result"]["messages"][-1]["data"]["content"] == "it is 3"
 
 
 def test_an_overlong_line_is_dropped_whole(tmp_path: Path) -> None:

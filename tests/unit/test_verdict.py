@@ -65,7 +65,16 @@ CASES: dict[str, list[tuple[Evidence, bool | None, list[str]]]] = {
         (Evidence(docker=DockerFacts(failed_step="create", error="bad mount")), None, []),
         (Evidence(startup_timeout=True, harness=HarnessFacts(reached="supervisor", signal=9)), None, []),
     ],
-    "infra.container_lost": [(Evidence(docker=DockerFacts(error_kind="lost", exit_code=137)), None, [])],
+    "infra.container_lost": [
+        (Evidence(docker=DockerFacts(error_kind="lost", exit_code=137)), None, []),
+        (Evidence(docker=DockerFacts(error_kind="lost"), time_limit_hit=True), None, []),  # left paused
+        (Evidence(docker=DockerFacts(error_kind="lost"), startup_timeout=True), None, []),
+        (
+            Evidence(docker=DockerFacts(paused_seconds=9.0), harness=TIMED_OUT, answer=ANSWER),
+            False,
+            ["answer"],
+        ),
+    ],
     "infra.provider_auth": [(fault(ModelErrorKind.AUTH), None, [])],
     "infra.provider_rate_limited": [(fault(ModelErrorKind.RATE_LIMITED), None, [])],
     "infra.provider_unavailable": [(fault(ModelErrorKind.UNAVAILABLE), None, [])],
@@ -125,6 +134,7 @@ CASES: dict[str, list[tuple[Evidence, bool | None, list[str]]]] = {
     ],
     "model.time_limit": [
         (Evidence(time_limit_hit=True, harness=HarnessFacts(reached="started", signal=9)), None, []),
+        (Evidence(time_limit_hit=True, docker=DockerFacts(paused_seconds=9.0)), None, []),  # not counted
         (
             Evidence(
                 time_limit_hit=True,
@@ -146,6 +156,16 @@ CASES: dict[str, list[tuple[Evidence, bool | None, list[str]]]] = {
     "model.empty_answer": [(Evidence(harness=ANSWERED, answer=AnswerFacts(text=" \n")), False, ["answer"])],
     "model.wrong_trajectory": [(Evidence(harness=ANSWERED, answer=ANSWER), False, ["trajectory"])],
     "model.wrong_answer": [
+        (
+            Evidence(docker=DockerFacts(paused_seconds=9.0), harness=ANSWERED, answer=ANSWER),
+            False,
+            ["answer"],
+        ),
+        (
+            Evidence(docker=DockerFacts(paused_seconds=0.1), harness=TIMED_OUT, answer=ANSWER),
+            False,
+            ["answer"],
+        ),
         (Evidence(harness=ANSWERED, answer=ANSWER), False, ["answer"]),
         (Evidence(harness=ANSWERED, answer=ANSWER), False, ["trajectory", "answer"]),
         (Evidence(harness=ANSWERED.model_copy(update={"signal": 11}), answer=ANSWER), False, ["answer"]),
@@ -288,7 +308,9 @@ flag = st.booleans()
 evidences = st.builds(
     Evidence,
     docker=st.builds(
-        DockerFacts, error_kind=st.sampled_from([None, None, None, "image", "start", "lost", "unavailable"])
+        DockerFacts,
+        error_kind=st.sampled_from([None, None, None, "image", "start", "lost", "unavailable"]),
+        paused_seconds=st.none() | seconds,
     ),
     kernel=st.builds(
         KernelFacts,

@@ -8,7 +8,7 @@ import queue
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -47,7 +47,13 @@ REFUSED_SECONDS = (
     10.0  # for a program to end, once it is refused the model for good: some ask again for minutes
 )
 STOP_SECONDS = 10.0  # between asking the supervisor to stop and killing the container from outside
+PAUSED_SECONDS = 30.0  # a container that somebody froze is waited for: `docker commit` takes seconds
 MEMORY_SLACK = 4096  # the kernel rounds limits down to a page
+# what reading a line may raise
+NOT_THE_PROTOCOL = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
+
+
+Span = tuple[float, float]  # two moments of time.monotonic
 
 
 class AttemptSpec(Record):
@@ -90,7 +96,10 @@ class Attempt:
         self.agent_started_at: datetime | None = None  # the same, on the calendar
         self.finished: float | None = None
         self.model_calls: list[ModelCall] = []
-        self.queue_spans: list[tuple[float, float]] = []
+        self.queue_spans: list[Span] = []
+        self.pause_spans: list[Span] = []  # in which somebody outside had frozen the container
+        self.paused_at: float | None = None  # since when it is frozen, while it is
+        self.left_paused = False  # and that it stayed so
         self.in_flight = 0
         self.calls_made = 0
         self.call_ids: set[str] = set()  # of calls that were made: a line sent twice is not a second call
@@ -141,10 +150,14 @@ class Attempt:
         return self._result(started_at, docker_facts, host_config)
 
     def _lost(self, facts: DockerFacts) -> DockerFacts:
-        """Taken from outside: told to end, or gone without its supervisor's last word, not by our hand."""
-        if self.ended_by_us or facts.error_kind is not None or facts.oom_killed:
+        """Taken from outside: told to end, frozen, or gone without its supervisor's last word, not by our hand."""
+        if facts.error_kind is not None or facts.oom_killed:
             return facts
-        if self.terminated and self.harness["reached"] != "answered":
+        if self.left_paused:
+            text = "it was paused by somebody outside, and not resumed"
+        elif self.ended_by_us:
+            return facts
+        elif self.terminated and self.harness["reached"] != "answered":
             text = "it was told to end (SIGTERM) by somebody outside"
         elif not self.exit_reported:
             text = f"it exited with code {facts.exit_code} before its supervisor reported"
@@ -155,6 +168,10 @@ class Attempt:
     def stop(self) -> None:
         """Cancel: no verdict will come of it (the user's Ctrl-C, no money left)."""
         self.inbox.put(("cancel", None))
+
+    def pause(self, frozen: bool, at: float) -> None:
+        """Somebody outside froze the container, or let it go on, at this moment of `time.monotonic`."""
+        self.inbox.put(("pause", (frozen, at)))
 
     def _opening(self) -> bytes:
         spec = self.spec
@@ -207,6 +224,8 @@ class Attempt:
                     self._expire()
                     killed_at = time.monotonic()
                     continue
+                # it did not end as asked: no event tells of a pause where the stream of events is not to be had
+                self.left_paused = self.left_paused or (self.finished is None and self.container.is_paused())
                 self._kill()
                 killed_at = time.monotonic()
                 continue
@@ -220,6 +239,8 @@ class Attempt:
                 self.container.send(wire.notification("model/chunk", value))
             elif kind == "piece":
                 self._piece(*value)
+            elif kind == "pause":
+                self._pause(*value)
             elif kind == "flood":
                 self.facts["output_overflow"] = True
                 self._kill()
@@ -236,8 +257,10 @@ class Attempt:
             return max(0.0, killed_at + STOP_SECONDS - now)
         if self.finished is not None:  # it has answered; what is left is its exit
             return max(0.0, self.finished + STOP_SECONDS - now)
+        if self.paused_at is not None:  # no clock of the agent's runs
+            return max(0.0, self.paused_at + PAUSED_SECONDS - now)
         if self.started is None:
-            return max(0.0, self.began + self.spec.startup_seconds - now)
+            return max(0.0, self.began + self.spec.startup_seconds + self._paused(self.began, now) - now)
         if self.in_flight:
             return None
         limit: float = self.spec.limits["seconds"]
@@ -247,9 +270,18 @@ class Attempt:
         return max(0.0, left)
 
     def _expire(self) -> None:
-        if self.finished is None and self.refused is None:
+        if self.finished is None and self.paused_at is not None:
+            self.left_paused = True
+        elif self.finished is None and self.refused is None:
             self.facts["time_limit_hit" if self.started is not None else "startup_timeout"] = True
         self._ask_to_stop()
+
+    def _pause(self, frozen: bool, at: float) -> None:
+        if frozen:
+            self.paused_at = self.paused_at or at
+        elif self.paused_at is not None:
+            self.pause_spans.append((self.paused_at, at))
+            self.paused_at = None
 
     def _kill(self) -> None:
         self.ended_by_us = True
@@ -266,7 +298,7 @@ class Attempt:
             if not isinstance(message, dict):
                 raise TypeError("not an object")
             self._dispatch(message)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except NOT_THE_PROTOCOL as error:
             self._protest(f"{type(error).__name__}: {error}: {line[:80]!r}")
 
     def _protest(self, text: str) -> None:
@@ -285,10 +317,8 @@ class Attempt:
             self._protest(f"not of this attempt: {str(method)[:40]!r}")
         elif method is None and message.get("id") == wire.RUN_ID:
             self._answered(message)
-        elif method == "model/generate":
-            self._model_call(message["id"], params or {})
-        elif method == "model/http":
-            self._http_call(message["id"], params or {})
+        elif method in ("model/generate", "model/http"):
+            self._called(method, message.get("id"), params or {})
         elif method == "harness/loaded":
             self.harness["reached"] = "loaded"
         elif method == "harness/started":
@@ -365,30 +395,29 @@ class Attempt:
 
     # --- model calls
 
-    def _model_call(self, ident: str, params: JsonDict) -> None:
+    def _called(self, method: str, ident: Any, params: JsonDict) -> None:
+        """A call, or a line that was meant as one: that one is answered too, or its sender waits for the time limit."""
         if not self._is_new(ident):
             return
+        try:
+            (self._model_call if method == "model/generate" else self._http_call)(ident, params)
+        except NOT_THE_PROTOCOL as error:
+            what = f"{type(error).__name__}: {error}"[:300]
+            self._protest(f"not a {method}: {what}")
+            self._reply_error(ident, wire.INVALID_PARAMS, "invalid_params", what)
+
+    def _model_call(self, ident: str, params: JsonDict) -> None:
         if limit := self._limit_reached():
             self._reply_error(ident, wire.LIMIT_REACHED, limit, f"limits.{limit} is used up")
             return
-        messages = msgs.checked(params["messages"])
-        self.conversation = messages
-        request = ModelRequest(
-            messages=messages,
-            tools=params["tools"],
-            tool_choice=params["tool_choice"],
-            stop=params["stop"],
-            params=dict(params["params"]),
-            stream=params.get("stream") is True,
-        )
+        request = model_request(params)
+        self.conversation = request.messages
         self._start_call(
             ident, request, lambda chunk: self.inbox.put(("chunk", {"id": ident, "chunk": chunk}))
         )
 
     def _http_call(self, ident: str, params: JsonDict) -> None:
         """A program's request, in the words of its provider's API."""
-        if not self._is_new(ident):
-            return
         try:
             name = f"{self.spec.trial.seed:x}-{len(self.call_ids)}"
             asked = read(str(params["method"]), str(params["path"]), params["body"], name, int(time.time()))
@@ -415,7 +444,8 @@ class Attempt:
     def _is_new(self, ident: Any) -> bool:
         if isinstance(ident, str) and ident not in self.call_ids:
             return True
-        self._protest(f"a second call with the id {str(ident)[:40]!r}")
+        what = "a second call with the" if isinstance(ident, str) else "a call with the unusable"
+        self._protest(f"{what} id {str(ident)[:40]!r}")
         return False
 
     def _start_call(self, ident: str, request: ModelRequest, on_chunk: Callable[[JsonDict], None]) -> None:
@@ -545,17 +575,20 @@ class Attempt:
     # --- clocks and the result
 
     def _queued(self) -> float:
-        """Seconds in which at least one call was waiting: the union of the spans, not their sum."""
-        total, reached = 0.0, float("-inf")
-        for start, end in sorted(self.queue_spans):
-            total += max(0.0, end - max(start, reached))
-            reached = max(reached, end)
-        return total
+        """Seconds in which at least one call was waiting."""
+        return covered(self.queue_spans, float("-inf"), float("inf"))
+
+    def _pauses(self, now: float) -> list[Span]:
+        return self.pause_spans if self.paused_at is None else [*self.pause_spans, (self.paused_at, now)]
+
+    def _paused(self, since: float, now: float) -> float:
+        return covered(self._pauses(now), since, now)
 
     def _working(self, now: float) -> float:
         if self.started is None:
             return 0.0
-        return max(0.0, now - self.started - self._queued() + self.unwaited)
+        not_its_own = covered([*self.queue_spans, *self._pauses(now)], self.started, now)
+        return max(0.0, now - self.started - not_its_own + self.unwaited)
 
     def _result(
         self, started_at: datetime, docker_facts: DockerFacts, host_config: JsonDict
@@ -564,12 +597,13 @@ class Attempt:
         working = self._working(end)
         if working > self.spec.limits["seconds"] and "time_limit_hit" not in self.facts:
             self.facts["time_limit_hit"] = True
+        paused = self._paused(self.began, time.monotonic())
         tools = list(self.tools.values())
         self.harness["tool_timeouts"] = sum(tool.timed_out for tool in tools)
         self.harness["tool_errors"] = sum(tool.error is not None for tool in tools)
         self.harness["error_errnos"] = [*self.harness.get("error_errnos", []), *self.tool_errnos]
         evidence = Evidence(
-            docker=docker_facts,
+            docker=docker_facts.model_copy(update={"paused_seconds": paused}),
             kernel=self.kernel,
             harness=HarnessFacts(**self.harness),
             clock=ClockFacts(
@@ -602,6 +636,42 @@ class Attempt:
             finished_at=datetime.now(UTC),
             log=self.log.decode("utf-8", "replace"),
         )
+
+
+def covered(spans: Sequence[Span], begin: float, end: float) -> float:
+    """Seconds from `begin` to `end` that lie in at least one span: the union of the spans, not their sum."""
+    total, reached = 0.0, begin
+    for start, stop in sorted(spans):
+        total += max(0.0, min(stop, end) - max(start, reached))
+        reached = max(reached, stop)
+    return total
+
+
+def model_request(params: JsonDict) -> ModelRequest:
+    """What a `model/generate` line asks for.
+
+    Raises:
+        ValueError, TypeError, KeyError: it is no request; were it handed on, the gateway would fail for it.
+    """
+    tools, stop, others = params["tools"], params["stop"], params["params"]
+    if tools is not None and not _list_of(dict, tools):
+        raise TypeError("`tools` is not a list of objects")
+    if stop is not None and not _list_of(str, stop):
+        raise TypeError("`stop` is not a list of strings")
+    if not isinstance(others, dict):
+        raise TypeError("`params` is not an object")
+    return ModelRequest(
+        messages=msgs.checked(params["messages"]),
+        tools=tools,
+        tool_choice=params["tool_choice"],
+        stop=stop,
+        params=dict(others),
+        stream=params.get("stream") is True,
+    )
+
+
+def _list_of(kind: type, value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, kind) for item in value)
 
 
 def _same(claimed: Any, token: str) -> bool:

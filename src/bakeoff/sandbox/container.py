@@ -160,8 +160,15 @@ class Container:
         facts = DockerFacts(container_id=self.id, exit_code=state["ExitCode"], oom_killed=state["OOMKilled"])
         return facts, info["HostConfig"]
 
+    def is_paused(self) -> bool:
+        """Whether somebody has frozen it; False also where Docker does not say."""
+        try:
+            return bool(self.api.inspect_container(self.id)["State"]["Paused"])
+        except DAEMON_GONE:
+            return False  # `end` meets the same daemon next and puts it on record
+
     def kill(self) -> None:
-        """SIGKILL everything in it; gone already is as good."""
+        """SIGKILL everything in it, frozen or not; gone already is as good."""
         try:
             self.api.kill(self.id)
         except DAEMON_GONE:
