@@ -70,6 +70,7 @@ class Cause:
 
     code: str
     meaning: str  # one line for reports and the README
+    witness: str  # whose evidence it is, for the README
     when: Callable[[Case], bool]
     because: Callable[[Case], str]  # the fact that decided, in one sentence
     transient: bool = False  # a second attempt may meet a better world
@@ -267,6 +268,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infra.oom_killed",
         "the kernel killed a process in the container for memory",
+        "kernel: the cgroup's `oom_kill` count; Docker: `OOMKilled`",
         lambda c: _oom_killed(c.evidence),
         _oom_says,
         limit=True,
@@ -274,6 +276,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infra.disk_full",
         "the one writable place, /task, was full",
+        "kernel: room left on /task, sampled; runner: ENOSPC",
         lambda c: _disk_full(c.evidence),
         _say("/task had no room left."),
         limit=True,
@@ -281,6 +284,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infra.pids_exhausted",
         "the pids limit refused a new process or thread",
+        "kernel: forks refused in `pids.events`; runner: EAGAIN where that cannot be read",
         lambda c: _pids_exhausted(c.evidence),
         _pids_say,
         limit=True,
@@ -289,18 +293,21 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infra.limits_not_enforced",
         "the effective limits are not the requested ones",
+        "kernel: cgroup and mount read back before the agent starts",
         lambda c: bool(c.evidence.limits_mismatch),
         lambda c: f"The limits are not what was asked for{_detail('; '.join(c.evidence.limits_mismatch))}",
     ),
     Cause(
         "infra.image",
         "the image is missing or broken",
+        "Docker: create or start names the image",
         lambda c: c.evidence.docker.error_kind == "image" or c.evidence.docker.failed_step == "image",
         _docker_says("The image could not be used"),
     ),
     Cause(
         "infra.docker_unavailable",
         "the Docker daemon did not answer",
+        "Docker: no answer on its socket",
         lambda c: c.evidence.docker.error_kind == "unavailable",
         _docker_says("The Docker daemon did not answer"),
         transient=True,
@@ -308,6 +315,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infra.container_start",
         "the container or the harness in it did not start",
+        "Docker: create or start failed; clock: no agent within `startup_seconds`",
         lambda c: (
             c.evidence.docker.error_kind == "start"
             or (c.evidence.docker.error_kind is None and c.evidence.docker.failed_step in ("create", "start"))
@@ -323,6 +331,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infra.container_lost",
         "the container was killed, removed or paused from outside",
+        "Docker: ended or frozen, by its events and its state; supervisor: no last word, or SIGTERM",
         lambda c: c.evidence.docker.error_kind == "lost" or _tool_lost_to_a_pause(c),
         _lost_says,
         transient=True,
@@ -331,6 +340,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infra.provider_auth",
         "the provider refused the key",
+        "gateway: HTTP 401 or 403",
         _fault(_K.AUTH),
         _fault_says("The provider refused the key"),
         stops_candidate=True,
@@ -338,6 +348,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infra.provider_rate_limited",
         "the provider's rate limit outlasted the retry budget",
+        "gateway: HTTP 429 on every try",
         _fault(_K.RATE_LIMITED),
         _fault_says("Rate-limited until the retry budget was spent"),
         transient=True,
@@ -345,6 +356,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infra.provider_unavailable",
         "the provider could not be reached or answered with a server error",
+        "gateway: HTTP 5xx, refused or reset connections on every try",
         _fault(_K.UNAVAILABLE),
         _fault_says("The provider was unavailable"),
         transient=True,
@@ -352,6 +364,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infra.provider_timeout",
         "the provider did not answer in time",
+        "gateway: no answer within its time limit on every try",
         _fault(_K.TIMEOUT),
         _fault_says("The provider did not answer in time"),
         transient=True,
@@ -359,30 +372,39 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infra.not_on_tape",
         "a replayed candidate was asked what its recording does not have",
+        "gateway: the cassette",
         _fault(_K.NOT_ON_TAPE),
         _fault_says("The recording has no answer"),
     ),
     Cause(
         "infra.provider_bad_response",
         "the provider's response could not be understood",
+        "gateway: no JSON, or no message in it, on every try",
         _fault(_K.BAD_RESPONSE),
         _fault_says("The provider's response could not be understood"),
         transient=True,
     ),
     # --- bakeoff itself, loudly; this row also takes what no row explains
     Cause(
-        "infra.unknown", "bakeoff failed, or no rule explains it", _own_failure, _unknown_says, transient=True
+        "infra.unknown",
+        "bakeoff failed, or no rule explains it",
+        "bakeoff: its own exception; or none of these rows",
+        _own_failure,
+        _unknown_says,
+        transient=True,
     ),
     # --- the harness and the line to it
     Cause(
         "infra.output_limit",
         "the harness sent more than the bound on its output",
+        "supervisor and host: bytes of a line, of the log and in all",
         lambda c: c.evidence.output_overflow and _unanswered(c.evidence),
         _say("The harness sent more than the bound on its output."),
     ),
     Cause(
         "infra.protocol",
         "what the runner sent was not the protocol",
+        "host: lines that are not of this attempt or not the protocol",
         lambda c: bool(c.evidence.protocol_errors) and _unanswered(c.evidence),
         lambda c: f"The protocol was broken{_detail(c.evidence.protocol_errors[0])}",
         transient=True,
@@ -390,6 +412,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infra.harness_crash",
         "the harness itself failed: an exception, a signal, an early exit, a request the provider rejects",
+        "supervisor: exit code and signal; runner: exception; gateway: HTTP 400",
         _crashed,
         _crash_says,
         transient=True,
@@ -397,6 +420,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infra.evaluator",
         "an evaluator failed or gave no number in [0, 1]",
+        "scorer: exception or a value that is no score, on every try",
         lambda c: c.passed is None and c.evidence.evaluator_error is not None,
         lambda c: f"An evaluator failed{_detail(c.evidence.evaluator_error)}",
     ),
@@ -404,6 +428,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infra.host_contention",
         "the time ran out while the host was too busy to give what it had promised",
+        "host: CPU waited for or stolen while the clock ran out",
         lambda c: c.evidence.host.contended and (_cut_short(c) or c.evidence.startup_timeout),
         _contention_says,
         transient=True,
@@ -411,6 +436,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infra.cpu_throttled",
         "the time ran out, at least half of it throttled by the pinned CPU quota",
+        "kernel: throttled seconds against working seconds",
         lambda c: _cpu_throttled(c.evidence),
         _time_says(", most of it spent waiting for the CPU quota"),
         limit=True,
@@ -419,18 +445,21 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "model.context_overflow",
         "the conversation outgrew the model's context window",
+        "gateway: the provider's own refusal of the length",
         _fault(_K.CONTEXT_OVERFLOW),
         _fault_says("The conversation outgrew the context window"),
     ),
     Cause(
         "model.turn_limit",
         "the agent used up its turns",
+        "gateway: model calls made",
         lambda c: c.evidence.turn_limit_hit,
         _say("The agent used up its turns."),
     ),
     Cause(
         "model.token_limit",
         "the token budget was used up, or the last message was cut at its length limit",
+        "gateway: tokens spent; finish reason `length`",
         lambda c: c.evidence.token_limit_hit or _last(c.evidence).truncated,
         lambda c: (
             "The token budget of the trial was used up."
@@ -441,36 +470,42 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "model.time_limit",
         "the agent's own working time ran out",
+        "clock: working seconds, without queueing, back-off and pauses",
         lambda c: c.evidence.time_limit_hit,
         _time_says(""),
     ),
     Cause(
         "model.refusal",
         "the model, or its provider's filter, refused to answer",
+        "gateway: finish reason or refusal of the last message",
         lambda c: _fault(_K.REFUSAL)(c) or (_answered(c) and _last(c.evidence).refusal),
         lambda c: _fault_says("The provider refused")(c) if _fault(_K.REFUSAL)(c) else "The model refused.",
     ),
     Cause(
         "model.invalid_tool_call",
         "ended by a tool call whose arguments do not parse",
+        "gateway: the last message's arguments",
         lambda c: _last(c.evidence).invalid_tool_call,
         _say("The last message asked for a tool with arguments that do not parse."),
     ),
     Cause(
         "model.empty_answer",
         "the model answered nothing",
+        "gateway: the last message's text",
         lambda c: _answered(c) and not _last(c.evidence).text.strip(),
         _say("The final answer is empty."),
     ),
     Cause(
         "model.wrong_trajectory",
         "the answer stands, the tool calls are not what was required",
+        "evaluators of the trajectory alone below their thresholds",
         lambda c: _answered(c) and c.passed is False and c.failing == {"trajectory"},
         _say("Only evaluators of the trajectory are below their threshold."),
     ),
     Cause(
         "model.wrong_answer",
         "an answer was given and it is below a threshold",
+        "evaluators below their thresholds",
         lambda c: _answered(c) and c.passed is False,
         _say("The answer is below a required threshold."),
     ),

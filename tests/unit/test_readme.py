@@ -15,14 +15,16 @@ README = (ROOT / "README.md").read_text()
 
 def causes() -> str:
     """The table of causes, one row each, in the order in which they are asked."""
-    lines = ["| Cause | What the evidence shows | What follows |", "| --- | --- | --- |"]
+    lines = ["| Cause | Meaning | Evidence | What follows |", "| --- | --- | --- | --- |"]
     for cause in CAUSES:
         follows = [
             "a failure in `as_deployed`" if cause.code in LIMIT_CAUSES else "",
             "stops the candidate" if cause.stops_candidate else "",
             "the agent is not run again" if cause.code == "infra.evaluator" else "",
         ]
-        lines.append(f"| `{cause.code}` | {cause.meaning} | {', '.join(filter(None, follows))} |")
+        lines.append(
+            f"| `{cause.code}` | {cause.meaning} | {cause.witness} | {', '.join(filter(None, follows))} |"
+        )
     return "\n".join(lines)
 
 
