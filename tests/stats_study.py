@@ -36,12 +36,14 @@ class Design:
     repetitions: int
     rate: float
     infra: float = 0.0
+    alike: float = ALIKE  # a + b of an example's (or a cluster's) Beta: the larger, the more alike they are
 
     @property
     def name(self) -> str:
         """Short, for a table."""
         shape = f"{self.clusters} x {self.examples} x {self.repetitions}, rate {self.rate}"
-        return shape + (f", infra {self.infra:.0%}" if self.infra else "")
+        shape += f", infra {self.infra:.0%}" if self.infra else ""
+        return shape if self.alike == ALIKE else f"{shape}, alike"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Found:
     false_positives: float  # runs of three equal candidates in which any pair was told apart, after Holm
     effect: float  # the difference that the runs state to find in four of five
     power: float  # runs that found it
+    coverage_infra: float | None  # of the interval of the infra error rate, where there are errors
 
 
 DESIGNS = (
@@ -65,6 +68,8 @@ DESIGNS = (
     *(Design(40, 1, 3, 0.8, infra) for infra in (0.02, 0.1)),
     *(Design(8, 3, 2, rate) for rate in (0.5, 0.8, 0.95)),  # hard: few clusters
     *(Design(shape, 1, 5, 0.98) for shape in (40, 100)),  # hard: hardly any failure
+    Design(8, 10, 2, 0.8),  # hard: few clusters, and many trials in each
+    *(Design(*shape, alike=20.0) for shape in ((40, 1, 5, 0.9), (13, 6, 2, 0.8))),  # clusters hardly differ
 )
 
 
@@ -75,8 +80,8 @@ def chances(design: Design, rng: random.Random) -> list[list[float]]:
         return rng.betavariate(max(mean * spread, 1e-9), max((1 - mean) * spread, 1e-9))
 
     if design.examples == 1:
-        return [[beta(design.rate, ALIKE)] for _ in range(design.clusters)]
-    centres = (beta(design.rate, ALIKE) for _ in range(design.clusters))
+        return [[beta(design.rate, design.alike)] for _ in range(design.clusters)]
+    centres = (beta(design.rate, design.alike) for _ in range(design.clusters))
     return [[beta(centre, WITHIN) for _ in range(design.examples)] for centre in centres]
 
 
@@ -129,34 +134,46 @@ def study(design: Design, runs: int, seed: int = 1) -> Found:
     """Draw `runs` runs of the design and count."""
     rng = random.Random(zlib.crc32(f"{design.name} {seed}".encode()))
     effect = stated_effect(design, rng)
-    covered = covered_difference = false = found = 0
+    covered = covered_difference = covered_infra = false = found = 0
     for _ in range(runs):
         truth = chances(design, rng)
         a = drawn("a", truth, design, rng)
         b = drawn("b", equal(truth, design, rng), design, rng)
         c = drawn("c", equal(truth, design, rng), design, rng)
         d = drawn("d", worse(truth, effect / design.rate, rng), design, rng)
-        score = stats.score_set("a", a).score
+        scores = stats.score_set("a", a)
+        score, infra = scores.score, scores.infra_rate
         covered += score is not None and score.low <= design.rate <= score.high
+        covered_infra += infra is not None and infra.low <= design.infra <= infra.high
         false += any(pair.distinguishable for pair in stats.compare_all([*a, *b, *c], ["a", "b", "c"]))
         pair = stats.compare([*a, *d], "a", "d")
         covered_difference += (
             pair.low is not None and pair.high is not None and pair.low <= effect <= pair.high
         )
         found += pair.p_value is not None and pair.p_value < stats.ALPHA and (pair.difference or 0) > 0
-    return Found(design, covered / runs, covered_difference / runs, false / runs, effect, found / runs)
+    return Found(
+        design,
+        covered / runs,
+        covered_difference / runs,
+        false / runs,
+        effect,
+        found / runs,
+        covered_infra / runs if design.infra else None,
+    )
 
 
 def table(found: Sequence[Found]) -> str:
     """The rows in Markdown."""
     lines = [
-        "| clusters x examples x repetitions | score | difference | false positives | stated effect | found |",
-        "| :-- | --: | --: | --: | --: | --: |",
+        "| clusters x examples x repetitions | score | difference | false positives | stated effect | found "
+        "| infra rate |",
+        "| :-- | --: | --: | --: | --: | --: | --: |",
     ]
     for each in found:
         shares = (each.coverage, each.coverage_difference, each.false_positives)
         cells = [f"{100 * share:.1f} %" for share in shares]
         cells += [f"{100 * each.effect:.1f} points", f"{100 * each.power:.0f} %"]
+        cells.append("" if each.coverage_infra is None else f"{100 * each.coverage_infra:.1f} %")
         lines.append(f"| {each.design.name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

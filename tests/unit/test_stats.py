@@ -13,12 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bakeoff.stats import (
+    Estimate,
     Outcome,
     ScoreSet,
     clustered_se,
     compare,
     decide,
     estimate,
+    estimate_errors,
     holm,
     minimum_detectable_effect,
     pass_at_k,
@@ -103,22 +105,34 @@ def test_clustered_standard_errors_are_statsmodels(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_intervals_are_statsmodels_wilson_at_the_effective_number_of_trials(seed: int) -> None:
-    from scipy import stats
     from statsmodels.stats.proportion import proportion_confint
 
     values, clusters = correlated(seed)
-    got, g = estimate(values, clusters), len(set(clusters))
+    got = estimate(values, clusters)
     assert got is not None
     assert got.method == "wilson-effective"
-    # the regression through Laplace's mean: residuals around it instead of around the mean
-    mean, laplace = sum(values) / 70, (sum(values) / 70 * g + 1) / (g + 2)
-    sums = [
-        sum(v - laplace for v, c in zip(values, clusters, strict=True) if c == one) for one in set(clusters)
-    ]
-    se = math.sqrt(g / (g - 1) * sum(s * s for s in sums)) / 70
-    effective = min(70, mean * (1 - mean) / se**2)
-    alpha = 2 * stats.norm.sf(stats.t.ppf(0.975, g - 1))
-    want = proportion_confint(mean * effective, effective, alpha=alpha, method="wilson")
+    fit = cluster_fit(values, clusters)
+    mean = fit.params[0]
+    seen = min(70, mean * (1 - mean) / fit.bse[0] ** 2)  # Korn & Graubard's
+    sure = 70**2 / sum(clusters.count(one) ** 2 for one in set(clusters))  # Kish's
+    known = 4 * mean * (1 - mean) * sure
+    effective = math.exp((2 * math.log(sure) + known * math.log(seen)) / (2 + known))
+    assert sure <= effective <= 70
+    want = proportion_confint(mean * effective, effective, method="wilson")
+    assert (got.low, got.high) == pytest.approx(want, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_infra_error_intervals_are_statsmodels_wilson_at_korn_and_graubards_number(seed: int) -> None:
+    from statsmodels.stats.proportion import proportion_confint
+
+    values, examples = correlated(seed)
+    fit = cluster_fit(values, examples)
+    mean = fit.params[0]
+    effective = min(70, mean * (1 - mean) / fit.bse[0] ** 2)
+    got = estimate_errors(values, examples)
+    assert got is not None
+    want = proportion_confint(mean * effective, effective, method="wilson")
     assert (got.low, got.high) == pytest.approx(want, abs=1e-6)
 
 
@@ -230,6 +244,35 @@ def test_all_passes_are_not_certainty() -> None:
     )
 
 
+def test_many_clusters_count_as_their_standard_error_says() -> None:
+    """What few clusters are not believed, many are: both ways to the effective number of trials meet."""
+    values = [float(n % 4 > 0) for n in range(4000)]
+    got = estimate(
+        values, [f"c{n // 8}" for n in range(4000)]
+    )  # all clusters alike: eight trials' worth each
+    assert got is not None
+    assert got.high - got.low == pytest.approx(wilson(0.75, 4000)[1] - wilson(0.75, 4000)[0], rel=0.01)
+    few = estimate(values[:32], [f"c{n // 8}" for n in range(32)])
+    assert few is not None
+    assert wilson(0.75, 4)[0] < few.low < wilson(0.75, 32)[0]
+
+
+def test_scattered_infra_errors_count_each_trial_and_piled_up_ones_each_example() -> None:
+    def rate(*rows: str) -> Estimate:
+        found = score_set("a", outcomes("a", *rows, cluster_size=10)).infra_rate
+        assert found is not None
+        return found
+
+    none = rate(*["PPPPP"] * 60)
+    assert (none.low, none.high) == wilson(0, 300)
+    scattered, piled = rate(*["IPPPP"] * 3, *["PPPPP"] * 57), rate("IIIPP", *["PPPPP"] * 59)
+    assert scattered.mean == piled.mean == pytest.approx(0.01)
+    assert scattered.high == pytest.approx(wilson(0.01, 300)[1], abs=1e-3)
+    assert scattered.high < piled.high < wilson(0.01, 60)[1]
+    # one error in a hundred trials of six clusters was once 0 to 67 %
+    assert rate("I" + "P" * 9, *["P" * 10] * 9).high < 0.06
+
+
 def test_one_cluster_says_almost_nothing() -> None:
     got = score_set("a", outcomes("a", "PPFP", "PFPP", cluster_size=2)).score
     assert got is not None
@@ -302,6 +345,27 @@ def test_the_statistics_keep_their_promises(design: stats_study.Design) -> None:
     assert 0.93 - 0.018 <= found.coverage_difference <= 0.97 + 0.018
     assert found.false_positives <= 0.05 + 0.018
     assert 0.80 - 0.05 <= found.power <= 0.80 + 0.07
+
+
+@pytest.mark.parametrize(
+    "design",
+    [
+        stats_study.Design(8, 3, 2, 0.5),
+        stats_study.Design(8, 3, 2, 0.8),
+        stats_study.Design(100, 1, 5, 0.98),
+        stats_study.Design(40, 1, 5, 0.98),
+    ],
+    ids=lambda design: design.name,
+)
+def test_few_clusters_and_extreme_rates_are_covered(design: stats_study.Design) -> None:
+    """1000 seeded runs: two standard errors of the study itself are 1.1 points."""
+    rng, covered, runs = random.Random(23), 0, 1000
+    for _ in range(runs):
+        rows = stats_study.drawn("a", stats_study.chances(design, rng), design, rng)
+        got = estimate([o.value for o in rows], [o.cluster for o in rows])
+        assert got is not None
+        covered += got.low <= design.rate <= got.high
+    assert 0.94 - 0.011 <= covered / runs <= 0.97 + 0.011
 
 
 def test_power_is_statsmodels() -> None:

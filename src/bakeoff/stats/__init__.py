@@ -6,7 +6,15 @@ None, and where the spread cannot be estimated (one cluster, all passes) a bound
 """
 
 from bakeoff.stats.decision import Decision, decide, depends_on_counting
-from bakeoff.stats.intervals import Estimate, clustered_se, estimate, t_quantile, t_two_sided, wilson
+from bakeoff.stats.intervals import (
+    Estimate,
+    clustered_se,
+    estimate,
+    estimate_errors,
+    t_quantile,
+    t_two_sided,
+    wilson,
+)
 from bakeoff.stats.paired import (
     ALPHA,
     Comparison,
@@ -41,6 +49,7 @@ __all__ = [
     "decide",
     "depends_on_counting",
     "estimate",
+    "estimate_errors",
     "holm",
     "minimum_detectable_effect",
     "pass_at_k",

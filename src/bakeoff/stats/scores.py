@@ -10,7 +10,7 @@ from statistics import fmean
 from typing import Literal
 
 from bakeoff.records import VerdictName
-from bakeoff.stats.intervals import Estimate, estimate
+from bakeoff.stats.intervals import Estimate, estimate, estimate_errors
 
 Counting = Literal["score", "as_deployed", "worst_case", "best_case"]
 """How infrastructure errors count: the four scores of DESIGN.md, section 5."""
@@ -68,7 +68,7 @@ class ScoreSet:
     )  # limit-caused trials are failures, as in production; other infra errors left out
     worst_case: Estimate | None  # every infra error and limit-caused trial is a failure
     best_case: Estimate | None  # every infra error is a pass
-    infra_rate: Estimate | None  # infra errors among all trials
+    infra_rate: Estimate | None  # infra errors among all trials, by example: see `estimate_errors`
 
 
 def score_set(candidate: str, outcomes: Iterable[Outcome]) -> ScoreSet:
@@ -90,7 +90,7 @@ def score_set(candidate: str, outcomes: Iterable[Outcome]) -> ScoreSet:
         as_deployed=rated("as_deployed"),
         worst_case=rated("worst_case"),
         best_case=rated("best_case"),
-        infra_rate=estimate([float(not o.completed) for o in own], [o.cluster for o in own]),
+        infra_rate=estimate_errors([float(not o.completed) for o in own], [o.example_id for o in own]),
     )
 
 
