@@ -340,7 +340,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infra.provider_auth",
         "the provider refused the key",
-        "gateway: HTTP 401 or 403",
+        "gateway: HTTP 401 to 404, or an account without money",
         _fault(_K.AUTH),
         _fault_says("The provider refused the key"),
         stops_candidate=True,
