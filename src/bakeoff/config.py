@@ -56,6 +56,9 @@ class Harness(Section):
     limits: Limits = Limits()
     retries: Retries = Retries()
     config: dict[str, Any] = Field(default_factory=dict)  # handed to build_agent, or the command, as it is
+    traces: bool = (
+        False  # its own OpenTelemetry spans are taken, and join the trial's trace where that is published
+    )
 
 
 class Reserve(Section):

@@ -248,6 +248,8 @@ class Engine:
             )
             if result.log:
                 self.job.run.write_log(trial.trial_id, number, result.log)
+            if result.spans:
+                self.job.run.write_spans(trial.trial_id, number, result.spans)
             cause = judged.cause
             if cause is not None and verdict.stops_candidate(cause):
                 self._bar(trial.candidate, result.evidence)

@@ -250,6 +250,7 @@ class AttemptResult(Record):
     started_at: datetime
     agent_started_at: datetime | None = None  # None: it never did
     finished_at: datetime
+    spans: list[JsonDict] = Field(default_factory=list)  # the harness's own, stored beside the trial: see store.py
     log: str = ""  # the harness's stderr, bounded; stored beside the trial, not in its line
 
 

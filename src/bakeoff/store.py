@@ -6,6 +6,7 @@
     ├── trials.jsonl                      one line a finished trial; only ever appended
     ├── trajectories/<trial>.json         ATIF, the last attempt
     ├── attempts/<trial>.<n>.log          the harness's stderr
+    ├── spans/<trial>.<n>.jsonl           the harness's own OTLP exports {content_type, encoding, body}, body in base64
     ├── calls/<trial>.jsonl               one line a model call of any attempt: request, response, times, tokens
     ├── report.md, report.html            made from the rest
     └── published/<target>-<where>.jsonl  what a target that cannot be asked has taken; see publish/
@@ -226,6 +227,14 @@ class RunDirectory:
         self._replace(path, text.encode(errors="backslashreplace"))
         return path
 
+    def write_spans(self, trial_id: str, attempt: int, exports: Iterable[JsonDict]) -> Path:
+        """Write the harness's own spans of one attempt (1-based)."""
+        path = self.spans_path(trial_id, attempt)
+        with _writing(path):
+            path.parent.mkdir(exist_ok=True)
+        self._replace(path, b"".join(_encode(export) + b"\n" for export in exports))
+        return path
+
     def begin_calls(self, trial_id: str) -> None:
         """Forget the calls of an earlier, unfinished execution of the trial."""
         path = self.calls_path(trial_id)
@@ -354,6 +363,10 @@ class RunDirectory:
         """Where the log of one attempt (1-based) is, or will be."""
         return self.path / "attempts" / f"{file_name(trial_id)}.{attempt}.log"
 
+    def spans_path(self, trial_id: str, attempt: int) -> Path:
+        """Where the harness's own spans of one attempt (1-based) are, if it made any."""
+        return self.path / "spans" / f"{file_name(trial_id)}.{attempt}.jsonl"
+
     def calls_path(self, trial_id: str) -> Path:
         """Where the trial's model calls are, or will be."""
         return self.path / "calls" / f"{file_name(trial_id)}.jsonl"
@@ -375,6 +388,12 @@ class RunDirectory:
     def calls(self, trial_id: str) -> Iterator[JsonDict]:
         """The trial's model calls, all attempts, in the order they ended. Raises InputError for a damaged line."""
         path = self.calls_path(trial_id)
+        if path.exists():
+            yield from _json_lines(path)
+
+    def spans(self, trial_id: str, attempt: int) -> Iterator[JsonDict]:
+        """The harness's own exports of one attempt, hostile until read. Raises InputError for a damaged line."""
+        path = self.spans_path(trial_id, attempt)
         if path.exists():
             yield from _json_lines(path)
 

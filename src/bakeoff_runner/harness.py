@@ -29,6 +29,10 @@ def serve(rpc_in: int, rpc_out: int) -> NoReturn:
         traceback.print_exc()
         channel.send({"id": wire.RUN_ID, "error": describe(error)})
         code = 1
+    if request["params"]["harness"].get("traces"):
+        from bakeoff_runner import traces
+
+        traces.flush()  # after the answer: it takes none of the agent's time
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -45,6 +49,10 @@ def run(params: dict[str, Any], channel: Channel) -> dict[str, Any]:
     traceparent = params.get("traceparent", "")
     if traceparent:
         os.environ["TRACEPARENT"] = traceparent
+    if params["harness"].get("traces"):
+        from bakeoff_runner import traces
+
+        traces.receive(channel)
     if params["harness"].get("command"):
         from bakeoff_runner import command
 

@@ -13,6 +13,7 @@
                          model/http (id) {method, path, body}             a program's own request, body parsed
                          harness/loaded {}, harness/started {}
                          tool/start {...}, tool/end {...}
+                         trace/export {content_type, encoding, body}      its own spans (OTLP), body in base64
 
 The supervisor's token is its own alone: it is read after the harness was forked off, so a forged
 `supervisor/exit` cannot carry it. Every line of the harness carries another, `token` beside `method`, which
@@ -30,6 +31,7 @@ from typing import Any
 MAX_LINE = 8 * 2**20  # bytes of one line, newline included
 MAX_OUTPUT = 64 * 2**20  # bytes a harness may send over the channel in one attempt
 MAX_LOG = 2**20  # bytes of the harness's own prints that are kept
+MAX_SPANS = 4 * 2**20  # bytes of the harness's own spans, in base64, that are kept of one attempt
 MAX_RESULT_TEXT = 16 * 2**10  # characters of a tool result in a tool/end notification
 
 RUN_ID = 1  # the id of harness/run

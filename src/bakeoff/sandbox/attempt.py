@@ -107,6 +107,8 @@ class Attempt:
         self.unwaited_now = 0.0  # the same, of the calls that are out together
         self.tools: dict[str, ToolCall] = {}
         self.tool_errnos: list[int] = []
+        self.spans: list[JsonDict] = []  # the harness's own, as they were exported
+        self.span_bytes = 0
         self.conversation: list[JsonDict] = []  # LangChain messages, as far as they are known
         self.transcript = Transcript()  # the same, where the harness is a program
         self.exchanges: dict[str, Exchange] = {}  # a program's requests that are out, by call
@@ -330,6 +332,8 @@ class Attempt:
                 self.container.send(wire.notification("supervisor/started", {}))
         elif method in ("tool/start", "tool/end"):
             self._tool(method, params or {})
+        elif method == "trace/export":
+            self._spans(params or {})
         else:
             self._protest(f"unknown method {str(method)[:40]!r}")
 
@@ -375,6 +379,13 @@ class Attempt:
                     "timed_out": params["timed_out"] is True,
                 }
             )
+
+    def _spans(self, params: JsonDict) -> None:
+        """The harness's own spans, unread: what is over the bound is left out, and costs the trial nothing."""
+        export = {key: str(params[key]) for key in ("content_type", "encoding", "body")}
+        self.span_bytes += sum(len(value) for value in export.values())
+        if self.spec.harness.get("traces") and self.span_bytes <= wire.MAX_SPANS:
+            self.spans.append(export)
 
     def _answered(self, message: JsonDict) -> None:
         if self.finished is not None:
@@ -634,6 +645,7 @@ class Attempt:
             started_at=started_at,
             agent_started_at=self.agent_started_at,
             finished_at=datetime.now(UTC),
+            spans=self.spans,
             log=self.log.decode("utf-8", "replace"),
         )
 

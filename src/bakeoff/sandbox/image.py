@@ -171,6 +171,7 @@ def harness_payload(config: Config) -> dict[str, Any]:
         "tools": harness.tools,
         "middleware": [{"use": item.use, "with": item.with_} for item in harness.middleware],
         "config": harness.config,
+        "traces": harness.traces,
     }
 
 
