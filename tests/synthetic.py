@@ -248,7 +248,7 @@ def trials(
 
 
 def examples(the_manifest: Manifest) -> Iterable[dict[str, Any]]:
-    """The examples of a manifest, as a run keeps them."""
+    """The examples of a manifest, as a run keeps them; what it does not know of one is left out."""
     dataset = the_manifest.dataset
     for id_ in dataset["example_ids"]:
         yield {
@@ -258,7 +258,11 @@ def examples(the_manifest: Manifest) -> Iterable[dict[str, Any]]:
                 "answer": "shipped",
                 "trajectory": [{"name": "get_order", "args": {"order_id": "A-17"}}],
             },
-            "metadata": {"cluster": dataset["clusters"][id_], "suite": dataset["suites"][id_]},
+            "metadata": {
+                fact: dataset[plural][id_]
+                for fact, plural in (("cluster", "clusters"), ("suite", "suites"))
+                if id_ in dataset.get(plural, {})
+            },
             "files": {},
             "digest": hashlib.sha256(id_.encode()).hexdigest()[:16],
         }
