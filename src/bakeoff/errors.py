@@ -2,6 +2,7 @@
 
     BakeoffError
     ├── InputError            bad input or usage: exit 2, names file, line, key and mend
+    │   └── IncomparableRuns  two runs whose harness differs are not compared
     ├── UnfitEnvironment      this machine cannot run it: exit 4
     ├── NotPublished          a target did not take everything: exit 4; the local record is whole, publishing can go on
     ├── Interrupted           the user stopped the run: exit 130, resumable
@@ -14,6 +15,7 @@ Exit codes are DESIGN.md's contract; `cli` is the only place that turns an excep
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 
 
@@ -49,6 +51,14 @@ class InputError(BakeoffError):
         place = ":".join(str(part) for part in (file, line) if part is not None)
         where = ": ".join(part for part in (place, key) if part)
         super().__init__(f"{where}: {problem}" if where else problem)
+
+
+class IncomparableRuns(InputError):  # noqa: N818 - it reads as a state
+    """Two runs are not compared, since their harness differs. `differences`: one phrase for each."""
+
+    def __init__(self, differences: Sequence[str], *, mend: str) -> None:
+        self.differences = list(differences)
+        super().__init__(f"the harness of HEAD is not that of BASE: {'; '.join(differences)}", mend=mend)
 
 
 class UnfitEnvironment(BakeoffError):  # noqa: N818 - it reads as a state, not as an error of the program

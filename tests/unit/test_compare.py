@@ -570,6 +570,7 @@ def test_exit_codes_and_the_baseline(tmp_path: Path) -> None:
     run(tmp_path, "5", rows(*GOOD), fingerprint="other")
     refused = command(tmp_path, "--set-baseline")
     assert (refused.returncode, refused.stdout, store.baseline(tmp_path)) == (2, "", "2")
+    assert "error: the harness of HEAD is not that of BASE" in refused.stderr
     run(tmp_path, "6", rows(*["II"] * 30))
     assert (command(tmp_path, "--set-baseline").returncode, store.baseline(tmp_path)) == (3, "2")
 
@@ -589,6 +590,53 @@ def test_bad_options(tmp_path: Path, good: RunDirectory, args: list[str], said: 
     assert done.returncode == 2
     assert said in done.stderr
     assert "mend" in done.stderr
+
+
+def test_a_refusal_is_written_to_every_file_that_was_asked_for(tmp_path: Path, good: RunDirectory) -> None:
+    run(
+        tmp_path, "2", rows(*GOOD), fingerprint="other", fingerprint_parts={"limits": "other"},
+        config=configured(limits={"turns": 6, "words": HOSTILE}),
+    )  # fmt: skip
+    asked = ("--json", "--markdown", "c.md", "--junit", "c.xml")
+    done = command(tmp_path, "1-good", "2", *asked)
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["exit_code"], told["refused"]) == (2, 2, True)
+    assert told["result"].startswith(
+        "REFUSED, nothing was compared: the harness of HEAD is not that of BASE: "
+    )
+    assert "limits: not recorded in BASE" in told["reasons"]
+    shown = (tmp_path / "c.md").read_text()
+    assert shown.startswith("**REFUSED, nothing was compared")
+    assert "- limits: not recorded in BASE" in shown
+    assert "allow-drift" in shown
+    root = ET.parse(tmp_path / "c.xml").getroot()
+    [suite] = root
+    assert (suite.get("tests"), suite.get("errors"), suite.get("failures")) == ("1", "1", "0")
+    error = root.find("testsuite/testcase/error")
+    assert error is not None
+    assert "limits: not recorded in BASE" in (error.text or "")
+    assert str(error.get("message")).startswith("REFUSED")
+
+
+def test_a_run_that_is_not_there_is_refused_in_the_files_too(tmp_path: Path, good: RunDirectory) -> None:
+    done = command(tmp_path, HOSTILE, "latest", "--markdown", "c.md", "--junit", "c.xml")
+    assert done.returncode == 2
+    assert "no such run" in (tmp_path / "c.md").read_text()
+    assert "<script>" not in re_code((tmp_path / "c.md").read_text())
+    assert ET.parse(tmp_path / "c.xml").getroot().find("testsuite/testcase/error") is not None
+    unwritable = command(tmp_path, "nowhere", "latest", "--markdown", "no/such/folder.md")
+    assert unwritable.returncode == 2
+    assert "note: cannot write" in unwritable.stderr
+    assert "no such run" in unwritable.stderr
+
+
+def test_the_first_night_has_its_files(tmp_path: Path, good: RunDirectory) -> None:
+    done = command(tmp_path, "--set-baseline", "--markdown", "c.md", "--junit", "c.xml")
+    assert done.returncode == 0
+    assert "is it now" in (tmp_path / "c.md").read_text()
+    case = ET.parse(tmp_path / "c.xml").getroot().find("testsuite/testcase")
+    assert case is not None
+    assert (case.get("name"), "is it now" in (case.findtext("system-out") or "")) == ("baseline", True)
 
 
 def test_gates_are_selected_by_metadata(good: RunDirectory) -> None:

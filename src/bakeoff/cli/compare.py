@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bakeoff.cli.report import OUT_HELP
+from bakeoff.errors import InputError
 
 if TYPE_CHECKING:
     from bakeoff.compare import RunComparison, Side
@@ -75,42 +78,82 @@ def compare(
     Gates are HEAD's own (`gates:` in harness.yaml); options replace them. Exit codes: 0 done, 1 a gate failed,
     2 refused, 3 inconclusive.
     """
+    from bakeoff.config import Gates
+
+    outlets = Outlets(as_json, markdown, junit)
+    try:
+        asked = _options(
+            Gates,
+            max_drop=max_drop,
+            max_infra=max_infra,
+            max_cost_increase=max_cost_increase,
+            max_latency_increase=max_latency_increase,
+            must_pass=must_pass or None,
+        )
+        code = _compare(
+            base,
+            head,
+            candidate or (),
+            asked,
+            out,
+            outlets,
+            allow_drift=allow_drift,
+            allow_inconclusive=allow_inconclusive,
+            set_baseline=set_baseline,
+        )
+    except InputError as error:
+        _refuse(error, base, head, outlets)
+        raise
+    raise typer.Exit(code)
+
+
+@dataclass(frozen=True)
+class Outlets:
+    """Where the result goes besides the terminal."""
+
+    as_json: bool
+    markdown: Path | None
+    junit: Path | None
+
+
+def _compare(
+    base: str,
+    head: str,
+    given: Sequence[str],
+    asked: dict[str, Any],
+    out: Path,
+    outlets: Outlets,
+    *,
+    allow_drift: bool,
+    allow_inconclusive: bool,
+    set_baseline: bool,
+) -> int:
+    """Compare, print and write; the exit code. Raises InputError where nothing can be compared."""
     from bakeoff import compare as comparing
     from bakeoff import store
-    from bakeoff.config import Gates
 
     newer = store.RunDirectory.resolve(head, out)
     first = base == store.BASELINE and set_baseline and store.baseline(out) is None
     older = newer if first else store.RunDirectory.resolve(base, out)
     side = comparing.read(newer, "HEAD")
-    asked = _options(
-        Gates,
-        max_drop=max_drop,
-        max_infra=max_infra,
-        max_cost_increase=max_cost_increase,
-        max_latency_increase=max_latency_increase,
-        must_pass=must_pass or None,
-    )
     gates = _gates(side, asked)
     if first:
-        _first(side, out, as_json=as_json, markdown=markdown)
-        return
+        return _first(side, out, outlets)
     same_run = older.path.resolve() == newer.path.resolve()
     other = comparing.read(older, "BASE")
-    pairs = comparing.parse_pairs(other, side, candidate or (), same_run=same_run)
+    pairs = comparing.parse_pairs(other, side, given, same_run=same_run)
     compared = comparing.compare_runs(
         other, side, pairs, gates, allow_drift=allow_drift, allow_inconclusive=allow_inconclusive
     )
     told = []
     if set_baseline and compared.exit_code == 0:
         told.append(_advance(compared, out))
-    _print(compared, told, as_json=as_json, markdown=markdown, junit=junit)
-    raise typer.Exit(compared.exit_code)
+    _print(compared, told, outlets)
+    return compared.exit_code
 
 
 def _options(schema: type[Gates], **given: Any) -> dict[str, Any]:
     """The gates that the command line gives. Raises InputError for a bound that makes no sense."""
-    from bakeoff.errors import InputError
     from bakeoff.schema import fit
 
     class CommandLine:
@@ -128,7 +171,6 @@ def _gates(head: Side, asked: dict[str, Any]) -> Gates:
 
     from bakeoff import gates
     from bakeoff.config import Gates
-    from bakeoff.errors import InputError
 
     try:
         own = Gates.model_validate(head.manifest.config.get("gates") or {})
@@ -148,9 +190,10 @@ def _gates(head: Side, asked: dict[str, Any]) -> Gates:
     return own.model_copy(update=asked)
 
 
-def _first(head: Side, out: Path, *, as_json: bool, markdown: Path | None) -> None:
-    """There is no baseline yet: a conclusive run becomes it."""
+def _first(head: Side, out: Path, outlets: Outlets) -> int:
+    """There is no baseline yet: a conclusive run becomes it. The exit code."""
     from bakeoff import escape, store
+    from bakeoff.compare import junit
 
     run_id = head.manifest.run_id
     if doubts := head.doubts(list(head.trials)):
@@ -158,14 +201,16 @@ def _first(head: Side, out: Path, *, as_json: bool, markdown: Path | None) -> No
     else:
         store.set_baseline(out, run_id)
         result, code = f"There was no baseline: {run_id} is it now.", 0
-    if markdown is not None:
-        _write(markdown, f"{escape.markdown(result, 4000)}\n")
+    if outlets.markdown is not None:
+        _write(outlets.markdown, f"{escape.markdown(result, 4000)}\n")
+    if outlets.junit is not None:
+        _write(outlets.junit, junit.render_first(run_id, result, conclusive=code == 0))
     typer.echo(
         json.dumps({"result": result, "exit_code": code, "baseline": store.baseline(out)})
-        if as_json
+        if outlets.as_json
         else result
     )
-    raise typer.Exit(code)
+    return code
 
 
 def _advance(compared: RunComparison, out: Path) -> str:
@@ -180,20 +225,33 @@ def _advance(compared: RunComparison, out: Path) -> str:
     return f"The baseline is now {head.manifest.run_id}."
 
 
-def _print(
-    compared: RunComparison, told: list[str], *, as_json: bool, markdown: Path | None, junit: Path | None
-) -> None:
-    from bakeoff.compare import document, summary
-    from bakeoff.compare import junit as junit_
-    from bakeoff.compare import terminal as comparison
-    from bakeoff.report import markdown as markdown_
-    from bakeoff.report import terminal
+def _refuse(error: InputError, base: str, head: str, outlets: Outlets) -> None:
+    """Write why nothing was compared to every file that was asked for; the caller raises the error further."""
+    from bakeoff.compare import junit, refusal
+    from bakeoff.errors import UnfitEnvironment
+    from bakeoff.report import markdown
 
-    if markdown is not None:
-        _write(markdown, markdown_.text(document.document(compared)))
-    if junit is not None:
-        _write(junit, junit_.render(compared))
-    if as_json:
+    try:
+        if outlets.markdown is not None:
+            _write(outlets.markdown, markdown.text(refusal.document(error, base, head)))
+        if outlets.junit is not None:
+            _write(outlets.junit, junit.render_refusal(error, base, head))
+    except UnfitEnvironment as failed:  # the refusal is the greater news, and its exit code stands
+        typer.echo(f"note: {failed}", err=True)
+    if outlets.as_json:
+        typer.echo(json.dumps(refusal.summary(error, base, head), indent=2))
+
+
+def _print(compared: RunComparison, told: list[str], outlets: Outlets) -> None:
+    from bakeoff.compare import document, junit, summary
+    from bakeoff.compare import terminal as comparison
+    from bakeoff.report import markdown, terminal
+
+    if outlets.markdown is not None:
+        _write(outlets.markdown, markdown.text(document.document(compared)))
+    if outlets.junit is not None:
+        _write(outlets.junit, junit.render(compared))
+    if outlets.as_json:
         typer.echo(json.dumps(summary.summary(compared) | {"baseline": told}, indent=2, allow_nan=False))
         return
     console = terminal.console()

@@ -11,7 +11,7 @@ from bakeoff.compare.changes import Change, changes
 from bakeoff.compare.drift import drift
 from bakeoff.compare.side import Side
 from bakeoff.config import Gates
-from bakeoff.errors import InputError
+from bakeoff.errors import IncomparableRuns, InputError
 from bakeoff.gates import GateResult
 from bakeoff.report import figures
 from bakeoff.schema import nearest
@@ -149,12 +149,12 @@ def compare_runs(
 ) -> RunComparison:
     """Compare two runs.
 
-    Raises InputError (a refusal) when their harness differs and `allow_drift` is not given.
+    Raises IncomparableRuns (a refusal) when their harness differs and `allow_drift` is not given.
     """
     differences = drift(base.manifest, head.manifest)
     if differences and not allow_drift:
-        raise InputError(
-            f"the harness of HEAD is not that of BASE: {'; '.join(differences)}",
+        raise IncomparableRuns(
+            differences,
             mend="Run both with the same harness, or go on all the same with --allow-drift; the report is stamped.",
         )
     changed = changes(base, head, pairs)

@@ -1,16 +1,20 @@
 """A comparison as JUnit XML: a CI server shows each gate and each example as a test.
 
-It is red exactly when the exit code is 1: an example that turned within noise is told, and fails nothing.
+It is red exactly when the exit code is 1 (a failure) or 2 (an error: nothing was compared). An example that
+turned within noise is told, and fails nothing.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from bakeoff import escape
+from bakeoff.compare import refusal
 from bakeoff.compare.changes import Change
 from bakeoff.compare.comparison import RunComparison
+from bakeoff.errors import InputError
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, section 2.2
 
@@ -21,6 +25,44 @@ def render(data: RunComparison) -> str:
     _gates(root, data)
     for change in data.changes:
         _examples(root, change)
+    return _text(root)
+
+
+def render_refusal(error: InputError, base: str, head: str) -> str:
+    """One suite with one test, which is an error; `base` and `head` as the user named them."""
+    said = refusal.sentence(error)
+    root, case = _single([("base", base), ("head", head), ("result", said)], "comparable")
+    found = ET.SubElement(case, "error", message=_clean(said), type="refused")
+    lines = [*refusal.reasons(error), *([error.mend] if error.mend else [])]
+    found.text = "\n".join(map(_clean, lines))
+    return _text(root)
+
+
+def render_first(head: str, result: str, *, conclusive: bool) -> str:
+    """One suite with one test, for a run that has no baseline yet: passed where it became the baseline."""
+    root, case = _single([("head", head), ("result", result)], "baseline")
+    if conclusive:
+        ET.SubElement(case, "system-out").text = _clean(result)
+    else:
+        ET.SubElement(case, "skipped", message=_clean(result))
+    return _text(root)
+
+
+def _single(facts: Sequence[tuple[str, str]], name: str) -> tuple[ET.Element, ET.Element]:
+    root = ET.Element("testsuites", name="bakeoff compare")
+    suite = _suite(root, facts)
+    return root, ET.SubElement(suite, "testcase", classname="gates", name=name)
+
+
+def _suite(root: ET.Element, facts: Sequence[tuple[str, str]]) -> ET.Element:
+    suite = ET.SubElement(root, "testsuite", name="gates")
+    properties = ET.SubElement(suite, "properties")
+    for name, value in facts:
+        ET.SubElement(properties, "property", name=name, value=_clean(value))
+    return suite
+
+
+def _text(root: ET.Element) -> str:
     for suite in root:
         for outcome in ("failure", "error", "skipped"):
             plural = outcome if outcome == "skipped" else f"{outcome}s"
@@ -31,16 +73,13 @@ def render(data: RunComparison) -> str:
 
 
 def _gates(root: ET.Element, data: RunComparison) -> None:
-    suite = ET.SubElement(root, "testsuite", name="gates")
-    properties = ET.SubElement(suite, "properties")
     facts = [
         ("base", data.base.manifest.run_id),
         ("head", data.head.manifest.run_id),
         ("result", data.sentence),
         *(("drift allowed", each) for each in data.drift),
     ]
-    for name, value in facts:
-        ET.SubElement(properties, "property", name=name, value=_clean(value))
+    suite = _suite(root, facts)
     if data.doubts:
         case = ET.SubElement(suite, "testcase", classname="gates", name="conclusive")
         ET.SubElement(case, "skipped", message=_clean(f"inconclusive: {'; '.join(data.doubts)}"))

@@ -15,7 +15,8 @@ def summary(data: RunComparison) -> JsonDict:
     """The comparison in one object. Shares in [0, 1]; what is not known is null.
 
     Keys: `base`, `head` (`run_id`, `fingerprint`, `state`, `started_at`), `exit_code`, `result` (one sentence),
-    `inconclusive`, `doubts`, `allowed_doubts`, `drift` (differences that were allowed), `simulated`, `notes`,
+    `refused` (false; where nothing was compared, see `refusal.summary`), `inconclusive`, `doubts`,
+    `allowed_doubts`, `drift` (differences that were allowed), `simulated`, `notes`,
     `gates` (`gate`, `candidate`, `status`: passed, failed or unknown, `because`), `candidates`.
 
     A candidate: `base`, `head` (names), `base_scores`, `head_scores` (the four scores, `{value, interval}`),
@@ -28,6 +29,7 @@ def summary(data: RunComparison) -> JsonDict:
         "head": _side(data.head),
         "exit_code": data.exit_code,
         "result": data.sentence,
+        "refused": False,
         "inconclusive": bool(data.doubts),
         "doubts": list(data.doubts),
         "allowed_doubts": list(data.allowed),
