@@ -28,13 +28,12 @@ class Capacity:
     memory_bytes: int
 
 
-def facts(client: docker.DockerClient) -> JsonDict:
-    """The host, for the manifest. Unknown values are None, never guesses.
+def facts(info: JsonDict, api: str) -> JsonDict:
+    """The host, for the manifest, from Docker's /info and its API's version. Unknown values are None, never guesses.
 
     The processor's model is known only when the engine runs here; the rest is what the engine says.
     """
-    info = client.info()
-    return describe(info, api_version(client), _cpu_model() if is_local(info) else None)
+    return describe(info, api, _cpu_model() if is_local(info) else None)
 
 
 def describe(info: JsonDict, api: str, cpu_model: str | None) -> JsonDict:
@@ -57,12 +56,11 @@ def describe(info: JsonDict, api: str, cpu_model: str | None) -> JsonDict:
     }
 
 
-def capacity(client: docker.DockerClient) -> Capacity:
-    """What the Docker host can hold now, less the headroom of `room`.
+def capacity(info: JsonDict) -> Capacity:
+    """What the Docker host of this /info can hold now, less the headroom of `room`.
 
     When the engine runs on this machine, memory in use by other programs is left out too.
     """
-    info = client.info()
     return room(info, psutil.virtual_memory().available if is_local(info) else None)
 
 

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,7 +22,7 @@ from bakeoff import __version__, config_file, dataset, gateway, host, live, plan
 from bakeoff.config import Config
 from bakeoff.dataset import Dataset
 from bakeoff.engine import Engine, Job
-from bakeoff.errors import InputError
+from bakeoff.errors import BakeoffError, InputError
 from bakeoff.gateway.cassette import Recorder
 from bakeoff.gateway.terms import Shared
 from bakeoff.gateway.types import ModelRequest
@@ -122,7 +122,12 @@ class Admission:
 
     slots: int
     room: Room
-    engine_id: str
+    info: JsonDict  # the engine's /info, asked for once
+
+    @property
+    def engine_id(self) -> str:
+        """The engine's own."""
+        return str(self.info["ID"])
 
 
 def admit(task: Task, client: DockerClient) -> Admission:
@@ -131,7 +136,8 @@ def admit(task: Task, client: DockerClient) -> Admission:
     Raises:
         InputError: something is missing or larger than the host.
     """
-    room, engine_id = _room(client)
+    info = client.info()
+    room = _room(info)
     preflight.check(
         task.config,
         task.dataset,
@@ -150,7 +156,7 @@ def admit(task: Task, client: DockerClient) -> Admission:
             key="resources.reserve",
             mend="Lower the reserve, or free memory on the host.",
         )
-    return Admission(min(slots, len(task.trials)), room, engine_id)
+    return Admission(min(slots, len(task.trials)), room, info)
 
 
 def execute(
@@ -177,8 +183,9 @@ def execute(
         recorder = Recorder(record, config.candidates, shared.secrets, resumed=resumed is not None)
         shared = replace(shared, recorder=recorder)
     scorer = scoring.build(config.evaluators, root=config.root, judge_factory=_judge_factory(config, shared))
-    harness_image = image.ensure(client, config, say)
-    manifest = _manifest(task, client, harness_image, admission.slots)
+    harness_image = image.ensure(client, config, admission.info["Architecture"], say)
+    machine = host.facts(admission.info, host.api_version(client))
+    manifest = _manifest(task, machine, harness_image, admission.slots)
     if resumed is not None:
         left = _left_over(task, client, resumed, manifest)
         say(
@@ -191,10 +198,13 @@ def execute(
                 candidate, retries=config.harness.retries.model_call, shared=shared
             )
             stack.callback(backends[candidate.name].close)
-        watch = HostWatch(local=host.is_local(client.info()))
+        watch = HostWatch(local=host.is_local(admission.info))
         watch.start()
         stack.callback(watch.stop)
         run = resumed or RunDirectory.create(out, manifest, task.dataset.rows(config.root))
+        stack.enter_context(_closed_on_error(run))
+        if resumed is not None:
+            run.update_manifest(state="running", finished_at=None, not_run={})
         ledger = Ledger(admission.engine_id, run.run_id, admission.room)
         job = Job(
             config=config,
@@ -214,24 +224,38 @@ def execute(
         with display, _interruptible(engine, client, run.run_id):
             display.planned(Counter(trial.candidate for trial in job.plan))
             finished = engine.run()
-    changes: JsonDict = {"observed_harness": _observed(engine.first_request)} if engine.first_request else {}
-    if config.budget and shared.spending.unpriced:
-        unpriced = f"{shared.spending.unpriced} model calls have no known cost and are not in the budget."
-        changes["notes"] = [*run.manifest().notes, unpriced]
-    if not finished and shared.spending.exhausted:
-        changes["not_run"] = _not_run(run, shared.spending.spent_usd, config)
-        say(
-            "{trials} trials are not run: {reason}; raise it and go on with --resume".format(
-                **changes["not_run"]
-            )
+        changes: JsonDict = (
+            {"observed_harness": _observed(engine.first_request)} if engine.first_request else {}
         )
-    run.update_manifest(
-        state="finished" if finished else "interrupted",
-        finished_at=datetime.now(UTC),
-        host_worst=_worse(run.manifest().host_worst, watch.worst()),
-        **changes,
-    )
+        if config.budget and shared.spending.unpriced:
+            unpriced = f"{shared.spending.unpriced} model calls have no known cost and are not in the budget."
+            changes["notes"] = [*run.manifest().notes, unpriced]
+        if not finished and shared.spending.exhausted:
+            changes["not_run"] = _not_run(run, shared.spending.spent_usd, config)
+            say(
+                "{trials} trials are not run: {reason}; raise it and go on with --resume".format(
+                    **changes["not_run"]
+                )
+            )
+        run.update_manifest(
+            state="finished" if finished else "interrupted",
+            finished_at=datetime.now(UTC),
+            host_worst=_worse(run.manifest().host_worst, watch.worst()),
+            **changes,
+        )
     return run
+
+
+@contextmanager
+def _closed_on_error(run: RunDirectory) -> Iterator[None]:
+    """Whatever breaks the run off, a bug of bakeoff's too: its record says so, where it can still be written."""
+    try:
+        yield
+    except BaseException:
+        # what broke the run off says more than a second error; and a run left at `running` can go on too
+        with suppress(BakeoffError, OSError):
+            run.update_manifest(state="interrupted", finished_at=datetime.now(UTC))
+        raise
 
 
 def _left_over(task: Task, client: DockerClient, run: RunDirectory, now: Manifest) -> list[TrialSpec]:
@@ -243,22 +267,20 @@ def _left_over(task: Task, client: DockerClient, run: RunDirectory, now: Manifes
     )
     sweep(client, run.run_id)
     finished = {trial.trial_id for trial in run.trials()}
-    run.update_manifest(state="running", finished_at=None, not_run={})
     return [trial for trial in task.trials if trial.trial_id not in finished]
 
 
-def _room(client: DockerClient) -> tuple[Room, str]:
-    """What the Docker host can promise to all runs together, and its id.
+def _room(info: JsonDict) -> Room:
+    """What the Docker host of this /info can promise to all runs together.
 
     What other runs hold is in the ledger, so their memory, used or not, is not subtracted twice.
     """
-    info = client.info()
-    capacity = host.capacity(client)
+    capacity = host.capacity(info)
     with Ledger(info["ID"], f"look-{os.getpid()}", Room(0, 0)) as ledger:
         held = sum(claim.memory_bytes for claim in ledger.others())
     whole = host.room(info, None)
     memory = min(whole.memory_bytes, capacity.memory_bytes + held)
-    return Room(capacity.cpus, memory, tuple(range(int(info["NCPU"])))), info["ID"]
+    return Room(capacity.cpus, memory, tuple(range(int(info["NCPU"]))))
 
 
 def _worse(before: JsonDict, now: JsonDict) -> JsonDict:
@@ -318,7 +340,7 @@ def _judge_factory(config: Config, shared: Shared) -> scoring.JudgeFactory:
     return judge
 
 
-def _manifest(task: Task, client: DockerClient, harness_image: image.Image, slots: int) -> Manifest:
+def _manifest(task: Task, machine: JsonDict, harness_image: image.Image, slots: int) -> Manifest:
     config, now = task.config, datetime.now(UTC)
     parts = plan.fingerprint_parts(
         config,
@@ -327,7 +349,7 @@ def _manifest(task: Task, client: DockerClient, harness_image: image.Image, slot
         harness_image.source_digest,
         harness_image.packages,
         harness_image.base,
-        machine := host.facts(client),
+        machine,
     )
     examples = task.dataset.examples
     return Manifest(
@@ -365,18 +387,24 @@ def _manifest(task: Task, client: DockerClient, harness_image: image.Image, slot
         trials_planned=len(task.trials),
         command=["bakeoff", *sys.argv[1:]],
         overrides={key: value for key, value in asdict(task.overrides).items() if value},
-        notes=_notes(harness_image),
+        notes=_notes(config, harness_image),
     )
 
 
-def _notes(harness_image: image.Image) -> list[str]:
-    base = harness_image.base
-    if base["kind"] != "built":
-        return []
-    return [
-        f"No registry answered: {base['reference']} was stood in for by a base image made from Debian's packages "
-        f"(Python {harness_image.python}, {base['digest'][:19]})."
-    ]
+def _notes(config: Config, harness_image: image.Image) -> list[str]:
+    """What bears on the numbers and is known before the first trial."""
+    notes, base, limits = [], harness_image.base, config.harness.limits
+    if base["kind"] == "built":
+        notes.append(
+            f"No registry answered: {base['reference']} was stood in for by a base image made from Debian's packages "
+            f"(Python {harness_image.python}, {base['digest'][:19]})."
+        )
+    if config.harness.command and "tool_seconds" in limits.model_fields_set:
+        notes.append(
+            f"harness.limits.tool_seconds ({limits.tool_seconds:g} s) is not enforced: the harness is a program, whose "
+            "tools are its own; it is only told the limit."
+        )
+    return notes
 
 
 def _observed(request: ModelRequest | None) -> JsonDict:

@@ -247,7 +247,10 @@ def test_what_a_program_is_given(project: Project) -> None:
     assert seen["task"]["inputs"] == {"question": "probe"}
     assert seen["task"]["messages"] == [{"role": "user", "content": "probe"}]
     assert seen["task"]["config"] == {"tone": "dry"}
-    assert seen["task"]["limits"]["turns"] == 8
+    assert (seen["task"]["limits"]["turns"], seen["task"]["limits"]["tool_seconds"]) == (8, 15)
+    [note] = [note for note in outcome.run.manifest().notes if "tool_seconds" in note]
+    assert "is not enforced" in note
+    assert note in (outcome.run.path / "report.md").read_text().replace("\\_", "_")
     assert "unreachable" in seen["network"]
     assert not [
         p

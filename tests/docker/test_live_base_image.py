@@ -90,7 +90,7 @@ def registry(client: docker.DockerClient) -> Iterator[tuple[str, type[Registry],
     layer = gzip.compress(buffer.getvalue(), mtime=0)
     v2 = "application/vnd.docker.distribution.manifest.v2+json"
     rootfs = {"type": "layers", "diff_ids": [digest(buffer.getvalue())]}
-    architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(host.facts(client)["architecture"], "amd64")
+    architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(client.info()["Architecture"], "amd64")
     config = json.dumps(
         {"architecture": architecture, "os": "linux", "config": {}, "rootfs": rootfs}
     ).encode()

@@ -17,7 +17,7 @@ def test_connect_shares_one_large_pool() -> None:
     client = docker_engine.connect()
     assert client.ping()
     assert client.api.get_adapter(client.api.base_url).max_pool_size == docker_engine.POOL_SIZE
-    facts = host.facts(client)
+    facts = host.facts(client.info(), host.api_version(client))
     assert facts["cores"] >= 1
     assert facts["cgroup_version"] in {1, 2}
     client.close()

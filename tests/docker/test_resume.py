@@ -129,6 +129,32 @@ def test_a_changed_harness_or_dataset_is_refused_by_name(project: Project) -> No
     assert "source" in refused(agent, "You do as you are told.", "You do as you like.")
 
 
+def test_a_run_that_cannot_write_its_record_is_interrupted_and_goes_on(project: Project) -> None:
+    project.config["trials"] = 6
+    project.row("row", call("wait", "waited", seconds=0.5))
+    process = project.start("--max-concurrency", "1")
+    while not (written := list((project.root / "runs").glob("*/trajectories/*.json"))):
+        time.sleep(0.05)
+    trajectories = written[0].parent
+    trajectories.rename(trajectories.with_name("aside"))
+    trajectories.write_text("no directory")
+    broken = project.finish(process)
+    assert broken.code == 4
+    assert "trajectories" in broken.stderr
+    assert broken.run is not None
+    assert broken.run.manifest().state == "interrupted"
+    before = list(broken.run.trials())
+    trajectories.unlink()
+    trajectories.with_name("aside").rename(trajectories)
+    after = project.bake("--resume", "latest")
+    assert after.code == 0, after.stderr
+    assert after.run is not None
+    assert after.run.manifest().state == "finished"
+    trials = list(after.run.trials())
+    assert trials[: len(before)] == before
+    assert len({trial.trial_id for trial in trials}) == len(trials) == 6
+
+
 def test_a_finished_run_is_not_run_again(project: Project) -> None:
     project.row("row", call("wait", "waited", seconds=0))
     assert project.bake().code == 0

@@ -579,7 +579,7 @@ def _copy_images(project: Project, environment: dict[str, str]) -> None:
     project.write()
     client = _engine()
     config = config_file.load(project.root / "harness.yaml", config_file.Overrides())
-    harness = image.ensure(client, config, lambda _: None)
+    harness = image.ensure(client, config, client.info()["Architecture"], lambda _: None)
     base = base_image.ensure(client, config.harness.base_image, lambda _: None)
     names = [harness.reference, *client.api.inspect_image(base.image_id)["RepoTags"]]
     save = subprocess.Popen(["docker", "save", *names], stdout=subprocess.PIPE)

@@ -85,6 +85,14 @@ def test_production_stands_beside_the_run_and_what_is_unknown_is_named(tmp_path:
     assert "does not say: pids, disk, network, turns, seconds, tool\\_seconds, tokens" in report
 
 
+def test_a_program_s_tools_have_no_limit_of_the_run_s(tmp_path: Path) -> None:
+    manifest = synthetic.manifest()
+    manifest.config["harness"]["command"] = ["node", "agent.mjs"]
+    manifest.config["production"] = {"tool_seconds": 30.0}
+    report = markdown.render(collected(tmp_path, None, manifest))
+    assert "production gives 30.0 s, this run gave more (no limit)" in report
+
+
 def test_without_a_production_section_the_question_stays_open_and_says_how_to_close_it(
     tmp_path: Path,
 ) -> None:

@@ -129,8 +129,8 @@ def examine(path: Path | None) -> Iterator[Check]:
     )
     yield from limits(info)
     if config:
-        yield from fits(config.resources, config.max_concurrency, info, host.capacity(client))
-    yield from _images(client, config)
+        yield from fits(config.resources, config.max_concurrency, info, host.capacity(info))
+    yield from _images(client, config, info["Architecture"])
     if host.is_local(info):
         yield disk("Docker", info["DockerRootDir"], shutil.disk_usage(info["DockerRootDir"]).free)
     yield disk("runs", str(Path.cwd()), shutil.disk_usage(Path.cwd()).free)
@@ -173,7 +173,7 @@ def _inputs(config: Config) -> Iterator[Check]:
             yield ok(subject, candidate.model)
 
 
-def _images(client: docker.DockerClient, config: Config | None) -> Iterator[Check]:
+def _images(client: docker.DockerClient, config: Config | None, machine: str) -> Iterator[Check]:
     from bakeoff.config import Harness
     from bakeoff.sandbox import base_image, image
 
@@ -193,7 +193,7 @@ def _images(client: docker.DockerClient, config: Config | None) -> Iterator[Chec
     yield ok("base image", f"{reference}: {base.kind}, Python {base.python_version}, {base.digest[:19]}")
     if config is None or not (config.root / config.harness.source).is_dir():
         return
-    if made := image.find(client, config):
+    if made := image.find(client, config, machine):
         packages = f"{len(made.packages)} packages"
         yield ok("harness image", f"{made.reference}: Python {made.python}, {packages}, {made.id[:19]}")
     else:

@@ -45,7 +45,7 @@ def setup(
         from bakeoff.sandbox import image
 
         with _step() as done:
-            image.ensure(client, config, _say)
+            image.ensure(client, config, client.info()["Architecture"], _say)
             done(f"harness image of {config.name}")
     client.close()
 

@@ -112,15 +112,20 @@ class _Recipe:
         )
 
 
-def ensure(client: DockerClient, config: Config, say: Callable[[str], None]) -> Image:
+def ensure(client: DockerClient, config: Config, machine: str, say: Callable[[str], None]) -> Image:
     """The image for this harness, made if it is not there.
+
+    Args:
+        client: the engine.
+        config: the harness.
+        machine: the engine's own, as its /info says under `Architecture`: "x86_64" or "aarch64".
+        say: gets a line for each step that takes time.
 
     Raises:
         InputError: the harness does not load in it; names the key.
         UnfitEnvironment: the image cannot be made here.
     """
     base = base_image.ensure(client, config.harness.base_image, say)
-    machine = client.info()["Architecture"]
     try:
         house = wheels.ensure(_requirements(config), base.python_version, machine, say)
         modules = npm.ensure(config.harness.npm, machine, say)
@@ -138,7 +143,7 @@ def ensure(client: DockerClient, config: Config, say: Callable[[str], None]) -> 
     return recipe.image(found["Id"])
 
 
-def find(client: DockerClient, config: Config) -> Image | None:
+def find(client: DockerClient, config: Config, machine: str) -> Image | None:
     """The image for this harness as it is now, if it is there. Looks only: nothing is fetched or built.
 
     Raises:
@@ -147,7 +152,6 @@ def find(client: DockerClient, config: Config) -> Image | None:
     base = base_image.find(client, config.harness.base_image)
     if base is None:
         return None
-    machine = client.info()["Architecture"]
     house = wheels.find(_requirements(config), base.python_version, machine)
     modules = npm.find(config.harness.npm, machine)
     if house is None or modules is None:

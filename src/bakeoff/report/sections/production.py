@@ -71,7 +71,10 @@ def requested(data: ReportData) -> dict[str, Any]:
     harness: JsonDict = data.manifest.config.get("harness") or {}
     allowed: JsonDict = harness.get("limits") or {}
     return {key: getattr(limits, name) for key, name in LIMITS.items()} | {
-        **{key: allowed.get(key) for key in ("turns", "seconds", "tool_seconds", "tokens")},
+        **{key: allowed.get(key) for key in ("turns", "seconds", "tokens")},
+        "tool_seconds": None
+        if harness.get("command")
+        else allowed.get("tool_seconds"),  # a program's tools are its own
         "retries": (harness.get("retries") or {}).get("model_call"),
     }
 
