@@ -1,0 +1,222 @@
+"""The MLflow server that is published to: its answers, and its failures in a user's words."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+os.environ.setdefault(
+    "MLFLOW_DISABLE_TELEMETRY", "true"
+)  # read when mlflow is imported; publishing goes to one place
+
+import requests
+from mlflow import MlflowClient
+from mlflow.entities import Dataset as MlflowDataset
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException, RestException
+
+from bakeoff import escape
+from bakeoff.gateway import redact
+from bakeoff.publish import mlflow_files
+from bakeoff.publish.mlflow_files import INDEX, Index
+
+ADDRESS = "MLFLOW_TRACKING_URI"
+# MLflow's own defaults wait four minutes for a server that is not there. The first request asks whether it is.
+RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4"}
+FIRST = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+
+BATCH = 100  # MLflow's bound on parameters and on tags in one request
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A dataset that a run was given. `source` and `profile` are JSON."""
+
+    name: str
+    digest: str
+    source: str
+    profile: str
+
+
+class Trouble(Exception):  # noqa: N818 - it never leaves this room
+    """What went wrong with the server, in a user's words."""
+
+    def __init__(self, problem: str, mend: str | None = None) -> None:
+        self.problem, self.mend = problem, mend
+        super().__init__(problem)
+
+
+class Server:
+    """One server. Every failure of it becomes Trouble.
+
+    Attributes:
+        shown: its address, without what may be a secret.
+        client: MLflow's own; give its methods to `ask` and `change`.
+        changed: whether anything was sent that may have changed it.
+    """
+
+    def __init__(self, url: str, secrets: tuple[str, ...]) -> None:
+        parts = urlsplit(url)
+        self.shown = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        self.changed = False
+        self._secrets = secrets
+        self.client = MlflowClient(url, url)
+
+    def ask(self, call: Callable[..., T], *args: Any, **options: Any) -> T:
+        """What a method of `client` returns. Raises Trouble."""
+        try:
+            return call(*args, **options)
+        except (MlflowException, requests.RequestException, OSError, ImportError) as error:
+            raise self._trouble(error) from error
+
+    def change(self, call: Callable[..., object], *args: Any, **options: Any) -> None:
+        """The same for a method that changes something there."""
+        try:
+            self.ask(call, *args, **options)
+        finally:
+            self.changed = True
+
+    def probe(self) -> None:
+        """Ask for something small: whether there is a server, and whether it lets us in."""
+        self.ask(self.client.search_experiments, max_results=1)
+
+    def runs(self, experiment_id: str, search: str) -> list[Run]:
+        """The runs of an experiment that are not deleted and that a search finds."""
+        found: list[Run] = []
+        token = None
+        while True:
+            page = self.ask(
+                self.client.search_runs, [experiment_id], search, max_results=500, page_token=token
+            )
+            found += page
+            token = page.token
+            if not token:
+                return found
+
+    def send_metrics(self, run_id: str, points: Iterable[tuple[str, float, int]], when: int) -> None:
+        """Log (key, value, step), all at one time: milliseconds since the epoch."""
+        for batch in _batches(Metric(key, value, when, step) for key, value, step in points):
+            self.change(self.client.log_batch, run_id, metrics=batch)
+
+    def send_params(self, run_id: str, params: Mapping[str, str]) -> None:
+        """Log parameters; MLflow refuses to change one that is there."""
+        for batch in _batches(Param(key, value) for key, value in params.items()):
+            self.change(self.client.log_batch, run_id, params=batch)
+
+    def send_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags."""
+        for batch in _batches(RunTag(key, value) for key, value in tags.items()):
+            self.change(self.client.log_batch, run_id, tags=batch)
+
+    def send_dataset(self, run_id: str, given: Dataset) -> None:
+        """Log what the run was evaluated on."""
+        dataset = MlflowDataset(given.name, given.digest, "local", given.source, profile=given.profile)
+        tag = InputTag("mlflow.data.context", "evaluation")
+        self.change(self.client.log_inputs, run_id, [DatasetInput(dataset, [tag])])
+
+    def upload(self, run_id: str, path: Path, name: str) -> None:
+        """Send one file; one of the same name is replaced."""
+        directory = name.rpartition("/")[0] or None
+        self.change(self.client.log_artifact, run_id, str(path), directory)
+
+    def sizes(self, run_id: str) -> dict[str, int]:
+        """Bytes of every file of a run, by name."""
+        found: dict[str, int] = {}
+        directories: list[str | None] = [None]
+        while directories:
+            directory = directories.pop()
+            for each in self.ask(
+                lambda client, directory=directory: client.list_artifacts(run_id, directory)
+            ):
+                if each.is_dir:
+                    directories.append(each.path)
+                else:
+                    found[each.path] = int(each.file_size or 0)
+        return found
+
+    def index(self, run_id: str) -> Index:
+        """files.json as it is there."""
+        with tempfile.TemporaryDirectory(prefix="bakeoff-mlflow-") as scratch:
+            path = self.ask(self.client.download_artifacts, run_id, INDEX, scratch)
+            return mlflow_files.loaded(Path(path).read_bytes())
+
+    def _trouble(self, error: Exception) -> Trouble:
+        """In a user's words. What the server said is bounded, and no secret is in it."""
+        cause = (
+            error if isinstance(error, requests.RequestException) else error.__cause__ or error.__context__
+        )
+        status: int | None = None
+        if isinstance(error, requests.HTTPError) and error.response is not None:
+            status = error.response.status_code
+        elif isinstance(error, MlflowException) and not isinstance(cause, requests.RequestException):
+            status = error.get_http_status_code()
+        said = escape.line(redact.redact(str(error), self._secrets), 300)
+        if status == 401:
+            return Trouble(
+                f"the MLflow server at {self.shown} does not know these credentials (401)",
+                "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.",
+            )
+        if status == 403:
+            return Trouble(
+                f"the MLflow server at {self.shown} forbids it (403): {said}",
+                "Ask for the right to change this experiment, or give another one with --name.",
+            )
+        if isinstance(error, MlflowException) and status == 404 and not isinstance(error, RestException):
+            return Trouble(
+                f"what answers at {self.shown} is no MLflow server",
+                "Give the address under which MLflow's page opens in a browser.",
+            )
+        if isinstance(cause, requests.exceptions.RetryError):
+            return Trouble(f"the MLflow server at {self.shown} fails every time: {said}")
+        if isinstance(cause, requests.RequestException) and status is None:
+            return Trouble(
+                f"no MLflow server answers at {self.shown} ({type(cause).__name__})",
+                f"Start it, or give its address: --url, publish.mlflow.tracking_uri or {ADDRESS}.",
+            )
+        return Trouble(f"the MLflow server at {self.shown}: {said}")
+
+
+def _batches(values: Iterable[T]) -> Iterator[list[T]]:
+    rest = iter(values)
+    while batch := list(islice(rest, BATCH)):
+        yield batch
+
+
+@contextlib.contextmanager
+def variables(environ: Mapping[str, str], defaults: Mapping[str, str]) -> Iterator[None]:
+    """MLflow reads its settings from this process's environment alone: those of .env are there while it works."""
+    wanted = {**defaults, **{key: value for key, value in environ.items() if key.startswith("MLFLOW_")}}
+    before = {key: os.environ.get(key) for key in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for key, value in before.items():
+            if value is None:
+                os.environ.pop(key, None)
+            else:
+                os.environ[key] = value
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the clients' own warnings: what matters in them becomes an error of ours."""
+    loggers = [logging.getLogger(name) for name in ("mlflow", "urllib3.connectionpool")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
