@@ -44,6 +44,9 @@ class PauseWatch:
     def stop(self) -> None:
         """Stop, without waiting: over ssh a stream cannot be cut, and ends with the process."""
         self._over.set()
+        self._cut()
+
+    def _cut(self) -> None:
         stream = self._stream
         if stream is not None:
             with suppress(OSError, *DAEMON_GONE):  # the other side may have gone first
@@ -53,9 +56,9 @@ class PauseWatch:
         while not self._over.is_set():
             try:
                 self._stream = self._api.events(filters=self._filters, decode=True)
+                if self._over.is_set():  # `stop` came before there was a stream to cut
+                    self._cut()
                 for event in self._stream:
-                    if self._over.is_set():
-                        return
                     self._tell(event["Actor"]["ID"], event["Action"] == "pause", time.monotonic())
             except DAEMON_GONE:
                 pass  # every request of the run meets the same daemon, and puts it on record
