@@ -19,6 +19,7 @@ from bakeoff import conditions
 from bakeoff.config import Config, EvaluatorSpec, Harness, Section, provider_of
 from bakeoff.errors import InputError
 from bakeoff.evaluator_options import BUILT_IN
+from bakeoff.langsmith import reference
 from bakeoff.schema import Loc, dotted, fit, found, keys_of, nearest, unknown_key
 from bakeoff.sizes import SizeError, parse_size
 
@@ -299,6 +300,8 @@ def _contradictions(config: Config) -> Iterator[Contradiction]:
     yield from _evaluator_contradictions(config)
     yield from _gateway_contradictions(config)
     yield from _gate_contradictions(config)
+    for problem, mend in reference.problems(config.dataset):
+        yield ("dataset",), problem, mend
     yield from _publish_contradictions(config)
 
 

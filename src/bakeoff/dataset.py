@@ -1,21 +1,31 @@
-"""Reads the dataset (JSON Lines in LangSmith's shape) into Examples; a bad row is one error with its line."""
+"""Reads the dataset into Examples: JSON Lines in LangSmith's shape, or LangSmith's own.
+
+A bad row is one error with its line, or with its example's address.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from bakeoff.config import Config, Section
+from bakeoff.config import Config, PublishLangSmith, Section
 from bakeoff.config_file import line_of
 from bakeoff.errors import InputError
+from bakeoff.gateway import keys
+from bakeoff.gateway.problem import Problem
+from bakeoff.langsmith import snapshot
+from bakeoff.langsmith.account import Account
+from bakeoff.langsmith.example import OURS
+from bakeoff.langsmith.reference import Origin, Reference
+from bakeoff.langsmith.snapshot import ExamplePlace, Snapshot, Unreadable
 from bakeoff.records import Example, JsonDict
 from bakeoff.schema import Loc, dotted, fit, found, nearest
 
@@ -28,30 +38,51 @@ _LANGCHAIN_ROLES = {"human": "user", "ai": "assistant"}
 class Dataset:
     """The examples of a run.
 
-    `digest` is the SHA-256, in hex, of the whole dataset file and of the content of every file its rows name:
-    it says which dataset this is, whichever of its rows are selected. `row_digests` says the same of each
-    row, by id, so that a difference can be named.
+    `digest` is the SHA-256, in hex, of the whole dataset file and of the content of every file its rows name, or of
+    all of a LangSmith version's rows: it says which dataset this is, whichever of its rows are selected.
+    `row_digests` says the same of each row, by id, so that a difference can be named; a row has the same one
+    wherever it was read.
     """
 
-    path: Path
+    shown: str  # its path or its LangSmith name, as errors have it
     digest: str
     examples: list[Example]
     row_digests: dict[str, str]
     file_digests: dict[str, str]  # SHA-256, in hex, by absolute path
+    origin: Origin | None = None  # the LangSmith version; None: a file
+    remote: Mapping[str, tuple[str, str]] = field(
+        default_factory=dict
+    )  # by id, the LangSmith example and its URL
 
     def rows(self, root: Path) -> Iterator[JsonDict]:
         """The selected examples as a run keeps them: whole, each with its digest, and its files by their digests.
 
-        Paths are relative to `root`, the directory of the harness file.
+        Paths are relative to `root`, the directory of the harness file; those of attachments, which lie in the user's
+        cache, are absolute. `langsmith_id` is there where the row is an example of LangSmith's.
         """
         root = root.resolve()
         for example in self.examples:
             row = example.model_dump(mode="json", include={"id", "inputs", "outputs", "metadata"})
             files = {
-                name: {"path": str(Path(path).relative_to(root)), "sha256": self.file_digests[path]}
+                name: {
+                    "path": str(Path(path).relative_to(root)) if self.origin is None else path,
+                    "sha256": self.file_digests[path],
+                }
                 for name, path in example.files.items()
             }
-            yield row | {"files": files, "digest": self.row_digests[example.id]}
+            row |= {"files": files, "digest": self.row_digests[example.id]}
+            if example.id in self.remote:
+                row["langsmith_id"] = self.remote[example.id][0]
+            yield row
+
+    def error(self, example: Example, loc: Loc, problem: str, mend: str) -> InputError:
+        """The error about one key of one row, for checks that need more than the dataset."""
+        return self._place(example).error(loc, problem, mend)
+
+    def _place(self, example: Example) -> _Line | ExamplePlace:
+        if example.id in self.remote:
+            return ExamplePlace(self.shown, example.id, self.remote[example.id][1])
+        return _Line(self.shown, example.line)
 
 
 class _Call(Section):
@@ -88,8 +119,8 @@ class _Metadata(Section):
 
 
 @dataclass(frozen=True)
-class _Place:
-    """One line of the dataset."""
+class _Line:
+    """One line of the dataset file, for errors."""
 
     file: str
     line: int
@@ -98,41 +129,105 @@ class _Place:
         return InputError(problem, file=self.file, line=self.line, key=dotted(loc) or None, mend=mend)
 
 
-def load(config: Config) -> Dataset:
+_Place = _Line | ExamplePlace
+
+
+def load(config: Config, *, pinned: JsonDict | None = None) -> Dataset:
     """Read and check the dataset that the configuration names.
 
+    Args:
+        config: as `config_file.load` gives it.
+        pinned: `dataset` of a manifest whose run goes on: a LangSmith dataset is read in the very version that this
+            run read, from what was kept on this machine if that is whole.
+
     Raises:
-        InputError: there is none, it has no rows, or its first bad row.
+        InputError: there is none, it has no rows, or its first bad row; LangSmith cannot be asked.
     """
-    path = config.root / config.dataset
-    shown = _shown(config)
+    reference = Reference.of(config.dataset)
+    return _of_file(config) if reference is None else _of_langsmith(config, reference, pinned or {})
+
+
+def _of_file(config: Config) -> Dataset:
+    shown = str(config.file.parent / config.dataset)  # as the user would write it from where they are
     root = config.root.resolve()
     digest = hashlib.sha256()
-    file_digests: dict[str, str] = {}  # one file is often shared by all rows: read it once
-    examples: list[Example] = []
-    lines: dict[str, int] = {}  # casefolded id -> its line
-    for number, raw in _lines(path, shown, config):
+    rows = _Rows(lambda name, given, place: _file(name, given, root, place))
+    for number, raw in _lines(config.root / config.dataset, shown, config):
         digest.update(raw)
-        place = _Place(shown, number)
-        row = _row(raw, place)
-        if row is None:
-            continue
-        if (first := lines.setdefault(row.id.casefold(), number)) != number:
-            mend = "Give each row an id of its own; upper and lower case alone do not tell two apart."
-            raise place.error(("id",), f"the id {row.id!r} is already used in line {first}", mend)
-        _check_names(row.files, place)
-        files = {name: str(_file(name, given, root, place)) for name, given in row.files.items()}
-        for name, file in files.items():
-            if file not in file_digests:
-                file_digests[file] = _file_digest(file, name, place)
-        examples.append(_example(row, files, place))
-    if not examples:
+        place = _Line(shown, number)
+        if text := _text(raw, place):
+            rows.add(text, place, f"in line {number}")
+    if not rows.examples:
         raise InputError("has no rows", file=shown, mend="Write one JSON object a line; see `bakeoff init`.")
-    for example in examples:
+    for example in rows.examples:
         for name, file in sorted(example.files.items()):
-            digest.update(f"\0{example.id}\0{name}\0{file_digests[file]}".encode())
-    rows = {example.id: _row_digest(example, file_digests) for example in examples}
-    return Dataset(path, digest.hexdigest(), examples, rows, file_digests)
+            digest.update(f"\0{example.id}\0{name}\0{rows.file_digests[file]}".encode())
+    return Dataset(shown, digest.hexdigest(), rows.examples, rows.digests(), rows.file_digests)
+
+
+def _of_langsmith(config: Config, reference: Reference, pinned: JsonDict) -> Dataset:
+    origin = Origin.of(pinned)
+    found = snapshot.kept(origin, str(pinned["digest"])) if origin else None
+    if found is None:
+        found = _fetched(config, reference, origin)
+    shown = str(reference)
+    rows = _Rows(lambda name, sha256, place: snapshot.file_path(sha256))
+    remote = {}
+    for line in found.lines:
+        place = ExamplePlace(shown, line.id, line.url)
+        example = rows.add(line.row, place, f"by the example {line.example_id}")
+        remote[example.id] = (line.example_id, line.url)
+    return Dataset(
+        shown, found.digest, rows.examples, rows.digests(), rows.file_digests, found.origin, remote
+    )
+
+
+def _fetched(config: Config, reference: Reference, pinned: Origin | None) -> Snapshot:
+    settings = config.publish.langsmith or PublishLangSmith()
+    account = Account.of(settings, keys.environment(config, [settings.api_key_env]))
+    try:
+        if isinstance(account, Problem):
+            raise Unreadable(account)
+        return snapshot.fetch(reference, account, pinned)
+    except Unreadable as error:
+        problem, line = error.problem, line_of(config.file, "dataset")
+        raise InputError(
+            problem.problem, file=str(config.file), line=line, key="dataset", mend=problem.mend
+        ) from error
+
+
+class _Rows:
+    """Rows in the making: each checked by itself and against those before it."""
+
+    def __init__(self, find: Callable[[str, str, _Place], Path]) -> None:
+        """`find` gives the absolute path of one of a row's files, from its name and what the row says of it."""
+        self._find = find
+        self.examples: list[Example] = []
+        self.file_digests: dict[str, str] = {}  # one file is often shared by all rows: read it once
+        self._where: dict[str, str] = {}  # casefolded id -> where it was used, in words
+
+    def add(self, text: str, place: _Place, where: str) -> Example:
+        """Take one row, as JSON text. Raises InputError for what is wrong with it."""
+        row = _row(text, place)
+        if (first := self._where.setdefault(row.id.casefold(), where)) != where:
+            mend = "Give each row an id of its own; upper and lower case alone do not tell two apart."
+            raise place.error(_id_key(place), f"the id {row.id!r} is already used {first}", mend)
+        _check_names(row.files, place)
+        files = {name: str(self._find(name, given, place)) for name, given in row.files.items()}
+        for name, file in files.items():
+            if file not in self.file_digests:
+                self.file_digests[file] = _file_digest(file, name, place)
+        self.examples.append(_example(row, files, place))
+        return self.examples[-1]
+
+    def digests(self) -> dict[str, str]:
+        """Each row's digest, by id."""
+        return {example.id: _row_digest(example, self.file_digests) for example in self.examples}
+
+
+def _id_key(place: _Place) -> Loc:
+    """Where a row's id is written."""
+    return ("metadata", OURS, "id") if isinstance(place, ExamplePlace) else ("id",)
 
 
 def select(dataset: Dataset, patterns: Sequence[str], suites: Sequence[str] = ()) -> Dataset:
@@ -170,16 +265,6 @@ def _of_suites(dataset: Dataset, suites: Sequence[str]) -> Dataset:
     return replace(dataset, examples=chosen)
 
 
-def place_of(config: Config, example: Example, loc: Loc, problem: str, mend: str) -> InputError:
-    """The error about one key of one row, for checks that need more than the dataset."""
-    return _Place(_shown(config), example.line).error(loc, problem, mend)
-
-
-def _shown(config: Config) -> str:
-    """The dataset's path as the user would write it, from where they gave the harness file's."""
-    return str(config.file.parent / config.dataset)
-
-
 def _lines(path: Path, shown: str, config: Config) -> Iterator[tuple[int, bytes]]:
     """1-based numbers and raw lines. Only a line feed ends a line: JSON may hold U+2028 as it is."""
 
@@ -200,18 +285,20 @@ def _lines(path: Path, shown: str, config: Config) -> Iterator[tuple[int, bytes]
         raise unusable(f"{config.dataset!r} cannot be read: {reason}", "Check the path.") from None
 
 
-def _row(raw: bytes, place: _Place) -> _Row | None:
-    """One checked line; None for a blank one."""
+def _text(raw: bytes, place: _Line) -> str:
+    """One line of the file; empty for a blank one."""
     try:
-        text = raw.decode("utf-8-sig" if place.line == 1 else "utf-8").strip()
+        return raw.decode("utf-8-sig" if place.line == 1 else "utf-8").strip()
     except UnicodeDecodeError:
         raise place.error((), "is not UTF-8 text", "Save the file as UTF-8.") from None
-    if not text:
-        return None
+
+
+def _row(text: str, place: _Place) -> _Row:
+    """One checked row."""
     row = fit(_Row, _json(text, place), place)
     if not _ID.fullmatch(row.id):
         mend = "Use up to 100 letters, digits, `.`, `_` or `-`, starting with a letter or digit."
-        raise place.error(("id",), f"{row.id[:120]!r} cannot be part of a file name", mend)
+        raise place.error(_id_key(place), f"{row.id[:120]!r} cannot be part of a file name", mend)
     # `outputs` and `metadata` may hold anything else for the user's own evaluators and analyses
     fit(_Reference, _known(row.outputs, _Reference), place, ("outputs",))
     fit(_Metadata, _known(row.metadata, _Metadata), place, ("metadata",))
@@ -260,7 +347,7 @@ def _example(row: _Row, files: dict[str, str], place: _Place) -> Example:
         outputs=row.outputs,
         files=files,
         metadata=row.metadata,
-        line=place.line,
+        line=place.line if isinstance(place, _Line) else 0,
     )
 
 

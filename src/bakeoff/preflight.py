@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bakeoff.config import Candidate, Config, EvaluatorSpec
 from bakeoff.config_file import candidate_index, line_of
-from bakeoff.dataset import Dataset, place_of
+from bakeoff.dataset import Dataset
 from bakeoff.errors import InputError
 from bakeoff.evaluator_options import BUILT_IN
 from bakeoff.harness_source import Definitions, SourceTree, definitions, misfit
@@ -86,17 +86,17 @@ def _check_rows(config: Config, dataset: Dataset) -> None:
             if example.outputs.get(key) is None:
                 mend = f"Add `outputs.{key}` to the row, or take the threshold from {evaluator}."
                 problem = f"is missing, and the evaluator {evaluator} needs it"
-                raise place_of(config, example, ("outputs", key), problem, mend)
+                raise dataset.error(example, ("outputs", key), problem, mend)
         if (size := _files_size(example)) > config.resources.disk:
             problem = (
                 f"the row's files have {size} bytes, more than `resources.disk` ({config.resources.disk})"
             )
-            raise place_of(config, example, ("files",), problem, "Raise `resources.disk`.")
+            raise dataset.error(example, ("files",), problem, "Raise `resources.disk`.")
         if config.harness.command:
-            _check_names(config, example)
+            _check_names(dataset, example)
 
 
-def _check_names(config: Config, example: Example) -> None:
+def _check_names(dataset: Dataset, example: Example) -> None:
     """No file of a row stands where a program finds its task, or leaves its answer."""
     from bakeoff_runner.command import ANSWERS, TASK
 
@@ -107,7 +107,7 @@ def _check_names(config: Config, example: Example) -> None:
                 if name == TASK
                 else f"{name} is a command's answer"
             )
-            raise place_of(config, example, ("files", name), problem, "Give the file another name.")
+            raise dataset.error(example, ("files", name), problem, "Give the file another name.")
 
 
 def _files_size(example: Example) -> int:

@@ -250,7 +250,9 @@ class AttemptResult(Record):
     started_at: datetime
     agent_started_at: datetime | None = None  # None: it never did
     finished_at: datetime
-    spans: list[JsonDict] = Field(default_factory=list)  # the harness's own, stored beside the trial: see store.py
+    spans: list[JsonDict] = Field(
+        default_factory=list
+    )  # the harness's own, stored beside the trial: see store.py
     log: str = ""  # the harness's stderr, bounded; stored beside the trial, not in its line
 
 
@@ -331,7 +333,8 @@ class Manifest(BaseModel):
     harness_file: str  # path as given, for the "how to reproduce" section
     config: JsonDict  # resolved harness.yaml, no secrets
     candidates: list[JsonDict]  # name, model, params, simulated: bool
-    # path, digest, rows, example_ids; by example_id: clusters, suites, severities, and of all rows row_digests
+    # path, digest, rows, example_ids; by example_id: clusters, suites, severities, and of all rows row_digests;
+    # langsmith: the version it was read from there (langsmith.reference.Origin)
     dataset: JsonDict
     fingerprint: str
     fingerprint_parts: dict[str, str]

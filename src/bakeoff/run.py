@@ -33,6 +33,7 @@ from bakeoff.records import JsonDict, Manifest, TrialSpec
 from bakeoff.sandbox import image
 from bakeoff.sandbox.container import sweep
 from bakeoff.sandbox.docker_engine import Say
+from bakeoff.scoring import source
 from bakeoff.store import RunDirectory, new_run_id
 
 if TYPE_CHECKING:
@@ -60,14 +61,19 @@ class Task:
         return gateway.environment(self.config)
 
 
-def read(path: Path, overrides: config_file.Overrides) -> Task:
+def read(path: Path, overrides: config_file.Overrides, *, pinned: JsonDict | None = None) -> Task:
     """Read harness.yaml and its dataset and make the plan.
+
+    Args:
+        path: of harness.yaml.
+        overrides: the command line's changes.
+        pinned: `dataset` of the manifest of a run that goes on.
 
     Raises:
         InputError: the first thing wrong with either.
     """
     config = config_file.load(path, overrides)
-    selected = dataset.load(config)
+    selected = dataset.load(config, pinned=pinned)
     selected = dataset.select(selected, overrides.examples, overrides.suites)
     return Task(config, selected, plan.trials(config, selected.examples), overrides)
 
@@ -84,7 +90,7 @@ def read_again(run: RunDirectory) -> Task:
             "this run is finished", file=str(run.path), mend="read it with `bakeoff show`, or start another"
         )
     overrides = TypeAdapter(config_file.Overrides).validate_python(manifest.overrides)
-    task = read(Path(manifest.harness_file), overrides)
+    task = read(Path(manifest.harness_file), overrides, pinned=manifest.dataset)
     _refuse_changes(run, _differing(manifest.config, config_file.dump(task.config)))
     if task.dataset.digest != manifest.dataset["digest"]:
         _refuse_changes(run, ["dataset (its rows or files)"])
@@ -350,6 +356,7 @@ def _manifest(task: Task, machine: JsonDict, harness_image: image.Image, slots: 
         harness_image.packages,
         harness_image.base,
         machine,
+        source.digests(config.evaluators, config.root),
     )
     examples = task.dataset.examples
     return Manifest(
@@ -369,7 +376,9 @@ def _manifest(task: Task, machine: JsonDict, harness_image: image.Image, slots: 
             for c in config.candidates
         ],
         dataset={
-            "path": config.dataset,
+            # of LangSmith's, the very version: what the report names, and a run that goes on reads again
+            "path": config.dataset if task.dataset.origin is None else str(task.dataset.origin),
+            **({} if task.dataset.origin is None else {"langsmith": task.dataset.origin.json()}),
             "digest": task.dataset.digest,
             "rows": len(examples),
             "example_ids": [example.id for example in examples],

@@ -374,6 +374,8 @@ class RunDirectory:
     def examples(self) -> Iterator[JsonDict]:
         """The examples that were run: `id`, `inputs`, `outputs`, `metadata`, `files` {name: {path, sha256}}, `digest`.
 
+        `langsmith_id` too, where the dataset was read from LangSmith: the UUID of the example there.
+
         Raises InputError when they are damaged, or were not kept.
         """
         path = self.path / EXAMPLES

@@ -153,8 +153,9 @@ def _inputs(config: Config) -> Iterator[Check]:
     from bakeoff import config_file, dataset, gateway
 
     try:
-        examples = dataset.load(config).examples
-        yield ok("dataset", f"{config.dataset}: {len(examples)} examples")
+        found = dataset.load(config)
+        version = f", version {found.origin.as_of}" if found.origin else ""
+        yield ok("dataset", f"{config.dataset}: {len(found.examples)} examples{version}")
     except InputError as error:
         yield failed("dataset", error)
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -63,7 +65,7 @@ class Account:
         )
 
     def explain(self, error: Exception) -> Problem:
-        """What an error of the client means. Its own text is not repeated: it may quote the key, or a signed address."""
+        """What an error of the client means. Its own text is not repeated: it may quote a key or a signed address."""
         from langsmith import utils
 
         status = _status(error)
@@ -96,6 +98,18 @@ class Account:
             f"{self.endpoint} did not answer as LangSmith does ({type(_cause(error)).__name__})",
             f"Check that {ENDPOINT_ENV} is LangSmith's API address.",
         )
+
+
+@contextmanager
+def unlogged() -> Iterator[None]:
+    """The client's own log lines are held back: they quote attachments' signed addresses."""
+    log = logging.getLogger("langsmith")
+    before = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

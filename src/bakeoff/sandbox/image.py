@@ -25,6 +25,7 @@ import bakeoff_runner
 from bakeoff.config import Config
 from bakeoff.errors import InputError, UnfitEnvironment
 from bakeoff.gateway import cassette
+from bakeoff.langsmith.reference import Reference
 from bakeoff.sandbox import base_image, npm, wheels
 from bakeoff.sandbox.container import ENVIRONMENT, LABEL, USER
 
@@ -186,9 +187,9 @@ def source_files(config: Config) -> Iterator[tuple[str, Path]]:
         source / "__init__.py"
     ).exists() and not config.harness.command  # a command's files are not imported
     prefix = f"{source.name}/" if package else ""
-    dataset = (config.root / config.dataset).resolve()
+    answers = {(config.root / config.dataset).resolve()} if Reference.of(config.dataset) is None else set()
     total = 0
-    for name, path in _walk(source, {dataset}):
+    for name, path in _walk(source, answers):
         total += path.stat().st_size
         if total > MAX_SOURCE_BYTES:
             problem = f"the source directory is larger than {MAX_SOURCE_BYTES // 2**20} MiB"
