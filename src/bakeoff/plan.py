@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bakeoff.config import Config
 from bakeoff.dataset import Dataset
 from bakeoff.records import Example, JsonDict, ResourceLimits, TrialSpec
+
+EVALUATOR = "evaluator "  # a part of the fingerprint that begins so is the code of one of the user's own
 
 
 def trials(config: Config, examples: Sequence[Example]) -> list[TrialSpec]:
@@ -71,9 +73,11 @@ def fingerprint_parts(
     packages: dict[str, str],
     base: dict[str, Any],
     machine: JsonDict,
+    evaluators: Mapping[str, str],
 ) -> dict[str, str]:
     """A short digest for each thing that must be equal for two results to be comparable.
 
+    `evaluators`: of `scoring.source.digests`; each is a part of its own, `evaluator module:function`.
     Candidates, repetitions, concurrency and the seed are left out: they may differ between comparable runs.
     """
     harness = config.harness
@@ -92,6 +96,7 @@ def fingerprint_parts(
         "host": _digest(host_class(machine)),
         "dataset": _digest(dataset.row_digests),
         "evaluators": _digest([spec.model_dump() for spec in config.evaluators]),
+        **{f"{EVALUATOR}{use}": digest for use, digest in evaluators.items()},
     }
 
 

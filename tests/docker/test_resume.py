@@ -108,8 +108,11 @@ def test_an_interrupted_run_goes_on_where_it_was(project: Project) -> None:
     assert len(lines(project)) == 2 * EXAMPLES
 
 
-def test_a_changed_harness_or_dataset_is_refused_by_name(project: Project) -> None:
+def test_a_changed_harness_dataset_or_evaluator_is_refused_by_name(project: Project) -> None:
     build(project)
+    checks = project.root / "resume_checks.py"
+    checks.write_text("def lenient(**_):\n    return 1.0\n")
+    project.config["evaluators"].append({"use": "resume_checks:lenient", "threshold": 0.5})
     stopped(project)
     harness, rows = project.root / "harness.yaml", project.root / "rows.jsonl"
     agent = project.root / "faulty_agent/agent.py"
@@ -127,6 +130,7 @@ def test_a_changed_harness_or_dataset_is_refused_by_name(project: Project) -> No
     assert "resources.memory" in refused(harness, "256MiB", "300MiB")
     assert "dataset" in refused(rows, "done 3", "done three")
     assert "source" in refused(agent, "You do as you are told.", "You do as you like.")
+    assert "evaluator resume_checks:lenient" in refused(checks, "1.0", "0.9")
 
 
 def test_a_run_that_cannot_write_its_record_is_interrupted_and_goes_on(project: Project) -> None:

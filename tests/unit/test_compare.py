@@ -314,6 +314,13 @@ def test_what_differs_is_named(
     assert drift(with_part("", **base), with_part("", **base)) == []
 
 
+def test_a_changed_evaluator_of_the_users_own_is_named() -> None:
+    base, head = with_part(""), with_part("evaluator checks:polite")
+    head.fingerprint_parts["evaluator checks:same"] = base.fingerprint_parts["evaluator checks:same"] = "same"
+    base.fingerprint_parts["evaluator checks:polite"] = "before"
+    assert drift(base, head) == ["evaluator checks:polite: its code differs"]
+
+
 def test_another_harness_is_refused_or_stamped(tmp_path: Path, good: RunDirectory) -> None:
     head = run(tmp_path, "2", rows(*GOOD), fingerprint="sha256:other")
     with pytest.raises(InputError, match="the harness of HEAD is not that of BASE") as caught:

@@ -15,7 +15,7 @@ from bakeoff.config import EvaluatorSpec
 from bakeoff.errors import EvaluatorError, InputError, ModelCallError, ModelErrorKind
 from bakeoff.evaluator_options import BUILT_IN, LlmJudge
 from bakeoff.records import Example
-from bakeoff.scoring import Outputs, Scorer, ScoreSheet, build
+from bakeoff.scoring import Outputs, Scorer, ScoreSheet, build, source
 from bakeoff.scoring.scorer import BUILT_INS
 
 
@@ -403,3 +403,74 @@ def test_nothing_heavy_is_imported_before_it_is_used() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+# --- what a user's own evaluators are made of -------------------------------------------------------------
+
+
+def digest(root: Path, path: str) -> str:
+    [found] = source.digests([EvaluatorSpec(kind="use", name="f", use=path)], root).values()
+    return found
+
+
+def test_built_ins_have_no_source_of_the_users(tmp_path: Path) -> None:
+    assert source.digests([spec("final_answer", match="exact")], tmp_path) == {}
+
+
+def test_the_digest_is_of_the_module_and_of_what_it_imports(own: Path) -> None:
+    (own / "entry_checks.py").write_text("def f(**_):\n    import words_checks\n    return 1\n")
+    (own / "words_checks.py").write_text("import json, deep_checks\n")
+    (own / "deep_checks.py").write_text("WORDS = ['thanks']\n")
+    before, other = digest(own, "entry_checks:f"), digest(own, "own_checks:polite")
+    assert before == digest(own, "entry_checks:f") == digest(own, "entry_checks:g")
+    (own / "deep_checks.py").write_text("WORDS = ['please']\n")
+    assert digest(own, "entry_checks:f") != before
+    assert digest(own, "own_checks:polite") == other, "an unrelated file beside it changes nothing"
+    (own / "deep_checks.py").write_text("WORDS = ['thanks']\n")
+    assert digest(own, "entry_checks:f") == before
+    assert "entry_checks" not in sys.modules, "it is read, not imported"
+
+
+def test_the_digest_is_of_the_whole_package_with_its_data(own: Path) -> None:
+    package = own / "checks_package"
+    (package / "inner").mkdir(parents=True)
+    for name in ("__init__.py", "inner/__init__.py", "rubric.txt"):
+        (package / name).write_text("")
+    (package / "inner" / "a.py").write_text("from . import nothing_here\ndef f(**_): return 1\n")
+    before = digest(own, "checks_package.inner.a:f")
+    (package / "__pycache__").mkdir()
+    (package / "__pycache__" / "a.cpython-312.pyc").write_bytes(b"x")
+    (package / ".cache").write_text("x")
+    assert digest(own, "checks_package.inner.a:f") == before
+    (package / "rubric.txt").write_text("be strict")
+    assert digest(own, "checks_package.inner.a:f") != before
+
+
+def test_modules_of_a_plain_directory_are_followed_one_by_one(own: Path) -> None:
+    (own / "plain_folder").mkdir()
+    (own / "plain_folder" / "a.py").write_text("from . import b\nfrom plain_folder import c\n")
+    for name in "bcd":
+        (own / "plain_folder" / f"{name}.py").write_text("")
+    seen = [digest(own, "plain_folder.a:f")]
+    for name in "bc":
+        (own / "plain_folder" / f"{name}.py").write_text("x = 1")
+        seen.append(digest(own, "plain_folder.a:f"))
+    assert len(set(seen)) == 3
+    (own / "plain_folder" / "d.py").write_text("x = 1")
+    assert digest(own, "plain_folder.a:f") == seen[-1]
+
+
+def test_of_an_installed_package_the_version_counts(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (own / "library_checks.py").write_text("from openevals import exact\n")
+    before = [digest(own, "library_checks:f"), digest(own, "openevals.exact:exact_match")]
+    real = source.metadata.version
+    monkeypatch.setattr(source.metadata, "version", lambda name: "999" if name == "openevals" else real(name))
+    after = [digest(own, "library_checks:f"), digest(own, "openevals.exact:exact_match")]
+    assert all(one != other for one, other in zip(before, after, strict=True))
+
+
+def test_source_that_cannot_be_parsed_still_has_a_digest(own: Path) -> None:
+    (own / "torn_checks.py").write_text("def f(:")
+    before = digest(own, "torn_checks:f")
+    (own / "torn_checks.py").write_text("def f((:")
+    assert digest(own, "torn_checks:f") != before

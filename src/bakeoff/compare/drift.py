@@ -31,7 +31,8 @@ def drift(base: Manifest, head: Manifest) -> list[str]:
         if part not in before or part not in after:
             found.append(f"{part}: not recorded in {'BASE' if part not in before else 'HEAD'}")
         elif before[part] != after[part] and part != "image":
-            named = list(_WORDS.get(part, _unnamed)(base, head)) or [f"{part}: differs"]
+            plain = "its code differs" if part.startswith(plan.EVALUATOR) else "differs"
+            named = list(_WORDS.get(part, _unnamed)(base, head)) or [f"{part}: {plain}"]
             found += named[:LISTED]
             if (more := len(named) - LISTED) > 0:
                 found.append(f"{part}: {more} more differences")
