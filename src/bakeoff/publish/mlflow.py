@@ -181,7 +181,8 @@ class _Task:
         counts.add("runs", int(made), 1)
         counts.add("parameters", len(lacking.params), len(self.fields.params))
         counts.add("metrics", len(lacking.metrics), len(self.fields.metrics))
-        counts.add("tags", len(lacking.tags), len(self.fields.tags) + len(self.fields.first_tags))
+        tags = len(self.fields.tags) + len(self.fields.first_tags)
+        counts.add("tags", tags if made else len(lacking.tags), tags)  # it was made with some of them
         counts.add("datasets", int(lacking.dataset), 1)
         counts.add("files", len(files), len(self.artifacts))
         if not files and not lacking and self._ended(run):

@@ -137,7 +137,7 @@ def _metrics(source: Source, candidate: CandidateReport) -> Iterator[tuple[str, 
     for counting in SCORES:
         yield from _estimate(counting, getattr(candidate.scores, counting))
     yield from _estimate("infra_error_rate", candidate.scores.infra_rate)
-    yield "trials", candidate.n
+    yield "trials_finished", candidate.n
     for verdict, count in candidate.counts.items():
         yield verdict, count
     yield "pass_at_k", candidate.pass_at_k

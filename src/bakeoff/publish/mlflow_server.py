@@ -31,6 +31,8 @@ from bakeoff.publish.mlflow_files import INDEX, Index
 ADDRESS = "MLFLOW_TRACKING_URI"
 # MLflow's own defaults wait four minutes for a server that is not there. The first request asks whether it is.
 RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4"}
+# Its progress bars, and the addresses that it prints on stdout, where `--json` prints one object.
+SILENT = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
 FIRST = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 
 BATCH = 100  # MLflow's bound on parameters and on tags in one request
@@ -135,9 +137,7 @@ class Server:
         directories: list[str | None] = [None]
         while directories:
             directory = directories.pop()
-            for each in self.ask(
-                lambda client, directory=directory: client.list_artifacts(run_id, directory)
-            ):
+            for each in self.ask(self.client.list_artifacts, run_id, directory):
                 if each.is_dir:
                     directories.append(each.path)
                 else:
@@ -195,7 +195,8 @@ def _batches(values: Iterable[T]) -> Iterator[list[T]]:
 @contextlib.contextmanager
 def variables(environ: Mapping[str, str], defaults: Mapping[str, str]) -> Iterator[None]:
     """MLflow reads its settings from this process's environment alone: those of .env are there while it works."""
-    wanted = {**defaults, **{key: value for key, value in environ.items() if key.startswith("MLFLOW_")}}
+    given = {key: value for key, value in environ.items() if key.startswith("MLFLOW_")}
+    wanted = {**defaults, **given, **SILENT}
     before = {key: os.environ.get(key) for key in wanted}
     os.environ.update(wanted)
     try:

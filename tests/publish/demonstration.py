@@ -1,0 +1,75 @@
+"""The demonstration, really run once a session: passes, failures, and trials that the kernel ended for their memory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bakeoff.records import Manifest
+from bakeoff.store import RunDirectory
+
+ROOT = Path(__file__).parents[2]
+COMMAND = str(Path(sys.executable).parent / "bakeoff")
+EXAMPLES = ("audit-001", "product-003", "ambiguous-001", "decline-007", "return-003")
+EXIT_INCONCLUSIVE = 3
+
+
+@pytest.fixture(scope="session")
+def demonstration(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """Three candidates, five examples, twice each. The audit is too big for its limit: the run is inconclusive.
+
+    Read it, publish it, and change nothing in it: every test has the same.
+    """
+    out = tmp_path_factory.mktemp("demonstration")
+    command = [
+        COMMAND,
+        "run",
+        "harness.yaml",
+        "--quiet",
+        "--trials",
+        "2",
+        "--memory",
+        "256MiB",
+        "--out",
+        str(out),
+    ]
+    for example in EXAMPLES:
+        command += ["--example", example]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == EXIT_INCONCLUSIVE, done.stdout + done.stderr
+    (run,) = out.iterdir()
+    return RunDirectory.open(run)
+
+
+def another(run: RunDirectory, out: Path, run_id: str, **changes: object) -> RunDirectory:
+    """A copy of a run below `out` with an id of its own, and its manifest changed."""
+    shutil.copytree(run.path, out / run_id)
+    manifest = Manifest.model_validate(run.manifest().model_dump() | changes | {"run_id": run_id})
+    (out / run_id / "manifest.json").write_text(manifest.model_dump_json(indent=2))
+    return RunDirectory.open(out / run_id)
+
+
+def publish(
+    run: RunDirectory, *options: str, env: dict[str, str] | None = None, timeout: float = 300
+) -> subprocess.CompletedProcess[str]:
+    """`bakeoff publish RUN --allow-inconclusive`, in an environment without the user's own settings of any target."""
+    return subprocess.run(
+        [COMMAND, "publish", str(run.path), "--allow-inconclusive", *options],
+        cwd=ROOT,
+        env=environment(env),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout,
+    )
+
+
+def environment(changes: dict[str, str] | None = None) -> dict[str, str]:
+    """This process's, without what would lead a publisher elsewhere."""
+    foreign = ("MLFLOW_", "OTEL_", "LANGSMITH_", "LANGCHAIN_", "PHOENIX_")
+    return {key: value for key, value in os.environ.items() if not key.startswith(foreign)} | (changes or {})
