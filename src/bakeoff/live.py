@@ -29,6 +29,8 @@ REFRESH_HZ = 4
 SHOWN_CONTAINERS = 8  # more would push the candidates off a small screen
 LINE_A_TRIAL = 200  # trials up to which every trial gets its own line
 SUMMARY_SECONDS = 10.0
+FEW = 3  # trials done, before which there is no pace
+NEARLY = 0.9  # of its time, at most, is behind a trial that still runs: one that takes long is not done
 STYLES: dict[VerdictName, str] = {"passed": "green", "failed": "red", "infra_error": "yellow"}
 
 
@@ -120,6 +122,9 @@ class _Board:
     tallies: dict[str, _Tally] = field(default_factory=dict)
     running: dict[str, _Running] = field(default_factory=dict)
     began: float = 0.0
+    most_running: int = 0  # at once, so far
+    took: float = 0.0  # seconds of all finished trials whose start was seen, and how many those are
+    timed: int = 0
 
     def plan(self, counts: Mapping[str, int]) -> None:
         self.tallies = {candidate: _Tally(planned) for candidate, planned in counts.items()}
@@ -127,9 +132,12 @@ class _Board:
 
     def start(self, trial_id: str) -> None:
         self.running[trial_id] = _Running(self.clock())
+        self.most_running = max(self.most_running, len(self.running))
 
     def finish(self, record: TrialRecord) -> None:
-        self.running.pop(record.trial_id, None)
+        if ended := self.running.pop(record.trial_id, None):
+            self.took += self.clock() - ended.since
+            self.timed += 1
         tally = self.tallies.setdefault(record.candidate, _Tally(planned=0))
         setattr(tally, record.verdict, getattr(tally, record.verdict) + 1)
 
@@ -147,9 +155,18 @@ class _Board:
         return sum(tally.done for tally in self.tallies.values())
 
     def seconds_left(self) -> float | None:
-        """The rest at the pace so far; None before the first trial is done."""
-        done = self.done
-        return (self.clock() - self.began) / done * max(self.planned - done, 0) if done else None
+        """The rest at the pace so far, what runs counted as far as it has come; None while that is a guess.
+
+        It is one until a few trials are done, and as many as run at once: the first to end are the shortest, and
+        time has passed for all of them.
+        """
+        done, now = float(self.done), self.clock()
+        if not done or done < min(max(self.most_running, FEW), self.planned):
+            return None
+        if self.took > 0:
+            usual = self.took / self.timed
+            done += sum(min((now - each.since) / usual, NEARLY) for each in self.running.values())
+        return (now - self.began) / done * max(self.planned - done, 0.0)
 
     def summary(self) -> str:
         parts = [f"{self.done} of {self.planned} trials"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import io
+import random
 import threading
 
 import pytest
@@ -111,21 +113,53 @@ def test_the_dashboard_counts_from_many_threads() -> None:
 def test_the_dashboard_shows_running_containers_and_time_left() -> None:
     clock = Clock()
     display = live.Dashboard(console(terminal=True), clock)
-    display.planned({"steady": 4})
+    display.planned({"steady": 48})
     for number in range(12):
-        display.started(f"steady/case-{number}/1")
-    display.memory("steady/case-0/1", 150 * 2**20)
+        display.started(f"steady/case-{number:03d}/1")
+    display.memory("steady/case-001/1", 150 * 2**20)
     display.memory("steady/gone/1", 1)  # a late sample brings nothing back
     clock.now += 30
     display.finished(synthetic.trial())
+    display.started("steady/case-012/1")
     target = console()
     target.print(display.render())
     shown = printed(target)
     assert "12 running" in shown
     assert "150 MiB" in shown
+    assert "left" not in shown, "one trial of twelve that began together tells nothing of the pace"
+    for number in range(1, 12):
+        display.finished(synthetic.trial(example=f"case-{number:03d}"))
+        display.started(f"steady/case-{12 + number:03d}/1")
+    target = console()
+    target.print(display.render())
+    shown = printed(target)
     assert "about 1 min 30 s left" in shown
     assert shown.count("/1 ") == live.SHOWN_CONTAINERS
     assert "gone" not in shown
+
+
+@pytest.mark.parametrize("slots", [1, 2, 8])
+def test_the_time_left_is_near_the_truth_from_the_first_time_it_is_told(slots: int) -> None:
+    """Eighty trials of 5 to 15 seconds, so many at once: each estimate against when the last one really ends."""
+    dice, clock = random.Random(slots), Clock()
+    lasts = [dice.uniform(5, 15) for _ in range(80)]
+    board = live._Board(clock)
+    board.plan({"steady": len(lasts)})
+    ends: list[tuple[float, int]] = []
+    told: list[tuple[float, float]] = []  # when, seconds left
+    for number in range(len(lasts) + slots):
+        if number >= slots:
+            clock.now, done = heapq.heappop(ends)
+            board.finish(synthetic.trial(example=f"case-{done:03d}"))
+            if (left := board.seconds_left()) is not None:
+                told.append((clock.now, left))
+        if number < len(lasts):
+            board.start(f"steady/case-{number:03d}/1")
+            heapq.heappush(ends, (clock.now + lasts[number], number))
+    assert len(told) == len(lasts) - max(slots, live.FEW) + 1
+    assert told[-1] == (clock.now, 0.0)
+    for when, left in told:
+        assert left == pytest.approx(clock.now - when, rel=0.3, abs=10)
 
 
 def test_the_dashboard_runs_and_stops_on_an_exception() -> None:
