@@ -25,6 +25,9 @@ class Code:
     text: str
 
 
+TEXT_LIMIT = 4000  # characters of one phrase: a renderer shows no more
+LISTING_LIMIT = 100_000  # characters of one listing
+
 Inline = str | Strong | Code
 Phrase = Inline | tuple[Inline, ...]  # parts of a tuple follow each other as they are: give them their spaces
 

@@ -15,6 +15,8 @@ from bakeoff.escape import html_block
 from bakeoff.report import sections
 from bakeoff.report.data import ReportData
 from bakeoff.report.document import (
+    LISTING_LIMIT,
+    TEXT_LIMIT,
     Block,
     Callout,
     Code,
@@ -33,8 +35,6 @@ from bakeoff.report.document import (
 )
 from bakeoff.report.figures import UNKNOWN
 
-TEXT_LIMIT = 4000  # characters of one phrase
-LISTING_LIMIT = 100_000
 WHOLE = 30  # characters of a code that no line is broken in
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 

@@ -11,6 +11,8 @@ from bakeoff import escape
 from bakeoff.report import sections
 from bakeoff.report.data import ReportData
 from bakeoff.report.document import (
+    LISTING_LIMIT,
+    TEXT_LIMIT,
     Block,
     Callout,
     Code,
@@ -28,9 +30,6 @@ from bakeoff.report.document import (
     parts,
 )
 from bakeoff.report.figures import UNKNOWN
-
-TEXT_LIMIT = 4000  # characters of one phrase
-LISTING_LIMIT = 100_000
 
 
 def render(data: ReportData) -> str:
