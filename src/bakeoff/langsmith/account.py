@@ -102,14 +102,16 @@ class Account:
 
 @contextmanager
 def unlogged() -> Iterator[None]:
-    """The client's own log lines are held back: they quote attachments' signed addresses."""
-    log = logging.getLogger("langsmith")
-    before = log.level
-    log.setLevel(logging.CRITICAL)
+    """The client's own log lines are held back: they quote attachments' signed addresses, and say twice what we say."""
+    logs = [logging.getLogger(name) for name in ("langsmith", "urllib3")]
+    before = [log.level for log in logs]
+    for log in logs:
+        log.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        log.setLevel(before)
+        for log, level in zip(logs, before, strict=True):
+            log.setLevel(level)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

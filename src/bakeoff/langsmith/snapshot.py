@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -127,31 +128,46 @@ def fetch(reference: Reference, account: Account, pinned: Origin | None = None) 
     Raises:
         Unreadable: says why not.
     """
-    import requests
-    from langsmith.utils import LangSmithError
-
-    client = account.client()
-    try:
-        dataset = _dataset(client, reference, account, pinned)
-        version = _version(client, dataset, reference, pinned)
+    with unlogged(), closing(account.client()) as client:
+        with _explained(account):
+            dataset = _dataset(client, reference, account, pinned)
+            version = _version(client, dataset, reference, pinned)
         origin = Origin(
             account.endpoint, str(dataset.id), dataset.name, version.isoformat(), str(dataset.url or "")
         )
-        examples = client.list_examples(dataset_id=dataset.id, as_of=version, include_attachments=True)
         # of each example its attachments are in memory, then on disk: no two examples' at a time
-        with unlogged():
-            found = sorted((each.created_at, str(each.id), _line(each, reference)) for each in examples)
-    except (LangSmithError, requests.RequestException, ValueError, TypeError, RecursionError) as error:
-        # the last three: what answers is no LangSmith, and the client takes its JSON for one's
-        raise Unreadable(account.explain(error)) from error
-    finally:
-        client.close()
+        found = sorted(
+            (each.created_at, str(each.id), _line(each, reference))
+            for each in _examples(client, account, origin)
+        )
     if not found:
         when = "" if reference.version == LATEST else f" in version {reference.version}"
         raise Unreadable(Problem(f"{reference} has no examples{when}", "Add examples to it in LangSmith."))
     snapshot = Snapshot(origin, [line for _, _, line in found])
     _keep(snapshot)
     return snapshot
+
+
+def _examples(client: Client, account: Account, origin: Origin) -> Iterator[RemoteExample]:
+    with _explained(account):
+        yield from client.list_examples(
+            dataset_id=origin.dataset_id,
+            as_of=datetime.fromisoformat(origin.as_of),
+            include_attachments=True,
+        )
+
+
+@contextmanager
+def _explained(account: Account) -> Iterator[None]:
+    """What the client raises within, as Unreadable."""
+    import requests
+    from langsmith.utils import LangSmithError
+
+    try:
+        yield
+    except (LangSmithError, requests.RequestException, ValueError, TypeError, RecursionError) as error:
+        # the last three: what answers is no LangSmith, and the client takes its JSON for one's
+        raise Unreadable(account.explain(error)) from error
 
 
 # --- which dataset, which version -------------------------------------------------------------------
@@ -286,11 +302,14 @@ def _write(path: Path, parts: Iterator[bytes] | list[bytes]) -> None:
     """Whole or not at all, and for its owner alone: a dataset has what others may not see."""
     half = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with half.open("wb", opener=partial(os.open, mode=0o600)) as file:
-            file.writelines(parts)
-        half.replace(path)
+        for directory in (_directory(), path.parent):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            with open(half, "wb", opener=partial(os.open, mode=0o600)) as file:
+                file.writelines(parts)
+            half.replace(path)
+        finally:
+            half.unlink(missing_ok=True)
     except OSError as error:
-        half.unlink(missing_ok=True)
         problem = f"{path.parent} cannot be written: {error.strerror}"
         raise Unreadable(Problem(problem, "Make room there, or set XDG_CACHE_HOME.")) from error
