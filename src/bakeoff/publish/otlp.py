@@ -163,10 +163,12 @@ def _told(
             key=to.headers_setting,
             mend="Give it as name=value, for example authorization=Bearer%20KEY; nothing was published.",
         )
+    stays = "what has arrived stays, and is not sent twice"
     mend = {
-        "unreachable": f"Is it running, and is {to.setting} right? Then publish again: what has arrived stays.",
-        "busy": "Publish again later: what has arrived stays, and is not sent twice.",
-    }.get(failure.trouble)
+        "unreachable": f"Is it running, and is {to.setting} right? Then publish again: {stays}.",
+        "busy": f"Publish again later: {stays}.",
+        "refused": f"Look into its log, and publish again: {stays}.",
+    }.get(failure.trouble, f"Mend that and publish again: {stays}.")
     return NotPublished(f"{missing} of {total} trials are missing at {to.shown}: {failure.reason}", mend=mend)
 
 

@@ -30,6 +30,9 @@ DEFAULTS: Mapping[Protocol, str] = {
     "grpc": "http://localhost:4317",
 }
 FILES = ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE")
+os.environ.setdefault(
+    "GRPC_VERBOSITY", "ERROR"
+)  # read when grpc is imported; else it writes to stderr by itself
 TIMEOUT = 10.0  # seconds of one request with its retries: the SDK's own default
 
 

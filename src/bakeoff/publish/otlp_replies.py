@@ -50,14 +50,16 @@ HTTP_STATUS: Mapping[int, Failure] = {
 HTTP_ERRORS: tuple[tuple[str, Failure], ...] = (
     ("BadStatusLine", Failure("address", "it does not speak HTTP; for OTLP over gRPC give --protocol grpc")),
     ("SSLError", TLS),
-    ("Timeout", LATE),
     ("NameResolutionError", NO_HOST),
     ("gaierror", NO_HOST),
-    ("RemoteDisconnected", CLOSED),
-    ("ConnectionResetError", CLOSED),
-    ("IncompleteRead", CLOSED),
     ("ConnectionRefusedError", Failure("unreachable", "connection refused")),
     ("ProxyError", Failure("unreachable", "the proxy makes no connection to it")),
+    ("RemoteDisconnected", CLOSED),
+    ("ConnectionResetError", CLOSED),
+    ("BrokenPipeError", CLOSED),
+    ("IncompleteRead", CLOSED),
+    ("Timeout", LATE),
+    ("timed out", LATE),
 )
 
 NO_GRPC = Failure("address", "it does not speak gRPC; for OTLP over HTTP give --protocol http/protobuf")
@@ -80,8 +82,8 @@ GRPC_DETAILS: tuple[tuple[str, Failure], ...] = (
     ("tls", TLS),
     ("handshak", TLS),
     ("connection refused", Failure("unreachable", "connection refused")),
+    ("errors resolving", NO_HOST),
     ("dns resolution", NO_HOST),
-    ("name resolution", NO_HOST),
     ("reset", CLOSED),
     ("closed", CLOSED),
 )
@@ -152,7 +154,7 @@ def _chain(error: BaseException) -> Iterator[str]:
         if id(one) in seen:
             continue
         seen.add(id(one))
-        yield " ".join(kind.__name__ for kind in type(one).__mro__)
+        yield type(one).__name__
         yield str(one)
         nested = [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
         waiting += [each for each in nested if isinstance(each, BaseException)]
