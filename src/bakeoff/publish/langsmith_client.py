@@ -1,0 +1,236 @@
+"""The connection to LangSmith for publishing: the official client, with its failures made ours.
+
+The client sends runs and feedback in the background, in compressed batches of the size that the service asks for. It
+was made to never disturb a traced program, so it swallows what goes wrong: here its error callback is listened to,
+nothing of its environment variables is heeded, its log is silent, and whatever was sent is asked for again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+from uuid import UUID
+
+from bakeoff.errors import InputError, NotPublished
+from bakeoff.gateway import redact
+from bakeoff.langsmith.account import Account
+from bakeoff.records import JsonDict
+
+if TYPE_CHECKING:
+    from functools import _lru_cache_wrapper
+
+    from langsmith import Client
+
+PAGE = 100  # rows of a list, and ids in a query: the API's maximum
+LISTED_IDS = 50  # ids in an address, which must not grow beyond what proxies take
+TRIES = 4  # of a request that was not answered, or with 408, 429 or 5xx; Retry-After is heeded
+RUN_FIELDS = [
+    "id",
+    "name",
+    "run_type",
+    "start_time",
+    "trace_id",
+    "session_id",
+]  # the least that is always there
+DETAIL_CHARS = 300
+_ENVIRONMENT = ("LANGSMITH_", "LANGCHAIN_")
+_LOGGERS = ("langsmith", "urllib3")
+
+Item = TypeVar("Item")
+
+
+class Connection:
+    """One account, spoken to until everything is there.
+
+    Attributes:
+        account: whose it is.
+        client: the official client.
+        failures: what the client could not send in the background, oldest first.
+    """
+
+    def __init__(self, account: Account) -> None:
+        from langsmith import Client
+        from urllib3.util import Retry
+
+        self.account = account
+        self.failures: list[Exception] = []
+        self.client: Client = Client(
+            api_url=account.endpoint,
+            api_key=account.key,
+            workspace_id=account.workspace or "",
+            retry_config=Retry(
+                total=TRIES,
+                connect=2,
+                backoff_factor=0.5,
+                status_forcelist=[408, 425, 429, 500, 502, 503, 504],
+                allowed_methods=None,  # every write has an id of its own: sent twice it is the same
+                raise_on_status=False,
+            ),
+            tracing_mode="langsmith",
+            tracing_sampling_rate=1.0,
+            hide_inputs=False,
+            hide_outputs=False,
+            hide_metadata=False,
+            omit_traced_runtime_info=True,  # of the machine that publishes, which is not the one that ran
+            tracing_error_callback=self.failures.append,
+            disable_prompt_cache=True,
+        )
+
+    def greet(self) -> None:
+        """Ask for something that needs the key, then for what the service can. Raises InputError."""
+        try:
+            self.ask("GET", "/datasets", params={"limit": 1})
+        except NotPublished as error:
+            raise InputError(error.problem, mend=error.mend) from error
+        if not self.client.info.version:  # the client takes any failure here for an old service
+            raise InputError(
+                f"{self.account.endpoint} did not answer as LangSmith does",
+                mend="Check LANGSMITH_ENDPOINT or `publish.langsmith.endpoint`: it is the API's address.",
+            )
+
+    @property
+    def takes_attachments(self) -> bool:
+        """Whether examples can have files."""
+        return bool((self.client.info.instance_flags or {}).get("dataset_examples_multipart_enabled"))
+
+    @property
+    def batch_runs(self) -> int:
+        """How many runs the service wants in one request."""
+        return (self.client.info.batch_ingest_config or {}).get("size_limit") or PAGE
+
+    @property
+    def batch_bytes(self) -> int:
+        """How many bytes the service takes in one request."""
+        return (self.client.info.batch_ingest_config or {}).get("size_limit_bytes") or 20 * 2**20
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Turn what the client raises into NotPublished."""
+        import requests
+        from langsmith.utils import LangSmithError
+
+        try:
+            yield
+        except (LangSmithError, requests.RequestException) as error:
+            raise self.failure(error) from error
+
+    def failure(self, error: Exception) -> NotPublished:
+        """What an error of the client means, with what the service said where that helps."""
+        problem = self.account.explain(error)
+        detail = redact.redact(_said(error), (self.account.key,), limit=DETAIL_CHARS)
+        return NotPublished(f"{problem.problem}: {detail}" if detail else problem.problem, mend=problem.mend)
+
+    def ask(self, method: Any, path: str, **how: Any) -> Any:
+        """One request; the JSON of its answer. Raises NotPublished."""
+        with self.asking():
+            answer: Any = self.client.request_with_retries(method, path, **how).json()
+        return answer
+
+    def pages(self, path: str, params: Mapping[str, Any]) -> Iterator[JsonDict]:
+        """Every row of a list. Raises NotPublished."""
+        offset = 0
+        while True:
+            rows = self.ask("GET", path, params={**params, "limit": PAGE, "offset": offset})
+            yield from rows
+            if len(rows) < PAGE:
+                return
+            offset += len(rows)
+
+    def present_runs(self, project: UUID, ids: Sequence[UUID]) -> set[UUID]:
+        """Which of these runs can be read there. Raises NotPublished."""
+        found: set[UUID] = set()
+        for chunk in chunks(ids, PAGE):
+            body = {
+                "session": [str(project)],
+                "id": [str(each) for each in chunk],
+                "select": RUN_FIELDS,
+                "limit": PAGE,
+            }
+            found.update(UUID(row["id"]) for row in self.ask("POST", "/runs/query", json=body)["runs"])
+        return found
+
+    def present_feedback(self, runs: Sequence[UUID]) -> set[UUID]:
+        """Ids of all feedback on these runs. Raises NotPublished."""
+        found: set[UUID] = set()
+        for chunk in chunks(runs, LISTED_IDS):
+            rows = self.pages("/feedback", {"run": [str(each) for each in chunk]})
+            found.update(UUID(row["id"]) for row in rows)
+        return found
+
+    def flush(self) -> None:
+        """Wait until everything was sent. Raises NotPublished for the first that was not."""
+        self.client.flush()
+        if self.failures:
+            raise self.failure(self.failures[0])
+
+
+@contextmanager
+def connect(account: Account) -> Iterator[Connection]:
+    """A connection that was answered with this key. Raises InputError."""
+    with _alone(), _silent():
+        connection = Connection(account)
+        whole = False
+        try:
+            connection.greet()
+            yield connection
+            whole = True
+        finally:
+            connection.client.close(timeout=None if whole else 0)
+
+
+def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of at most `size`."""
+    rest = iter(items)
+    while chunk := list(islice(rest, size)):
+        yield chunk
+
+
+def _said(error: Exception) -> str:
+    """What the service said about a request that it could not take: not about keys, and not about its own faults."""
+    import requests
+
+    each: BaseException | None = error
+    while each is not None:
+        if isinstance(each, requests.HTTPError) and each.response is not None:
+            status = each.response.status_code
+            return each.response.text.strip() if status in (400, 404, 409, 413, 422) else ""
+        each = each.__cause__ or each.__context__
+    return ""
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Without the client's own environment variables: sampling, hiding, other endpoints and projects would all tell."""
+    from langsmith import utils
+
+    forget = cast("_lru_cache_wrapper[str | None]", utils.get_env_var).cache_clear
+    taken = {name: value for name, value in os.environ.items() if name.startswith(_ENVIRONMENT)}
+    for name in taken:
+        del os.environ[name]
+    forget()
+    try:
+        yield
+    finally:
+        os.environ.update(taken)
+        forget()
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Nothing of the client's log: it would quote half of the key, and tell on the side what we tell ourselves."""
+    nothing = logging.NullHandler()
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    before = [logger.propagate for logger in loggers]
+    for logger in loggers:
+        logger.addHandler(nothing)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger, propagate in zip(loggers, before, strict=True):
+            logger.removeHandler(nothing)
+            logger.propagate = propagate
