@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID, uuid4
 
-from langsmith_state import Attachment, Dataset, Example, Ingestion
+from langsmith_state import WHOLE, Attachment, Dataset, Example, Ingestion
 from langsmith_wire import (
     DATA,
     ApiError,
@@ -310,7 +310,19 @@ def _select(request: Request) -> list[str]:
 @route(
     "GET",
     "/examples",
-    *("limit", "offset", "id", "dataset", "as_of", "metadata", "splits", "select", "inline_s3_urls", "order"),
+    *(
+        "limit",
+        "offset",
+        "id",
+        "dataset",
+        "as_of",
+        "metadata",
+        "splits",
+        "select",
+        "exclude_default_fields",
+        "inline_s3_urls",
+        "order",
+    ),
 )
 def list_examples(request: Request) -> list[JsonDict]:
     wanted, datasets = uuids(request.query, "id"), uuids(request.query, "dataset")
@@ -329,7 +341,8 @@ def list_examples(request: Request) -> list[JsonDict]:
         and (splits is None or set(splits) & set(example.metadata["dataset_split"]))
         and _contains(example.metadata, metadata)
     ]
-    return [request.state.example_json(each, select) for each in _page(request, found)]
+    defaults = (_one(request, "exclude_default_fields") or "").lower() != "true"
+    return [request.state.example_json(each, select, defaults=defaults) for each in _page(request, found)]
 
 
 @route("GET", "/examples/{}", "as_of", "dataset")
@@ -339,9 +352,9 @@ def read_example(request: Request, example_id: UUID) -> JsonDict:
             if example_id in dataset.history:
                 example = dataset.example(example_id, request.state.moment(dataset, as_of))
                 if example:
-                    return request.state.example_json(example, ["attachment_urls"])
+                    return request.state.example_json(example, WHOLE)
         raise refused(404, f"Example {example_id} not found")
-    return request.state.example_json(request.state.find_example(example_id)[1], ["attachment_urls"])
+    return request.state.example_json(request.state.find_example(example_id)[1], WHOLE)
 
 
 @route("POST", "/platform/datasets/{}/examples")

@@ -314,8 +314,10 @@ class State:
             for example_id in example_ids:
                 dataset.history.pop(example_id, None)
 
-    def example_json(self, example: Example, select: Iterable[str] | None = None) -> JsonDict:
-        """`attachment_urls` only where selected; so does the service."""
+    def example_json(
+        self, example: Example, select: Sequence[str] = (), *, defaults: bool = True
+    ) -> JsonDict:
+        """Fields as the service gives them: all but `attachment_urls`, or those selected beside the default ones."""
         whole = {
             "id": example.id,
             "dataset_id": example.dataset_id,
@@ -327,10 +329,11 @@ class State:
             "metadata": example.metadata,
             "source_run_id": example.source_run_id,
         }
-        chosen = set(select or ())
-        if "attachment_urls" in chosen:
-            whole["attachment_urls"] = self.attachments_json(example.attachments)
-        return whole
+        if not select:
+            return whole
+        whole["attachment_urls"] = self.attachments_json(example.attachments)
+        kept = {"id", *select, *(ALWAYS if defaults else ())}
+        return {name: value for name, value in whole.items() if name in kept}
 
     def attachments_json(self, attachments: dict[str, Attachment]) -> JsonDict:
         return {
@@ -594,7 +597,7 @@ class State:
         following = base64.b64encode(str(offset + body.limit).encode()).decode() if more else None
         rows = [self.run_json(run) for run in page]
         if body.select is not None:
-            select = {"id", "name", "run_type", "trace_id", "session_id", "start_time", *body.select}
+            select = {"id", *body.select}
             rows = [{key: value for key, value in row.items() if key in select} for row in rows]
         return {"runs": rows, "cursors": {"next": following}, "parsed_query": None}
 
@@ -764,7 +767,7 @@ class State:
                     "versions": self.versions_json(dataset) if dataset.versions else [],
                     "history": {
                         str(key): [
-                            [moment, self.example_json(each, ["attachment_urls"]) if each else None]
+                            [moment, self.example_json(each, WHOLE) if each else None]
                             for moment, each in history
                         ]
                         for key, history in sorted(dataset.history.items())
@@ -787,6 +790,8 @@ class State:
         return plain
 
 
+ALWAYS = ("id", "created_at", "modified_at", "inputs", "name", "dataset_id")
+WHOLE = (*ALWAYS, "outputs", "metadata", "source_run_id", "attachment_urls")
 TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
 COSTS = ("prompt_cost", "completion_cost", "total_cost")
 
