@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import docker
 import pytest
+from project import Project, call
 
 from bakeoff.config import Harness
 from bakeoff.sandbox import base_image, docker_engine
@@ -70,3 +71,26 @@ def test_a_watch_that_is_stopped_at_once_leaves_no_thread(client: docker.DockerC
         watch.stop()
     until_silent()
     assert not listening()
+
+
+def test_a_container_frozen_before_it_took_its_task_is_lost_and_not_waited_for(project: Project) -> None:
+    (project.root / "big.bin").write_bytes(bytes(6 * 2**20))
+    project.row("row", call("wait", "waited", seconds=0), files={"big.bin": "big.bin"})
+    client = docker_engine.connect()
+    frozen: list[str] = []
+
+    def freeze() -> None:
+        for event in client.api.events(filters={"label": "bakeoff", "event": "start"}, decode=True):
+            if not project.containers("--no-trunc", "--filter", f"id={event['Actor']['ID']}"):
+                continue  # of another run
+            client.api.pause(event["Actor"]["ID"])
+            frozen.append(event["Actor"]["ID"])
+            return
+
+    threading.Thread(target=freeze, daemon=True).start()
+    time.sleep(0.5)
+    trial = project.bake(timeout=150).trials()["row"]
+    client.close()
+    evidence = trial.attempts[-1].evidence
+    assert [evidence.docker.container_id] == frozen
+    assert (trial.cause, evidence.harness.reached) == ("infra.container_lost", "nothing"), evidence

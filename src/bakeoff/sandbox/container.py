@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import queue
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -58,6 +60,7 @@ class Container:
     def __init__(self, client: DockerClient, container_id: str) -> None:
         self.api, self.id = client.api, container_id
         self._socket: Any = None
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
 
     @classmethod
     def create(cls, client: DockerClient, spec: ContainerSpec) -> Container:
@@ -106,6 +109,7 @@ class Container:
         step: Any = "attach"
         try:
             self._socket = self.api.attach_socket(self.id, params=streams)
+            threading.Thread(target=self._write, name="writer", daemon=True).start()
             step = "start"
             self.api.start(self.id)
         except docker.errors.NotFound as error:
@@ -123,11 +127,15 @@ class Container:
             raise _fault("create", "start", error, self.id) from error
 
     def send(self, data: bytes) -> None:
-        """Write to the container's stdin. A closed one is no fault: its exit says more."""
-        try:
-            self._raw().sendall(data)
-        except OSError:
-            return
+        """Have it written to the container's stdin, without waiting: one that somebody froze takes nothing in."""
+        self._outbox.put(data)
+
+    def _write(self) -> None:
+        while (data := self._outbox.get()) is not None:
+            try:
+                self._raw().sendall(data)
+            except OSError:  # a closed stdin is no fault: the container's exit says more
+                return
 
     def frames(self) -> Iterator[tuple[int, bytes]]:
         """(stream, bytes) until the container's streams close: Docker's multiplexing has an 8-byte header a frame."""
@@ -186,6 +194,7 @@ class Container:
         """Close the attached streams; the supervisor inside takes that as the order to end."""
         if self._socket is None:
             return
+        self._outbox.put(None)
         with suppress(OSError):  # wakes a thread that reads from it; the other side may have gone first
             self._raw().shutdown(socket.SHUT_RDWR)
         # docker-py hangs the HTTP response on the socket: closing that closes both and frees the pool's connection
