@@ -32,18 +32,27 @@ class Design:
     """A run's shape and the truth behind it."""
 
     clusters: int
-    examples: int  # in each cluster
+    examples: int  # in each cluster; `sizes` replaces it
     repetitions: int
     rate: float
     infra: float = 0.0
     alike: float = ALIKE  # a + b of an example's (or a cluster's) Beta: the larger, the more alike they are
+    sizes: tuple[int, int] | None = None  # clusters have from so many examples to so many, most of them few
 
     @property
     def name(self) -> str:
         """Short, for a table."""
-        shape = f"{self.clusters} x {self.examples} x {self.repetitions}, rate {self.rate}"
+        examples = f"{self.sizes[0]} to {self.sizes[1]}" if self.sizes else self.examples
+        shape = f"{self.clusters} x {examples} x {self.repetitions}, rate {self.rate}"
         shape += f", infra {self.infra:.0%}" if self.infra else ""
         return shape if self.alike == ALIKE else f"{shape}, alike"
+
+    def examples_of(self, cluster: int) -> int:
+        """How many examples a cluster has: equally spaced on the logarithmic scale, where sizes differ."""
+        if self.sizes is None:
+            return self.examples
+        least, most = self.sizes
+        return round(least * (most / least) ** (cluster / (self.clusters - 1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +79,10 @@ DESIGNS = (
     *(Design(shape, 1, 5, 0.98) for shape in (40, 100)),  # hard: hardly any failure
     Design(8, 10, 2, 0.8),  # hard: few clusters, and many trials in each
     *(Design(*shape, alike=20.0) for shape in ((40, 1, 5, 0.9), (13, 6, 2, 0.8))),  # clusters hardly differ
+    # clusters of very different sizes
+    *(Design(13, 0, 2, rate, sizes=(1, 6)) for rate in (0.5, 0.8, 0.95)),
+    *(Design(13, 0, 2, rate, sizes=(1, 20)) for rate in (0.5, 0.8, 0.95)),
+    *(Design(40, 0, 2, rate, sizes=(1, 8)) for rate in (0.5, 0.8, 0.95)),
 )
 
 
@@ -82,7 +95,7 @@ def chances(design: Design, rng: random.Random) -> list[list[float]]:
     if design.examples == 1:
         return [[beta(design.rate, design.alike)] for _ in range(design.clusters)]
     centres = (beta(design.rate, design.alike) for _ in range(design.clusters))
-    return [[beta(centre, WITHIN) for _ in range(design.examples)] for centre in centres]
+    return [[beta(centre, WITHIN) for _ in range(design.examples_of(c))] for c, centre in enumerate(centres)]
 
 
 def equal(base: list[list[float]], design: Design, rng: random.Random) -> list[list[float]]:

@@ -9,6 +9,7 @@ from bakeoff.stats.decision import Decision, decide, depends_on_counting
 from bakeoff.stats.intervals import (
     Estimate,
     clustered_se,
+    equivalent_clusters,
     estimate,
     estimate_errors,
     t_quantile,
@@ -48,6 +49,7 @@ __all__ = [
     "compare_pairs",
     "decide",
     "depends_on_counting",
+    "equivalent_clusters",
     "estimate",
     "estimate_errors",
     "holm",

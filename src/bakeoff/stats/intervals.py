@@ -3,6 +3,9 @@
 References:
     Miller 2024, *Adding Error Bars to Evals*, arXiv:2411.00640.
     Cameron & Miller 2015, *A Practitioner's Guide to Cluster-Robust Inference*, J. Human Resources 50(2).
+    Bell & McCaffrey 2002, *Bias Reduction in Standard Errors for Linear Regression with Multi-Stage Samples*,
+        Survey Methodology 28.
+    Imbens & Kolesár 2016, *Robust Standard Errors in Small Samples*, Review of Economics and Statistics 98.
     Wilson 1927, *Probable Inference, the Law of Succession, and Statistical Inference*, JASA 22.
     Korn & Graubard 1998, *Confidence Intervals for Proportions with Small Expected Number of Positive Counts
         Estimated from Survey Data*, Survey Methodology 24.
@@ -49,16 +52,16 @@ class Estimate:
     method: Literal["wilson", "wilson-effective", "wilson-clusters"]
 
 
-def t_two_sided(t: float, df: int) -> float:
-    """P(|T| > |t|) for Student's t with `df` >= 1 degrees of freedom."""
+def t_two_sided(t: float, df: float) -> float:
+    """P(|T| > |t|) for Student's t with `df` > 0 degrees of freedom."""
     from scipy import special  # 30 MiB: only where numbers are judged, never while containers are measured
 
     return min(1.0, 2 * float(special.stdtr(df, -abs(t))))
 
 
 @cache
-def t_quantile(probability: float, df: int) -> float:
-    """The t below which lies `probability`, for `df` >= 1 degrees of freedom."""
+def t_quantile(probability: float, df: float) -> float:
+    """The t below which lies `probability`, for `df` > 0 degrees of freedom."""
     from scipy import special
 
     return float(special.stdtrit(df, probability))
@@ -78,22 +81,41 @@ def wilson(proportion: float, n: float, z: float | None = None) -> tuple[float, 
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def clustered_se(
-    values: Sequence[float], clusters: Sequence[str], centre: float | None = None
-) -> float | None:
+def clustered_se(values: Sequence[float], clusters: Sequence[str]) -> float | None:
     """The clustered standard error of the mean of `values`; None with fewer than two clusters.
 
-    sqrt(G / (G - 1) * sum over clusters of (sum of the cluster's residuals)^2) / n: Miller (2024), equation
-    4, with the correction for finitely many clusters of Cameron & Miller (2015). `centre` is what residuals
-    are taken from; None: the mean.
+    sqrt(sum over clusters of (sum of the cluster's residuals)^2 / (1 - the cluster's share)) / n: Miller
+    (2024), equation 4, with the correction CR2 of Bell & McCaffrey (2002). Of clusters of one size that is
+    the usual G / (G - 1); one that holds many of the examples draws the mean to itself, and its residuals
+    tell less than they should.
     """
-    origin = fmean(values) if centre is None else centre
+    mean = fmean(values)
     sums: dict[str, float] = defaultdict(float)
     for value, cluster in zip(values, clusters, strict=True):
-        sums[cluster] += value - origin
-    if (g := len(sums)) < 2:
+        sums[cluster] += value - mean
+    if len(sums) < 2:
         return None
-    return math.sqrt(g / (g - 1) * math.fsum(total * total for total in sums.values())) / len(values)
+    shares = _shares(clusters)
+    return math.sqrt(math.fsum(s * s / (1 - shares[c]) for c, s in sums.items())) / len(values)
+
+
+def equivalent_clusters(clusters: Sequence[str]) -> float:
+    """How many clusters of one size would tell as much of the spread; their number where all have one size.
+
+    One more than the degrees of freedom of Bell & McCaffrey (2002; Imbens & Kolesár 2016), those of a mean
+    of independent values: 1 / (sum of h² + (sum of a)² - sum of a²), h the clusters' shares, a = h² / (1 - h).
+    One cluster: 1.
+    """
+    shares = list(_shares(clusters).values())
+    if len(shares) < 2:
+        return 1.0
+    pull = [h * h / (1 - h) for h in shares]
+    inverse = math.fsum(h * h for h in shares) + math.fsum(pull) ** 2 - math.fsum(a * a for a in pull)
+    return 1 + 1 / inverse
+
+
+def _shares(clusters: Sequence[str]) -> dict[str, float]:
+    return {cluster: size / len(clusters) for cluster, size in Counter(clusters).items()}
 
 
 def estimate(values: Sequence[float], clusters: Sequence[str]) -> Estimate | None:
@@ -136,8 +158,8 @@ def estimate_errors(values: Sequence[float], examples: Sequence[str]) -> Estimat
 
 
 def _kish(clusters: Sequence[str]) -> float:
-    """How many clusters of equal size weigh as much: n² / sum of the squared sizes (Kish 1965)."""
-    return len(clusters) ** 2 / sum(size * size for size in Counter(clusters).values())
+    """How many clusters of one size give so sure a mean: 1 / sum of the squared shares (Kish 1965)."""
+    return 1 / math.fsum(share * share for share in _shares(clusters).values())
 
 
 def _effective(mean: float, se: float, clusters: Sequence[str]) -> float:

@@ -7,6 +7,8 @@ References:
     Holm 1979, *A Simple Sequentially Rejective Multiple Test Procedure*, Scand. J. Statistics 6.
     Bonett & Price 2012, *Adjusted Wald Confidence Interval for a Difference of Binomial Proportions Based on
         Paired Data*, J. Educational and Behavioral Statistics 37.
+    Bell & McCaffrey 2002, *Bias Reduction in Standard Errors for Linear Regression with Multi-Stage Samples*,
+        Survey Methodology 28.
     Bloom 1995, *Minimum Detectable Effects*, Evaluation Review 19(5).
 """
 
@@ -20,7 +22,15 @@ from itertools import combinations, product
 from statistics import fmean
 from typing import Literal
 
-from bakeoff.stats.intervals import CONFIDENCE, ZERO, clustered_se, t_quantile, t_two_sided, wilson
+from bakeoff.stats.intervals import (
+    CONFIDENCE,
+    ZERO,
+    clustered_se,
+    equivalent_clusters,
+    t_quantile,
+    t_two_sided,
+    wilson,
+)
 from bakeoff.stats.scores import Counting, Outcome
 
 ALPHA = 0.05
@@ -109,11 +119,11 @@ class _Rates:
         return made
 
 
-def minimum_detectable_effect(se: float, clusters: int, alpha: float = ALPHA) -> float:
+def minimum_detectable_effect(se: float, clusters: float, alpha: float = ALPHA) -> float:
     """The smallest true difference found with 80 % probability at `alpha`, given its standard error.
 
     (t_{1-alpha/2} + t_{power}) * SE: Miller (2024), section on power, with t for z as clusters are few
-    (Bloom 1995).
+    (Bloom 1995). `clusters`: as many of one size, see `equivalent_clusters`.
     """
     return (t_quantile(1 - alpha / 2, clusters - 1) + t_quantile(POWER, clusters - 1)) * se
 
@@ -137,7 +147,8 @@ def compare(
     """Compare two candidates on the examples both completed at least once. `p_adjusted` is still the plain p.
 
     An example's difference is that of the two mean pass rates over its completed repetitions; the examples
-    weigh the same. With one cluster an example and no infra errors this is the paired t-test.
+    weigh the same. With one cluster an example and no infra errors this is the paired t-test; with clusters of
+    different sizes, its form by Bell & McCaffrey (2002): see `clustered_se` and `equivalent_clusters`.
 
     Args:
         counting: how infrastructure errors count; `worst_case` counts those of `first` as failures and those
@@ -217,7 +228,7 @@ def _tested(
     sums: dict[str, float] = defaultdict(float)
     for difference, cluster in zip(differences, clusters, strict=True):
         sums[cluster] += difference
-    g = len(sums)
+    g, equal = len(sums), equivalent_clusters(clusters)
     bound = math.inf if trials is None else 1.0
     if se is None:
         return Comparison(first, second, n, g, mean, None, None, None, 1.0, 1.0, None, "sign-flip")
@@ -229,13 +240,13 @@ def _tested(
         # 0 of g), and those lie in [-1, 1]: that bounds the true mean. The effect uses u as the variance.
         u = wilson(0.0, g)[1]
         low, high = max(-1.0, (1 - u) * mean - u), min(1.0, (1 - u) * mean + u)
-        mde = minimum_detectable_effect(math.sqrt(u / g), g, alpha) if g >= FEW_CLUSTERS else None
+        mde = minimum_detectable_effect(math.sqrt(u / g), equal, alpha) if g >= FEW_CLUSTERS else None
         return Comparison(first, second, n, g, mean, 0.0, low, high, p, p, mde, "no-spread")
-    t = t_quantile((1 + CONFIDENCE) / 2, g - 1)
+    t = t_quantile((1 + CONFIDENCE) / 2, equal - 1)
     differing = [total for total in sums.values() if abs(total) > ZERO]
     if len(differing) >= FEW_CLUSTERS:
-        low, high, p = mean - t * se, mean + t * se, t_two_sided(mean / se, g - 1)
-        mde = minimum_detectable_effect(se, g, alpha)
+        low, high, p = mean - t * se, mean + t * se, t_two_sided(mean / se, equal - 1)
+        mde = minimum_detectable_effect(se, equal, alpha)
         return Comparison(
             first, second, n, g, mean, se, max(-bound, low), min(bound, high), p, p, mde, "paired-t"
         )
@@ -246,7 +257,7 @@ def _tested(
     low, high, p = mean - t * cautious, mean + t * cautious, sign_flip_p(differing)
     if p >= ALPHA:  # an interval without 0 would claim what the exact test denies
         low, high = min(low, 0.0), max(high, 0.0)
-    mde = minimum_detectable_effect(cautious, g, alpha) if g >= FEW_CLUSTERS else None
+    mde = minimum_detectable_effect(cautious, equal, alpha) if g >= FEW_CLUSTERS else None
     return Comparison(
         first, second, n, g, mean, se, max(-bound, low), min(bound, high), p, p, mde, "sign-flip"
     )

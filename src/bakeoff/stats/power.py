@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from bakeoff.stats.intervals import t_quantile
+from bakeoff.stats.intervals import equivalent_clusters, t_quantile
 from bakeoff.stats.paired import ALPHA, FEW_CLUSTERS, compare, minimum_detectable_effect
 from bakeoff.stats.scores import Outcome
 
@@ -41,7 +41,7 @@ class Power:
     why: str = ""
 
 
-def power_of(effect: float, se: float, clusters: int, alpha: float = ALPHA) -> float:
+def power_of(effect: float, se: float, clusters: float, alpha: float = ALPHA) -> float:
     """The probability that a true difference is found: P(|T| > t) for the noncentral t about effect / se."""
     if se <= 0:
         return 1.0
@@ -71,6 +71,7 @@ def plan(outcomes: Sequence[Outcome], first: str, second: str, effect: float, al
     known = Power(first, second, effect, n, g, repetitions)
     if g < FEW_CLUSTERS:
         return _unknown(known, f"fewer than {FEW_CLUSTERS} clusters of examples have a verdict")
+    equal = equivalent_clusters([cluster_of[e] for e in shared])
     drop = effect if first == second else 0.0
     sides = [[judged[name][e] for e in shared] for name in (first, second)]
     within = _sum(_within(sides[0]), _within(sides[1], drop))
@@ -82,11 +83,12 @@ def plan(outcomes: Sequence[Outcome], first: str, second: str, effect: float, al
         detectable = compare(outcomes, first, second).minimum_detectable_effect
         if detectable is None:
             return _unknown(known, "no spread can be estimated")
-        variance = (detectable / minimum_detectable_effect(1.0, g)) ** 2
+        variance = (detectable / minimum_detectable_effect(1.0, equal)) ** 2
         within = None if within is None else min(within, variance)  # a part estimated larger than the whole
 
     def detectable_with(clusters: int, spread: float) -> float:
-        return minimum_detectable_effect(math.sqrt(spread), clusters, alpha)
+        """`clusters` of sizes that differ as these do; those that tell as little as one are counted as two."""
+        return minimum_detectable_effect(math.sqrt(spread), max(2.0, clusters * equal / g), alpha)
 
     clusters_needed = _smallest(
         lambda count: count >= FEW_CLUSTERS and detectable_with(count, variance * g / count) <= effect
@@ -104,7 +106,7 @@ def plan(outcomes: Sequence[Outcome], first: str, second: str, effect: float, al
         g,
         repetitions,
         detectable=detectable_with(g, variance),
-        power=power_of(effect, math.sqrt(variance), g, alpha),
+        power=power_of(effect, math.sqrt(variance), equal, alpha),
         examples_needed=None if clusters_needed is None else math.ceil(clusters_needed * n / g),
         repetitions_needed=repetitions_needed,
         detectable_at_best=None if at_best is None else detectable_with(g, at_best),
