@@ -13,11 +13,9 @@ from pathlib import Path
 import pytest
 from demonstration import environment
 from langsmith import Client
-from langsmith.schemas import ExampleCreate
 from langsmith_server import Fault, LangSmithServer
 
 from bakeoff import host
-from bakeoff.langsmith import example as form
 from bakeoff.store import RunDirectory
 
 sys.path.append(str(Path(__file__).parents[1] / "docker"))
@@ -25,9 +23,10 @@ from project import COMMAND, Outcome, Project, call
 
 pytestmark = [
     pytest.mark.docker,
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning"),
 ]
-NAME = "faulty rows"
+NAME = "faulty"  # the harness's: the dataset that it is published to
 ORCHESTRATOR_BYTES = 120 * 2**20
 
 
@@ -56,6 +55,14 @@ def env(server: LangSmithServer, tmp_path_factory: pytest.TempPathFactory) -> di
     )
 
 
+def publish(project: Project, run: RunDirectory, env: dict[str, str]) -> None:
+    """Beside the harness file, where the rows' files are found."""
+    command = [*COMMAND, "publish", str(run.path), "--to", "langsmith"]
+    done = subprocess.run(command, cwd=project.root, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "warning" not in done.stdout
+
+
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Outcome]:
     """The project, and its run from a file."""
@@ -77,27 +84,11 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Outcome]:
 def remote(
     local: tuple[Project, Outcome], client: Client, server: LangSmithServer, env: dict[str, str]
 ) -> RunDirectory:
-    """The same rows from LangSmith, stopped after the first verdict, and gone on with when they were others there."""
+    """The run published, and run again from there: stopped after the first verdict, and gone on with after an edit."""
     project, before = local
     assert before.run
-    dataset = client.create_dataset(NAME)
-    examples = []
-    for row in before.run.examples():
-        names = form.attachment_names(row["files"])
-        data = {
-            names[n]: ("text/plain", (project.root / f["path"]).read_bytes()) for n, f in row["files"].items()
-        }
-        examples.append(
-            ExampleCreate(
-                id=uuid.uuid5(dataset.id, row["id"]),
-                inputs=row["inputs"],
-                reference_outputs=row["outputs"],
-                metadata=form.metadata_of(row),
-                attachments=data,
-            )
-        )
-    client.create_examples(dataset_id=dataset.id, examples=examples)
-
+    publish(project, before.run, env)
+    dataset = client.read_dataset(dataset_name=NAME)
     project.config["dataset"] = f"langsmith://{NAME}"
     process = project.start(env=env)
     deadline = time.monotonic() + 120
@@ -139,7 +130,7 @@ def test_every_trial_ran_on_the_version_that_the_run_began_with(
     }  # the attachment was in /task: `read` needs its content
     manifest, old = remote.manifest(), before.manifest()
     dataset = client.read_dataset(dataset_name=NAME)
-    first = list(client.list_dataset_versions(dataset_id=dataset.id))[-1].as_of
+    first = client.read_dataset_version(dataset_id=dataset.id, tag=old.run_id).as_of  # as it was published
     assert manifest.dataset["langsmith"] == {
         "endpoint": server.url,
         "dataset_id": str(dataset.id),
@@ -184,3 +175,32 @@ def test_an_edited_dataset_is_another(
     )
     assert done.returncode == 2
     assert "4 rows changed" in " ".join((done.stdout + done.stderr).split())
+
+
+def test_a_publication_of_it_links_to_those_very_examples(
+    local: tuple[Project, Outcome],
+    remote: RunDirectory,
+    client: Client,
+    server: LangSmithServer,
+    env: dict[str, str],
+) -> None:
+    before = server.state.dump()["datasets"]
+    publish(local[0], remote, env)
+    dataset = client.read_dataset(dataset_name=NAME)
+    after = server.state.dump()["datasets"]
+    for each in (*before, *after):  # an experiment more, and nothing else
+        for counted in ("session_count", "last_session_start_time"):
+            each.pop(counted)
+    assert after == before
+    [experiment] = [
+        each
+        for each in client.list_projects(reference_dataset_id=dataset.id)
+        if remote.run_id in str(each.name)
+    ]
+    asked = {trial.trial_id: trial.example_id for trial in remote.trials()}
+    examples = {row["id"]: row["langsmith_id"] for row in remote.examples()}
+    roots = list(client.list_runs(project_id=experiment.id, is_root=True))
+    assert sorted(str(root.reference_example_id) for root in roots) == sorted(
+        examples[each] for each in asked.values()
+    )
+    assert {str(each.id) for each in client.list_examples(dataset_id=dataset.id)} == set(examples.values())
