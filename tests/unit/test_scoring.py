@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -418,7 +419,7 @@ def test_built_ins_have_no_source_of_the_users(tmp_path: Path) -> None:
 
 
 def test_the_digest_is_of_the_module_and_of_what_it_imports(own: Path) -> None:
-    (own / "entry_checks.py").write_text("def f(**_):\n    import words_checks\n    return 1\n")
+    (own / "entry_checks.py").write_text("def f(**_):\n    import __main__, words_checks\n    return 1\n")
     (own / "words_checks.py").write_text("import json, deep_checks\n")
     (own / "deep_checks.py").write_text("WORDS = ['thanks']\n")
     before, other = digest(own, "entry_checks:f"), digest(own, "own_checks:polite")
@@ -474,3 +475,21 @@ def test_source_that_cannot_be_parsed_still_has_a_digest(own: Path) -> None:
     before = digest(own, "torn_checks:f")
     (own / "torn_checks.py").write_text("def f((:")
     assert digest(own, "torn_checks:f") != before
+
+
+def test_a_project_that_is_installed_for_editing_is_found(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """setuptools and others put a finder of their own on `sys.meta_path` for it."""
+    away = own / "elsewhere"
+    away.mkdir()
+    (away / "edited_checks.py").write_text("x = 1")
+
+    class Finder:
+        @staticmethod
+        def find_spec(name: str, path: object = None, target: object = None) -> object:
+            found = away / "edited_checks.py"
+            return spec_from_file_location(name, found) if name == "edited_checks" else None
+
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder])
+    before = digest(own, "edited_checks:f")
+    (away / "edited_checks.py").write_text("x = 2")
+    assert digest(own, "edited_checks:f") != before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib
+import importlib.util
 import json
 import os
 import sys
@@ -75,12 +76,23 @@ def _unit(dotted: str, root: Path) -> tuple[str, ModuleSpec] | None:
     path = [*sys.path, str(root)]
     for count in range(1, len(parts) + 1):
         name = ".".join(parts[:count])
-        if (spec := PathFinder.find_spec(name, path)) is None:
+        spec = PathFinder.find_spec(name, path)
+        if spec is None and count == 1:
+            spec = _by_other_finders(name)
+        if spec is None:
             return None
         if spec.origin is not None:
             return name, spec
         path = list(spec.submodule_search_locations or ())
     return None
+
+
+def _by_other_finders(name: str) -> ModuleSpec | None:
+    """A project that is installed for editing may have a finder of its own."""
+    try:
+        return importlib.util.find_spec(name)
+    except ValueError:  # a module that was made, not found, like __main__
+        return None
 
 
 def _installed(spec: ModuleSpec) -> bool:
