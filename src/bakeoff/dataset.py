@@ -21,7 +21,7 @@ from bakeoff.config_file import line_of
 from bakeoff.errors import InputError
 from bakeoff.gateway import keys
 from bakeoff.gateway.problem import Problem
-from bakeoff.langsmith import snapshot
+from bakeoff.langsmith import cache, snapshot
 from bakeoff.langsmith.account import Account
 from bakeoff.langsmith.example import OURS
 from bakeoff.langsmith.reference import Origin, Reference
@@ -171,7 +171,7 @@ def _of_langsmith(config: Config, reference: Reference, pinned: JsonDict) -> Dat
     if found is None:
         found = _fetched(config, reference, origin)
     shown = str(reference)
-    rows = _Rows(lambda name, sha256, place: snapshot.file_path(sha256))
+    rows = _Rows(lambda name, sha256, place: cache.file_path(sha256))
     remote = {}
     for line in found.lines:
         place = ExamplePlace(shown, line.id, line.url)

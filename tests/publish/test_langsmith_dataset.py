@@ -24,6 +24,7 @@ from bakeoff.cli import doctor
 from bakeoff.config import Config
 from bakeoff.dataset import Dataset
 from bakeoff.errors import InputError
+from bakeoff.langsmith import attachment, cache
 from bakeoff.langsmith import example as form
 from bakeoff.records import JsonDict
 
@@ -493,6 +494,61 @@ def test_an_attachment_that_cannot_be_had(
     assert token.removeprefix("/attachments/") not in said  # whoever has the address has the file
     assert error.__cause__ is None
     assert error.__suppress_context__
+
+
+def test_an_attachment_is_asked_for_again_when_the_connection_breaks(
+    client: Client, server: LangSmithServer, tmp_path: Path
+) -> None:
+    content = os.urandom(3 * 2**20 + 5)
+    put(client, {**ROW, "attachments": {"big": ("application/octet-stream", content)}})
+    server.faults.append(Fault("drop", path="/attachments/", times=1))
+    server.faults.append(Fault("status", path="/attachments/", times=1, status=503))
+    assert Path(read(tmp_path).examples[0].files["big"]).read_bytes() == content
+    assert [each.status for each in server.requests if "/attachments/" in each.path] == [0, 503, 200]
+
+
+def test_half_an_attachment_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    class Half(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(3 * 2**20))
+            self.end_headers()
+            self.wfile.write(bytes(2 * 2**20))
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Half)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with attachment.session() as session, pytest.raises(attachment.NotDownloaded) as caught:
+            cache.keep_file(
+                attachment.download(session, f"http://127.0.0.1:{server.server_address[1]}/signed")
+            )
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert "signed" not in str(caught.value)
+    assert list((tmp_path / "bakeoff/langsmith/files").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "given", "address"),
+    [
+        ("https://api.x.com", "https://s3.y.com/a?sig=1", "https://s3.y.com/a?sig=1"),
+        ("https://x.com/api", "/public/download?jwt=1", "https://x.com/api/public/download?jwt=1"),
+        ("https://x.com/api/v1", "/api/public/download", "https://x.com/api/public/download"),
+        ("https://x.com/api", "/api/public/download", "https://x.com/api/public/download"),
+        ("http://x:1984", "public/a", "http://x:1984/public/a"),
+    ],
+)
+def test_where_an_attachment_is(endpoint: str, given: str, address: str) -> None:
+    assert attachment.address(endpoint, given) == address
+    from langsmith.client import _construct_url
+
+    assert address == _construct_url(endpoint, given)  # as the client has it
 
 
 def test_checks_that_need_more_than_the_dataset_name_the_example(client: Client, tmp_path: Path) -> None:

@@ -1,29 +1,27 @@
 """One version of a LangSmith dataset as rows and files on this machine: fetched, or kept from an earlier fetch.
 
-    <cache>/langsmith/<digest of endpoint, dataset and version>.jsonl   one line an example
-    <cache>/langsmith/files/<SHA-256>                                   attachments
-
-A new run always asks LangSmith, where an example can be erased from all versions. What is kept is for a run that goes
-on: it has the snapshot's digest in its manifest, and nothing is taken from the cache that does not have it.
+A new run always asks LangSmith, where an example can be erased from all versions. What is kept (see `cache`) is for a
+run that goes on: it has the digest in its manifest, and nothing is taken from the cache that does not have it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+from uuid import UUID
 
-from bakeoff import host
+from pydantic import AwareDatetime, BaseModel, TypeAdapter
+
 from bakeoff.errors import InputError
 from bakeoff.gateway.problem import Problem
+from bakeoff.langsmith import attachment, cache
 from bakeoff.langsmith.account import Account, unlogged
 from bakeoff.langsmith.example import OURS, Ours, row_files, row_metadata
 from bakeoff.langsmith.reference import LATEST, PREFIX, Origin, Reference
@@ -31,10 +29,12 @@ from bakeoff.records import JsonDict
 from bakeoff.schema import Loc, dotted, fit, nearest
 
 if TYPE_CHECKING:
+    import requests
     from langsmith import Client
     from langsmith.schemas import Dataset, DatasetVersion
-    from langsmith.schemas import Example as RemoteExample
 
+ATTACHMENT = "attachment."  # before each name, in the API
+PAGE = 100  # examples asked for at once: the API's maximum
 LISTED = 8  # names or tags told of an account's
 SEARCHED = 1000  # datasets, or versions of one, looked through for a near name
 
@@ -95,11 +95,6 @@ class Snapshot:
         return whole.hexdigest()
 
 
-def file_path(sha256: str) -> Path:
-    """Where an attachment with that content is kept."""
-    return _directory() / "files" / sha256
-
-
 def kept(origin: Origin, digest: str) -> Snapshot | None:
     """What an earlier fetch kept of this version; None where it, or a file of it, is gone or is not what it was."""
     try:
@@ -109,7 +104,7 @@ def kept(origin: Origin, digest: str) -> Snapshot | None:
         if snapshot.digest != digest:
             return None
         for sha256 in {each for line in lines for each in line.files.values()}:
-            with file_path(sha256).open("rb") as content:
+            with cache.file_path(sha256).open("rb") as content:
                 if hashlib.file_digest(content, "sha256").hexdigest() != sha256:
                     return None
     except (OSError, ValueError, TypeError):  # it is fetched again, which tells what is wrong, if anything is
@@ -128,33 +123,75 @@ def fetch(reference: Reference, account: Account, pinned: Origin | None = None) 
     Raises:
         Unreadable: says why not.
     """
-    with unlogged(), closing(account.client()) as client:
-        with _explained(account):
-            dataset = _dataset(client, reference, account, pinned)
-            version = _version(client, dataset, reference, pinned)
-        origin = Origin(
-            account.endpoint, str(dataset.id), dataset.name, version.isoformat(), str(dataset.url or "")
-        )
-        # of each example its attachments are in memory, then on disk: no two examples' at a time
-        found = sorted(
-            (each.created_at, str(each.id), _line(each, reference))
-            for each in _examples(client, account, origin)
-        )
-    if not found:
-        when = "" if reference.version == LATEST else f" in version {reference.version}"
-        raise Unreadable(Problem(f"{reference} has no examples{when}", "Add examples to it in LangSmith."))
-    snapshot = Snapshot(origin, [line for _, _, line in found])
-    _keep(snapshot)
+    try:
+        with unlogged(), closing(account.client()) as client, closing(attachment.session()) as http:
+            with _explained(account):
+                dataset = _dataset(client, reference, account, pinned)
+                version = _version(client, dataset, reference, pinned)
+            origin = Origin(
+                account.endpoint, str(dataset.id), dataset.name, version.isoformat(), str(dataset.url or "")
+            )
+            found = sorted(
+                (each.created_at, str(each.id), _line(each, reference, origin, http))
+                for each in _examples(client, account, origin)
+            )
+        if not found:
+            when = "" if reference.version == LATEST else f" in version {reference.version}"
+            raise Unreadable(
+                Problem(f"{reference} has no examples{when}", "Add examples to it in LangSmith.")
+            )
+        snapshot = Snapshot(origin, [line for _, _, line in found])
+        _keep(snapshot)
+    except cache.Unwritable as error:
+        problem = f"{error.path} cannot be written: {error.reason}"
+        raise Unreadable(Problem(problem, "Make room there, or set XDG_CACHE_HOME.")) from error
     return snapshot
 
 
-def _examples(client: Client, account: Account, origin: Origin) -> Iterator[RemoteExample]:
-    with _explained(account):
-        yield from client.list_examples(
-            dataset_id=origin.dataset_id,
-            as_of=datetime.fromisoformat(origin.as_of),
-            include_attachments=True,
-        )
+class _Attachment(BaseModel):
+    """Where LangSmith has an attachment."""
+
+    presigned_url: str
+
+
+class _Example(BaseModel):
+    """What is read of an example."""
+
+    id: UUID
+    created_at: AwareDatetime
+    inputs: JsonDict | None = None
+    outputs: JsonDict | None = None
+    metadata: JsonDict | None = None
+    attachment_urls: dict[str, _Attachment] | None = None
+
+    @property
+    def attachments(self) -> dict[str, str]:
+        """The signed address of each, by its name."""
+        return {
+            key.removeprefix(ATTACHMENT): each.presigned_url
+            for key, each in (self.attachment_urls or {}).items()
+            if key.startswith(ATTACHMENT)
+        }
+
+
+def _examples(client: Client, account: Account, origin: Origin) -> Iterator[_Example]:
+    """Every example of the version. (The client's own list of them downloads all attachments into memory.)"""
+    params = {
+        "dataset": origin.dataset_id,
+        "as_of": origin.as_of,
+        "select": list(_Example.model_fields),
+        "inline_s3_urls": True,
+    }
+    offset = 0
+    while True:
+        with _explained(account):
+            page = {**params, "limit": PAGE, "offset": offset}
+            answer = client.request_with_retries("GET", "/examples", params=page).json()
+            examples = TypeAdapter(list[_Example]).validate_python(answer)
+        yield from examples
+        if len(examples) < PAGE:
+            return
+        offset += PAGE
 
 
 @contextmanager
@@ -247,16 +284,24 @@ def _moment(version: str) -> datetime | None:
 # --- an example -------------------------------------------------------------------------------------
 
 
-def _line(example: RemoteExample, reference: Reference) -> Line:
+def _line(example: _Example, reference: Reference, origin: Origin, http: requests.Session) -> Line:
     """The example as a row, its attachments on disk."""
-    metadata, url = example.metadata or {}, str(example.url or "")
+    metadata = example.metadata or {}
+    url = f"{origin.url}/e/{example.id}" if origin.url else ""
     place = ExamplePlace(str(reference), str(example.id), url)
     ours = fit(Ours, metadata.get(OURS, {}), place, ("metadata", OURS))
-    attachments = {name: _stored(name, each, place) for name, each in (example.attachments or {}).items()}
-    for file, attachment in ours.files.items():
-        if attachment not in attachments:
+    attachments = {}
+    for name, presigned in example.attachments.items():
+        try:
+            pieces = attachment.download(http, attachment.address(origin.endpoint, presigned))
+            attachments[name] = cache.keep_file(pieces)
+        except attachment.NotDownloaded as error:
+            problem = f"the attachment {name!r} cannot be downloaded ({error.reason})"
+            raise place.error(("attachments",), problem, "Try again, or attach it again.") from None
+    for file, attached in ours.files.items():
+        if attached not in attachments:
             mend = f"Attach it again, or take {file!r} out of `metadata.{OURS}.files`."
-            raise place.error(("attachments",), f"the attachment {attachment!r} is missing", mend)
+            raise place.error(("attachments",), f"the attachment {attached!r} is missing", mend)
     files = row_files(attachments, ours)
     row = {
         "id": str(example.id) if ours.id is None else ours.id,
@@ -268,48 +313,13 @@ def _line(example: RemoteExample, reference: Reference) -> Line:
     return Line(str(example.id), str(row["id"]), url, json.dumps(row, sort_keys=True), files)
 
 
-def _stored(name: str, attachment: Mapping[str, Any], place: ExamplePlace) -> str:
-    """Keep an attachment's content; its SHA-256, in hex."""
-    try:
-        content: bytes = attachment["reader"].read()
-    except Exception as error:  # noqa: BLE001 - the client hands on whatever its download raised
-        # its text has the attachment's signed address, which is as good as a key
-        problem = f"the attachment {name!r} cannot be downloaded ({type(error).__name__})"
-        raise place.error(("attachments",), problem, "Try again, or attach it again.") from None
-    sha256 = hashlib.sha256(content).hexdigest()
-    _write(file_path(sha256), [content])
-    return sha256
-
-
 # --- the cache --------------------------------------------------------------------------------------
 
 
-def _directory() -> Path:
-    return host.cache_dir() / "langsmith"
-
-
 def _path(origin: Origin) -> Path:
-    key = hashlib.sha256(f"{origin.endpoint}\0{origin.dataset_id}\0{origin.as_of}".encode()).hexdigest()
-    return _directory() / f"{key[:32]}.jsonl"
+    return cache.examples_path(origin.endpoint, origin.dataset_id, origin.as_of)
 
 
 def _keep(snapshot: Snapshot) -> None:
     lines: Iterator[JsonDict] = ({**vars(each), "files": dict(each.files)} for each in snapshot.lines)
-    _write(_path(snapshot.origin), (f"{json.dumps(line)}\n".encode() for line in lines))
-
-
-def _write(path: Path, parts: Iterator[bytes] | list[bytes]) -> None:
-    """Whole or not at all, and for its owner alone: a dataset has what others may not see."""
-    half = path.with_name(f"{path.name}.{os.getpid()}")
-    try:
-        for directory in (_directory(), path.parent):
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            with open(half, "wb", opener=partial(os.open, mode=0o600)) as file:
-                file.writelines(parts)
-            half.replace(path)
-        finally:
-            half.unlink(missing_ok=True)
-    except OSError as error:
-        problem = f"{path.parent} cannot be written: {error.strerror}"
-        raise Unreadable(Problem(problem, "Make room there, or set XDG_CACHE_HOME.")) from error
+    cache.keep_examples(_path(snapshot.origin), (f"{json.dumps(line)}\n".encode() for line in lines))
