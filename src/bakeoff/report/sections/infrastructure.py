@@ -44,6 +44,10 @@ def blocks(data: ReportData) -> Iterator[Block]:
             for row in data.candidates
         ],
     )
+    yield Paragraph(
+        "The interval is for this dataset, run again in this box; it does not cover what strikes many trials at "
+        "once, as an outage does."
+    )
     yield from _causes(data)
     yield Plot(
         "causes",
