@@ -12,9 +12,10 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ SLOTS = 3  # trials at once
 WAITING_SLOTS = 8  # the same, of trials that do little but wait for a provider
 RUN_SECONDS = 1800.0  # no run of the campaign takes longer
 POLL_SECONDS = 0.05
+SPARE = 3  # containers that a restart hits beyond those asked for: one may have answered just before
 
 
 @dataclass(frozen=True)
@@ -249,6 +251,7 @@ def update(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) -> 
     project.row("row", call("wait", "waited", seconds=0.7))
     todo = [fault for fault in faults for _ in range(times)]
     hit: dict[str, Fault] = {}
+    doubtful: set[str] = set()
     client = _engine()
     with _running(project, "--max-concurrency", "1") as run:
         while run.goes_on():
@@ -259,9 +262,13 @@ def update(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) -> 
                     continue
                 fault = todo[-1]
                 assert isinstance(fault.how, Update)
-                if _docker("update", *fault.how.option, container) and _state(client, container) == "created":
+                if not _docker("update", *fault.how.option, container):
+                    continue
+                if _state(client, container) == "created":
                     hit[container] = todo.pop()
-    _judge_containers(scene, scene.took(run.outcome, client), hit)
+                else:  # it started meanwhile: before the change or after it
+                    doubtful.add(container)
+    _judge_containers(scene, scene.took(run.outcome, client), hit, doubtful)
 
 
 def no_image(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) -> None:
@@ -306,17 +313,20 @@ def restart(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) ->
     with _second_engine(scratch / "engine", project) as (daemon, environment):
         client = docker_engine.connect(environment)
         hit: dict[str, Fault] = {}
+        gone: dict[str, datetime] = {}  # when its daemon had ended
         fault = faults[0]
         with _running(project, "--max-concurrency", str(WAITING_SLOTS), env=environment) as run:
             while run.goes_on():
-                todo = [each for each in faults if sum(one is each for one in hit.values()) < times]
+                todo = [each for each in faults if sum(one is each for one in hit.values()) < times + SPARE]
                 running = _containers(client, run.id, status="running") if run.id else []
                 if not todo or not set(running) - set(hit):
                     continue
                 time.sleep(1.0)
                 fault = todo[0]
-                hit |= dict.fromkeys(_containers(client, run.id, status="running"), fault)
+                struck = _containers(client, run.id, status="running")
+                hit |= dict.fromkeys(struck, fault)
                 _end(daemon, fault)
+                gone |= dict.fromkeys(struck, datetime.now(UTC))
                 time.sleep(2.0)
                 docker_engine.start(daemon, (), lambda _: None)
                 client = docker_engine.connect(environment)
@@ -325,6 +335,8 @@ def restart(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) ->
                 scene.problems.append(f"{trial.trial_id}: {trial.cause}, though it could be tried again")
             for attempt in trial.attempts:
                 container = _container_of(attempt)
+                if container in hit and _answered_by(attempt, gone[container]):
+                    continue  # it was quicker
                 if (
                     container in hit or attempt.verdict != "passed"
                 ):  # none came to be while there was no daemon
@@ -466,15 +478,27 @@ def _bake(project: Project, *args: str) -> Outcome:
     return project.bake(*args, env=HERE, timeout=RUN_SECONDS)
 
 
-def _judge_containers(scene: Scene, trials: Sequence[TrialRecord], hit: dict[str, Fault]) -> None:
-    """An attempt in a container that was hit shows the fault; every other passes."""
+def _judge_containers(
+    scene: Scene, trials: Sequence[TrialRecord], hit: dict[str, Fault], doubtful: Collection[str] = ()
+) -> None:
+    """An attempt in a container that was hit shows the fault; every other passes, but where nobody knows."""
     for trial in trials:
         for attempt in trial.attempts:
             fault = hit.get(_container_of(attempt))
             if fault is not None:
                 scene.note(fault, attempt.cause, trial if attempt is trial.attempts[-1] else None)
-            elif attempt.verdict != "passed":
+            elif attempt.verdict != "passed" and _container_of(attempt) not in doubtful:
                 scene.problems.append(f"{trial.trial_id}: {attempt.cause} in a container that nobody touched")
+
+
+def _answered_by(attempt: AttemptRecord, moment: datetime) -> bool:
+    """Whether the agent's answer was there at that moment: what befell its container then came too late."""
+    clock = attempt.evidence.clock
+    if attempt.verdict != "passed" or attempt.agent_started_at is None:
+        return False
+    return (
+        attempt.agent_started_at + timedelta(seconds=clock.working_seconds + clock.queued_seconds) <= moment
+    )
 
 
 def _container_of(attempt: AttemptRecord) -> str:
