@@ -33,7 +33,7 @@ class Fault:
         kind: `drop` closes the connection unread, `lost_reply` after the request was done; `status` answers with
             `status`; `slow` waits `seconds` first; `call` calls `action` before the request is done.
         path: part of the paths that it concerns; method: likewise, "" for all.
-        after: so many matching requests pass first; times: so many then are hit.
+        after: so many matching requests pass first; times: so many then are hit; every: of these each so manieth.
     """
 
     kind: str
@@ -41,6 +41,7 @@ class Fault:
     method: str = ""
     after: int = 0
     times: int = 10**9
+    every: int = 1
     status: int = 500
     retry_after: float | None = None
     seconds: float = 0.0
@@ -52,7 +53,10 @@ class Fault:
         if self.path not in path or self.method not in ("", method):
             return False
         self.seen += 1
-        return self.after < self.seen <= self.after + self.times
+        return (
+            self.after < self.seen <= self.after + self.times
+            and (self.seen - self.after - 1) % self.every == 0
+        )
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ import json
 import secrets
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 from langsmith_wire import (
     DATA,
@@ -160,12 +161,18 @@ class State:
         self.feedback: dict[UUID, Feedback] = {}
         self._children: dict[UUID, list[Run]] = {}  # by parent, which need not be there yet
         self._feedback_of: dict[UUID, list[Feedback]] = {}  # by run, likewise
+        self._named: Counter[str] = Counter()
         self._last = datetime(2026, 1, 1, tzinfo=UTC)
 
     def now(self) -> datetime:
         """Strictly later than whenever before, so that no two versions are the same."""
         self._last = max(datetime.now(UTC), self._last + timedelta(microseconds=1))
         return self._last
+
+    def new_id(self, name: str) -> UUID:
+        """For what is made without one: of its name and how often that was made, so that servers can be compared."""
+        self._named[name] += 1
+        return uuid5(self.tenant_id, f"{name} {self._named[name]}")
 
     # datasets
 
@@ -182,7 +189,7 @@ class State:
             raise refused(409, "Dataset with this id already exists.")
         now = self.now()
         made = Dataset(
-            id=body.id or uuid4(),
+            id=body.id or self.new_id(body.name),
             name=body.name,
             description=body.description,
             data_type=body.data_type,
@@ -381,7 +388,7 @@ class State:
         if body.end_time and body.end_time < start:
             raise refused(422, "end_time is before start_time")
         made = Session(
-            id=body.id or uuid4(),
+            id=body.id or self.new_id(body.name),
             name=body.name,
             start_time=start,
             end_time=body.end_time,
@@ -512,7 +519,7 @@ class State:
         name = body.session_name or "default"
         if there := self.session_named(name):
             return there.id
-        made = names.setdefault(name, SessionCreate(name=name, id=uuid4()))
+        made = names.setdefault(name, SessionCreate(name=name, id=self.new_id(name)))
         assert made.id
         return made.id
 
@@ -765,6 +772,10 @@ class State:
                 self.dataset_json(dataset)
                 | {
                     "versions": self.versions_json(dataset) if dataset.versions else [],
+                    "examples": [
+                        self.example_json(each, WHOLE)
+                        for each in sorted(dataset.examples(), key=lambda each: each.id)
+                    ],
                     "history": {
                         str(key): [
                             [moment, self.example_json(each, WHOLE) if each else None]
@@ -789,11 +800,27 @@ class State:
         plain: JsonDict = json.loads(json.dumps(whole, default=str, sort_keys=True))
         return plain
 
+    def content(self) -> JsonDict:
+        """The same without when it was written: equal where two servers were given the same."""
+        scrubbed: JsonDict = _without(self.dump(), WHEN)
+        return scrubbed
+
 
 ALWAYS = ("id", "created_at", "modified_at", "inputs", "name", "dataset_id")
 WHOLE = (*ALWAYS, "outputs", "metadata", "source_run_id", "attachment_urls")
 TOKENS = ("prompt_tokens", "completion_tokens", "total_tokens")
 COSTS = ("prompt_cost", "completion_cost", "total_cost")
+
+
+WHEN = frozenset(
+    "created_at modified_at as_of versions history presigned_url example_version dataset_version".split()
+)
+
+
+def _without(value: Any, names: frozenset[str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _without(each, names) for key, each in value.items() if key not in names}
+    return [_without(each, names) for each in value] if isinstance(value, list) else value
 
 
 def feedback_stats(feedback: Iterable[Feedback]) -> JsonDict:

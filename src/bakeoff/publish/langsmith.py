@@ -21,7 +21,7 @@ from bakeoff.errors import InputError, NotPublished
 from bakeoff.gateway.problem import Problem
 from bakeoff.langsmith.account import Account
 from bakeoff.publish import langsmith_dataset, langsmith_experiment, langsmith_runs
-from bakeoff.publish.langsmith_client import TRIES, Connection, connect
+from bakeoff.publish.langsmith_client import Connection, chunks, connect
 from bakeoff.publish.langsmith_dataset import Settled
 from bakeoff.publish.langsmith_experiment import Experiment
 from bakeoff.publish.langsmith_runs import Place, Traced
@@ -56,7 +56,8 @@ def publish(source: Source, settings: Section, environ: Mapping[str, str], say: 
             _Trials(connection, source, dataset, experiment, counts, say).publish()
             done = langsmith_experiment.finish(connection, source, experiment)
             counts.add("feedback", done["sent"], done["present"])
-    return Publication(dataset.url, counts.sent, counts.present, counts.warnings)
+        where = connection.url_of(dataset.id)
+    return Publication(where, counts.sent, counts.present, counts.warnings)
 
 
 @dataclass
@@ -214,12 +215,13 @@ class _Trials:
 
     def _send(self, missing: _Missing) -> None:
         """Runs before feedback: a service without the multipart endpoint refuses feedback on what it does not have."""
-        client = self._connection.client
-        for run in missing.runs:
+        client, size = self._connection.client, self._connection.batch_runs
+        for runs in chunks(missing.runs, size):
             with self._connection.asking():
-                client.create_run(**run)
-        self._connection.flush()
-        for entry in missing.feedback:
-            with self._connection.asking():
-                client.create_feedback(stop_after_attempt=TRIES, **entry)
-        self._connection.flush()
+                for run in runs:
+                    client.create_run(**run)
+            self._connection.flush()
+        for entries in chunks(missing.feedback, size):
+            for entry in entries:
+                self._connection.give(**entry)
+            self._connection.flush()

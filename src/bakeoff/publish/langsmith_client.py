@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from uuid import UUID
@@ -160,6 +160,19 @@ class Connection:
             rows = self.pages("/feedback", {"run": [str(each) for each in chunk]})
             found.update(UUID(row["id"]) for row in rows)
         return found
+
+    def url_of(self, dataset: UUID) -> str:
+        """Where a reader finds a dataset and its experiments. Raises NotPublished."""
+        with self.asking():
+            return self.client.read_dataset(dataset_id=dataset).url or self.account.endpoint
+
+    def give(self, **feedback: Any) -> None:
+        """One entry of feedback, as `Client.create_feedback` takes it: at once or with the next flush."""
+        from langsmith.utils import LangSmithConflictError
+
+        # there already: sent before, and only the answer was lost
+        with self.asking(), suppress(LangSmithConflictError):
+            self.client.create_feedback(stop_after_attempt=TRIES, **feedback)
 
     def flush(self) -> None:
         """Wait until everything was sent. Raises NotPublished for the first that was not."""

@@ -49,14 +49,13 @@ class Settled:
     """The dataset as the run's experiments need it.
 
     Attributes:
-        id, url: its.
+        id: its.
         version: time of the version that has the run's examples, ISO 8601.
         examples: by row id, the example's UUID and its version, ISO 8601 (None: not known).
         sent, present: how many examples were written or deleted, and how many were as they must be.
     """
 
     id: UUID
-    url: str
     version: str
     examples: dict[str, tuple[UUID, str | None]] = field(default_factory=dict)
     sent: int = 0
@@ -150,11 +149,13 @@ def _read(connection: Connection, origin: Origin | None, name: str) -> Dataset |
 
 def settle(connection: Connection, source: Source, found: Found) -> Settled:
     """Make the dataset what the run's experiments need. Raises NotPublished."""
+    from langsmith.utils import LangSmithNotFoundError
+
     if found.linked is not None and found.there is not None:
         return _linked(source, found.there, found.linked)
     marker = _Marker.of(source)
     dataset, newest = _marked(connection, found, marker)
-    here = Settled(dataset.id, dataset.url or connection.account.endpoint, "")
+    here = Settled(dataset.id, "")
     there = _examples(connection, dataset.id)
     wanted = {row["id"]: row["digest"] for row in source.examples()}
     attached = _attached(connection, dataset.id, source, there)
@@ -189,7 +190,7 @@ def settle(connection: Connection, source: Source, found: Found) -> Settled:
         there=there,
     )
     for batch in chunks([there[row].id for row in gone], LISTED_IDS):
-        with connection.asking():
+        with connection.asking(), suppress(LangSmithNotFoundError):  # deleted, and the answer was lost
             connection.client.delete_examples(batch)
     here.sent = len(absent) + len(changed) + len(gone)
     here.present = len(wanted) - len(absent) - len(changed)
@@ -206,7 +207,7 @@ def _linked(source: Source, dataset: Dataset, origin: Origin) -> Settled:
     examples: dict[str, tuple[UUID, str | None]] = {
         row["id"]: (UUID(row["langsmith_id"]), None) for row in source.examples()
     }
-    return Settled(dataset.id, dataset.url or origin.url, origin.as_of, examples, present=len(examples))
+    return Settled(dataset.id, origin.as_of, examples, present=len(examples))
 
 
 def _marked(connection: Connection, found: Found, marker: _Marker) -> tuple[Dataset, _Marker | None]:
@@ -326,6 +327,8 @@ def _write(
     there: Mapping[str, _There],
 ) -> None:
     """Send rows that are new or changed, some at a time."""
+    from langsmith.utils import LangSmithConflictError
+
     changed = set(update)
     lost: set[str] = set()
     for batch in chunks((row for row in source.examples() if row["id"] in create), BATCH):
@@ -339,7 +342,10 @@ def _write(
             }
             for row in batch
         ]
-        with connection.asking():
+        with (
+            connection.asking(),
+            suppress(LangSmithConflictError),
+        ):  # there, and the answer was lost: see `_check`
             connection.client.create_examples(dataset_id=dataset, examples=bodies)
     for batch in chunks((row for row in source.examples() if row["id"] in changed), BATCH):
         updates = []

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
 from bakeoff.errors import InputError
-from bakeoff.publish.langsmith_client import TRIES, Connection
+from bakeoff.publish.langsmith_client import Connection
 from bakeoff.publish.langsmith_dataset import Settled
 from bakeoff.publish.langsmith_runs import CAUSE, SCORE, VERDICT, evaluator_key, stated
 from bakeoff.publish.source import Source
@@ -123,7 +123,7 @@ def finish(connection: Connection, source: Source, experiment: Experiment) -> Co
         before = there.get(entry["feedback_id"])
         with connection.asking():
             if before is None:
-                connection.client.create_feedback(project_id=experiment.id, stop_after_attempt=TRIES, **entry)
+                connection.give(project_id=experiment.id, **entry)
             elif (before["score"], before["comment"]) != (entry["score"], entry["comment"]):
                 connection.client.update_feedback(
                     entry["feedback_id"], score=entry["score"], comment=entry["comment"]
