@@ -51,7 +51,13 @@ SAY_EVERY = 1000  # trials
 PROJECT = "openinference.project.name"  # by which Phoenix groups traces; others ignore it
 
 CODES = {"unset": StatusCode.UNSET, "ok": StatusCode.OK, "error": StatusCode.ERROR}
-KINDS = {"internal": SpanKind.INTERNAL, "client": SpanKind.CLIENT}
+KINDS = {
+    "internal": SpanKind.INTERNAL,
+    "server": SpanKind.SERVER,
+    "client": SpanKind.CLIENT,
+    "producer": SpanKind.PRODUCER,
+    "consumer": SpanKind.CONSUMER,
+}
 
 
 def publish(source: Source, settings: Section, environ: Mapping[str, str], say: Say) -> Publication:
@@ -97,7 +103,7 @@ def publish(source: Source, settings: Section, environ: Mapping[str, str], say: 
         where=to.shown,
         sent={"traces": outbox.traces, "spans": outbox.spans},
         present={"traces": there},
-        warnings=_warnings(exporter, spans, full_too=bool(full.taken) and not wanted.content),
+        warnings=_warnings(exporter, spans, tracing, full_too=bool(full.taken) and not wanted.content),
     )
 
 
@@ -182,10 +188,19 @@ def _check_content(plain: Journal, to: Destination, *, content: bool) -> None:
         )
 
 
-def _warnings(exporter: Exporter, spans: _SdkSpans, *, full_too: bool) -> list[str]:
+def _warnings(exporter: Exporter, spans: _SdkSpans, tracing: Tracing, *, full_too: bool) -> list[str]:
     warnings = []
     if full_too:
         warnings.append("some traces are there with content, as an earlier publication sent them")
+    if tracing.own_left_out:
+        warnings.append(
+            f"the harness's own spans of {tracing.own_left_out} attempts were not sent, since prompts may be in them: "
+            "--content sends them"
+        )
+    if tracing.own_refused:
+        warnings.append(
+            f"{tracing.own_refused} of the harness's own spans were not sent: of another trace, or not to be read"
+        )
     if spans.shortened:
         warnings.append(
             f"{spans.shortened} spans went without their content: they would not have fitted into one request"
@@ -287,6 +302,8 @@ class _SdkSpans:
                 attributes=attributes,
                 start_time=data.start,
             )
+            for event in data.events:
+                span.add_event(event.name, event.attributes, event.time)
             if data.status != "unset":
                 span.set_status(Status(CODES[data.status], data.description))
             span.end(data.end)

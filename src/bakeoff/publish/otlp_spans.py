@@ -2,7 +2,7 @@
 
     trial {candidate}                   the trial's trace; its verdict is this span's status
     └── attempt                         one a container
-        └── invoke_agent {harness}      the span whose id the harness was handed as `traceparent`
+        └── invoke_agent {harness}      the span whose id the harness was handed as `traceparent`: its own are below
             ├── chat {model}            one a model call, queue and retries included
             └── execute_tool {tool}     one a tool call; of the last attempt, whose trajectory is kept
 
@@ -21,13 +21,15 @@ import builtins
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from bakeoff import trace_ids
 from bakeoff.gateway import providers
 from bakeoff.gateway.redact import masked
+from bakeoff.publish import otlp_own
+from bakeoff.publish.otlp_own import OwnEvent
 from bakeoff.publish.source import Source
 from bakeoff.publish.timeline import AttemptEvent, ModelCallEvent, Timeline, ToolCallEvent
 from bakeoff.records import Evidence, JsonDict, ResourceLimits, VerdictName
@@ -87,7 +89,7 @@ class SpanData:
     """One span, before any SDK saw it."""
 
     name: str
-    kind: Literal["internal", "client"]
+    kind: Literal["internal", "server", "client", "producer", "consumer"]
     trace_id: str  # 32 hexadecimal digits
     span_id: str  # 16
     parent_id: str | None
@@ -96,7 +98,8 @@ class SpanData:
     attributes: Attributes
     content: Attributes = field(default_factory=dict)  # more attributes: prompts, outputs, arguments, results
     status: Status = "unset"
-    description: str | None = None  # of an error; a cause code, or with content the message
+    description: str | None = None  # of an error; without content a code of bakeoff's own
+    events: Sequence[OwnEvent] = ()  # of the harness's own spans
 
 
 class Tracing:
@@ -104,12 +107,17 @@ class Tracing:
 
     Args:
         source: the run.
-        content: prompts, outputs, arguments and results too.
+        content: prompts, outputs, arguments and results too, and the harness's own spans, in which they may be.
         secrets: values that are masked in these, in case one is in them.
+
+    Attributes:
+        own_left_out: attempts whose harness made spans of its own that are left out, for want of `content`.
+        own_refused: the harness's own spans that are none of the trial's trace, or cannot be read.
     """
 
     def __init__(self, source: Source, *, content: bool, secrets: tuple[str, ...] = ()) -> None:
         self.source, self.content, self.secrets = source, content, secrets
+        self.own_left_out = self.own_refused = 0
         self.run_id = source.run_id
         self.harness = str(source.manifest.config.get("name") or "harness")
         self._models = {row["name"]: _model(source, row) for row in source.manifest.candidates}
@@ -135,8 +143,13 @@ class Tracing:
             for call in attempt.model_calls
             for tool in call.tools
         }
+        known = {self._id(events)}
         for attempt in events.attempts:
-            yield from self._attempt(events, attempt, offered)
+            for span in self._attempt(events, attempt, offered):
+                known.add(span.span_id)
+                yield span
+        for attempt in events.attempts:
+            yield from self._own(events, attempt, known)
 
     def _attempt(self, events: Timeline, event: AttemptEvent, offered: set[str]) -> Iterator[SpanData]:
         record, number = event.record, event.number
@@ -330,6 +343,43 @@ class Tracing:
             description=kind,
         )
 
+    def _own(self, events: Timeline, event: AttemptEvent, known: set[str]) -> Iterator[SpanData]:
+        """What the harness traced itself in one attempt."""
+        exports = self.source.run.spans(events.trial.trial_id, event.number)
+        if not self.content:
+            self.own_left_out += next(exports, None) is not None
+            return
+        trace = trace_ids.trace_id(self.run_id, events.trial.trial_id)
+        agent = trace_ids.agent_span_id(self.run_id, events.trial.trial_id, event.number)
+        for span in otlp_own.read(exports, trace, agent, known):
+            if span is None:
+                self.own_refused += 1
+                continue
+            yield SpanData(
+                name=sound(masked(span.name, self.secrets)),
+                kind=span.kind,
+                trace_id=trace,
+                span_id=span.span_id,
+                parent_id=span.parent_id,
+                start=span.start,
+                end=span.end,
+                attributes={"bakeoff.own": True},
+                content=_plain(masked(span.attributes, self.secrets)),
+                status=span.status,
+                description=sound(masked(span.description, self.secrets)) or None,
+                events=[
+                    replace(
+                        each,
+                        name=sound(masked(each.name, self.secrets)),
+                        attributes=_plain(masked(each.attributes, self.secrets)),
+                    )
+                    for each in span.events
+                ],
+            )
+
+    def _id(self, events: Timeline, *path: str | int) -> str:
+        return trace_ids.span_id(self.run_id, events.trial.trial_id, *path)
+
     def _span(
         self,
         events: Timeline,
@@ -345,14 +395,13 @@ class Tracing:
         status: Status = "unset",
         description: str | None = None,
     ) -> SpanData:
-        run, trial = self.run_id, events.trial.trial_id
         begun = nanoseconds(start)
         return SpanData(
             name=sound(name),
             kind=kind,
-            trace_id=trace_ids.trace_id(run, trial),
-            span_id=trace_ids.span_id(run, trial, *path),
-            parent_id=None if parent is None else trace_ids.span_id(run, trial, *parent),
+            trace_id=trace_ids.trace_id(self.run_id, events.trial.trial_id),
+            span_id=self._id(events, *path),
+            parent_id=None if parent is None else self._id(events, *parent),
             start=begun,
             end=max(begun, nanoseconds(end)),
             attributes=_plain(attributes),
@@ -377,6 +426,7 @@ def resource(source: Source, candidate: str, effective: Sequence[tuple[ResourceL
     name = str(manifest.config.get("name") or "harness")
     given: Attributes = {
         "service.name": name,
+        "service.instance.id": f"{source.run_id}/{candidate}",  # else the SDK makes up another one each time
         "host.arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(str(host.get("architecture"))),
         "host.cpu.model.name": host.get("cpu_model"),
         "os.description": host.get("os"),
