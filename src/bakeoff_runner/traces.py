@@ -51,10 +51,10 @@ def receive(channel: Channel) -> None:
 def flush() -> None:
     """Send what the SDK in this process still holds: it ends without its exit handlers. Its failure costs no trial."""
     trace = sys.modules.get("opentelemetry.trace")
-    provider = trace.get_tracer_provider() if trace is not None else None
-    if hasattr(provider, "force_flush"):
+    force_flush = None if trace is None else getattr(trace.get_tracer_provider(), "force_flush", None)
+    if force_flush is not None:
         try:
-            provider.force_flush(FLUSH_MILLISECONDS)
+            force_flush(FLUSH_MILLISECONDS)
         except Exception:  # noqa: BLE001 - the answer is out already: the log shows it
             traceback.print_exc()
 

@@ -248,3 +248,14 @@ def test_the_examples_are_kept_with_their_files_digests(tmp_path: Path) -> None:
     assert row["files"]["o.json"]["path"] == "orders.json"
     assert len(row["files"]["o.json"]["sha256"]) == 64
     assert row["digest"] == read.row_digests[row["id"]]
+
+
+def test_the_harness_file_is_found_from_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project/harness.yaml").touch()
+    (tmp_path / "harness.yaml").touch()  # of another project, in the current directory
+    monkeypatch.chdir(tmp_path)
+    mine = source.read(synthetic.run_directory(tmp_path / "project/runs"))
+    assert mine.file_of("data/a.json") == tmp_path / "project/data/a.json"
+    apart = source.read(synthetic.run_directory(tmp_path / "else/where"))
+    assert apart.file_of("data/a.json") == tmp_path / "data/a.json"

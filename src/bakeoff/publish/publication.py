@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from bakeoff import config_file
@@ -105,7 +104,7 @@ def _settings(name: str, own: Mapping[str, Any], options: Mapping[str, Any]) -> 
 
 def _environment(whole: source.Source, name: str, settings: Section) -> Mapping[str, str]:
     """The environment, `.env` and `key_command` of the harness file, where it is still there to be read."""
-    file = Path(whole.manifest.harness_file)
+    file = whole.harness_file
     key_env = TARGETS[name].key_env
     wanted = [value] if key_env and (value := getattr(settings, key_env)) else []
     if not file.is_file():  # published elsewhere: the environment alone

@@ -49,13 +49,20 @@ class Source:
         """The candidate as the manifest has it: `name`, `model`, `params`, `simulated`."""
         return next(row for row in self.manifest.candidates if row["name"] == candidate)
 
+    @property
+    def harness_file(self) -> Path:
+        """Where harness.yaml should be: beside the run's `runs/`, else as it was given to `bakeoff run`, from here."""
+        given = Path(self.manifest.harness_file)
+        beside = self.run.path.resolve().parent.parent / given
+        return beside if beside.is_file() else given
+
     def examples(self) -> Iterator[JsonDict]:
         """The examples that were run; see `RunDirectory.examples`."""
         return self.run.examples()
 
     def file_of(self, path: str) -> Path:
         """Where an example's file was: `path` is relative to the harness file. It may be gone, or changed."""
-        return Path(self.manifest.harness_file).resolve().parent / path
+        return self.harness_file.resolve().parent / path
 
     def trials(self, candidate: str | None = None) -> Iterator[TrialRecord]:
         """Every trial, or one candidate's; one in memory at a time. Of a trial recorded twice the first counts."""
