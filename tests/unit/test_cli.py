@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -39,8 +40,10 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     """`bakeoff ...` in this process, in a fresh `bakeoff init` project, on a host with 2 CPUs and 8 GiB."""
     write(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(docker_engine, "connect", lambda *_: None)
-    monkeypatch.setattr(runs, "_room", lambda _: (Room(cpus=2.0, memory_bytes=8 * 2**30), "an engine"))
+    monkeypatch.setattr(
+        docker_engine, "connect", lambda *_: SimpleNamespace(info=lambda: {"ID": "an engine"})
+    )
+    monkeypatch.setattr(runs, "_room", lambda _: Room(cpus=2.0, memory_bytes=8 * 2**30))
     monkeypatch.setattr(runs, "execute", lambda *_, **__: pytest.fail("something was started"))
     monkeypatch.setattr("signal.signal", lambda *_: None)  # pytest's own Ctrl-C stays pytest's
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
