@@ -1,7 +1,7 @@
 """Real back ends for the tests: an MLflow server and an Arize Phoenix, from an environment of their own.
 
 Their versions are pinned in servers.txt and never meet bakeoff's own. The environment is made once, below
-.cache/publish-servers, and made again when servers.txt or the Python changes:
+.cache/publish-servers; when servers.txt or the Python changes another one is made, since somebody may use the old one:
 
     .venv/bin/python tests/publish/servers.py
 
@@ -60,31 +60,28 @@ def environment() -> Path:
 
     Raises NoEnvironment when it cannot be made: no network, for one.
     """
-    PLACE.parent.mkdir(exist_ok=True)
-    stamp = PLACE / "stamp"
-    want = hashlib.sha256(PINS.read_bytes() + sys.version.encode()).hexdigest()
-    with PLACE.with_suffix(".lock").open("w") as lock:
+    digest = hashlib.sha256(PINS.read_bytes() + sys.version.encode()).hexdigest()
+    place = PLACE / digest[:12]
+    place.mkdir(parents=True, exist_ok=True)
+    stamp = place / "made"
+    with (place / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two test runs at once make it once
-        if not stamp.exists() or stamp.read_text() != want:
-            shutil.rmtree(PLACE, ignore_errors=True)
-            PLACE.mkdir()
-            _uv("venv", "--python", sys.executable, "env")
+        if not stamp.exists():
+            shutil.rmtree(place / "env", ignore_errors=True)
+            _uv(place, "venv", "--python", sys.executable, "env")
             # servers.txt is the whole closure: nothing is left to resolve
-            _uv("pip", "install", "--no-deps", "--compile-bytecode", "--python", "env", "-r", str(PINS))
-            stamp.write_text(want)
-    return PLACE / "env" / "bin"
+            _uv(
+                place, "pip", "install", "--no-deps", "--compile-bytecode", "--python", "env", "-r", str(PINS)
+            )
+            stamp.touch()
+    return place / "env" / "bin"
 
 
-def _uv(*command: str) -> None:
-    """Run uv in PLACE with the user's own settings."""
+def _uv(place: Path, *command: str) -> None:
+    """Run uv in `place` with the user's own settings."""
     env = {key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"}
     done = subprocess.run(
-        [uv.find_uv_bin(), *command],
-        cwd=PLACE,
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
+        [uv.find_uv_bin(), *command], cwd=place, env=env, capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise NoEnvironment(f"uv {command[0]} failed: {done.stderr.strip()[-2000:]}")
