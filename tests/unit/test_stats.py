@@ -7,6 +7,7 @@ import sys
 from dataclasses import astuple, replace
 from typing import Any
 
+import interval_study
 import pytest
 import stats_study
 from hypothesis import given, settings
@@ -294,6 +295,20 @@ def test_all_passes_are_not_certainty() -> None:
     assert (
         (single.low, single.high) == (repeated.low, repeated.high) == pytest.approx((0.88649, 1.0), abs=1e-4)
     )
+
+
+def test_the_study_of_intervals_studies_ours() -> None:
+    import numpy as np
+
+    rng = np.random.default_rng(3)
+    for size, spread in ((2, 0.5), (6, 5.0)):
+        passed = interval_study.drawn(rng, 9, size, 0.8, spread, runs=40)
+        low, high = interval_study.ours(passed, size)
+        for row, *want in zip(passed, low, high, strict=True):
+            values = [float(trial < count) for count in row for trial in range(size)]
+            got = estimate(values, [f"c{cluster}" for cluster in range(9) for _ in range(size)])
+            assert got is not None
+            assert (got.low, got.high) == pytest.approx(want, abs=1e-9)
 
 
 def test_many_clusters_count_as_their_standard_error_says() -> None:
