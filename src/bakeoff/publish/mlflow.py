@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 RUN_TAG, CANDIDATE_TAG = "bakeoff.run_id", "bakeoff.candidate"
 CHECKPOINT = 50  # files; a publication that is cut off sends at most so many again
+ONCE = "what has arrived stays, and is not sent twice."
 DIGEST_CHARACTERS = 36  # of a dataset: MLflow's bound
 
 
@@ -61,7 +62,7 @@ class _Trials:
 def publish(source: Source, settings: Section, environ: Mapping[str, str], say: Say) -> Publication:
     """Publish a run to an MLflow server; see `targets.Publisher`."""
     assert isinstance(settings, PublishMlflow)
-    url, key = _address(settings, environ)
+    url = _address(settings, environ)
     trials = _trials(source)
     counts, warnings = _Counts(), []
     warnings += [
@@ -92,8 +93,9 @@ def publish(source: Source, settings: Section, environ: Mapping[str, str], say: 
                 whole.append(candidate.name)
         except Trouble as trouble:
             if not server.changed:
-                raise InputError(trouble.problem, key=key, mend=trouble.mend) from trouble
-            raise NotPublished(_missing(source, whole, trouble), mend=trouble.mend) from trouble
+                raise InputError(trouble.problem, key="mlflow", mend=trouble.mend) from trouble
+            mend = f"{trouble.mend} Then publish again: {ONCE}" if trouble.mend else f"Publish again: {ONCE}"
+            raise NotPublished(_missing(source, whole, trouble), mend=mend) from trouble
     where = f"{server.shown}/#/experiments/{experiment.experiment_id}"
     return Publication(where, dict(counts.sent), dict(counts.present), warnings)
 
@@ -104,8 +106,8 @@ def _missing(source: Source, whole: Sequence[str], trouble: Trouble) -> str:
     return f"{there}, {escape.line(', '.join(lacking))} not: {trouble.problem}"
 
 
-def _address(settings: PublishMlflow, environ: Mapping[str, str]) -> tuple[str, str]:
-    """The server's address and where it was given. Raises InputError for none, or one that is no server's."""
+def _address(settings: PublishMlflow, environ: Mapping[str, str]) -> str:
+    """The server's address. Raises InputError for none, or one that is no server's."""
     url = settings.tracking_uri or environ.get(ADDRESS) or ""
     key = "publish.mlflow.tracking_uri" if settings.tracking_uri else ADDRESS
     mend = f"Give a server's address, like http://localhost:5000: --url, publish.mlflow.tracking_uri or {ADDRESS}."
@@ -118,7 +120,7 @@ def _address(settings: PublishMlflow, environ: Mapping[str, str]) -> tuple[str, 
         usable = False
     if not usable:
         raise InputError("is not the http or https address of an MLflow server", key=key, mend=mend)
-    return url.rstrip("/"), key
+    return url.rstrip("/")
 
 
 def _trials(source: Source) -> dict[str, _Trials]:

@@ -72,6 +72,7 @@ class Server:
         self.shown = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
         self.changed = False
         self._secrets = secrets
+        self._known = False  # to be an MLflow server
         self.client = MlflowClient(url, url)
 
     def ask(self, call: Callable[..., T], *args: Any, **options: Any) -> T:
@@ -91,6 +92,7 @@ class Server:
     def probe(self) -> None:
         """Ask for something small: whether there is a server, and whether it lets us in."""
         self.ask(self.client.search_experiments, max_results=1)
+        self._known = True
 
     def runs(self, experiment_id: str, search: str) -> list[Run]:
         """The runs of an experiment that are not deleted and that a search finds."""
@@ -171,7 +173,8 @@ class Server:
                 f"the MLflow server at {self.shown} forbids it (403): {said}",
                 "Ask for the right to change this experiment, or give another one with --name.",
             )
-        if isinstance(error, MlflowException) and status == 404 and not isinstance(error, RestException):
+        answered = "API request to endpoint" in str(error) and not isinstance(error, RestException)
+        if answered and not self._known:
             return Trouble(
                 f"what answers at {self.shown} is no MLflow server",
                 "Give the address under which MLflow's page opens in a browser.",
