@@ -176,7 +176,12 @@ def _mlflow(data: Path, *options: str, env: dict[str, str] | None = None) -> Ite
 @pytest.fixture(scope="session")
 def phoenix_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Phoenix]:
     """`phoenix serve` on SQLite, with its two OTLP ports."""
-    data = tmp_path_factory.mktemp("phoenix")
+    with _phoenix(tmp_path_factory.mktemp("phoenix")) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def _phoenix(data: Path) -> Iterator[Phoenix]:
     port, grpc = _free_port(), _free_port()
     url = f"http://127.0.0.1:{port}"
     env = {

@@ -29,7 +29,10 @@ from servers import Phoenix, _free_port
 from bakeoff.store import RunDirectory
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "docker"))
 import synthetic
+from project import Project
+from project import call as reference
 
 ROUNDING = timedelta(microseconds=2)  # Phoenix reads nanoseconds as a float of seconds
 RECEIVERS = [("http/protobuf", HttpReceiver), ("grpc", GrpcReceiver)]
@@ -808,3 +811,53 @@ def test_the_harnesss_own_spans_join_only_where_they_belong(tmp_path: Path) -> N
         expected: dict[str, Expected] = otlp_expected.spans(run.path, content=True)
         assert len(server.spans()) == len(expected) + 1
     assert "8 of the harness's own spans were not sent" in done.stdout
+
+
+# it traces without any package: a plain request to where the standard variables say, in OTLP's JSON
+AGENT = '''
+import json, os, time, urllib.request
+
+from langchain.agents import create_agent
+
+
+def look(where: str) -> str:
+    """Look."""
+    version, trace, parent, flags = os.environ["TRACEPARENT"].split("-")
+    now = time.time_ns()
+    span = {"traceId": trace, "spanId": "0123456789abcdef", "parentSpanId": parent, "name": "look inside",
+            "kind": 1, "startTimeUnixNano": str(now), "endTimeUnixNano": str(now + 1000),
+            "attributes": [{"key": "shop.where", "value": {"stringValue": where}}]}
+    scope = {"scope": {"name": "shop"}, "spans": [span]}
+    body = json.dumps({"resourceSpans": [{"resource": {}, "scopeSpans": [scope]}]}).encode()
+    url = os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] + "/v1/traces"
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    urllib.request.urlopen(request).read()
+    return "done"
+
+
+def build_agent(model, context):
+    assert context.traceparent == os.environ["TRACEPARENT"]
+    return create_agent(model, [look])
+'''
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+def test_a_harness_in_a_container_joins_the_very_trace_that_is_published(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    (project.root / "faulty_agent/agent.py").write_text(AGENT)
+    project.config["harness"]["traces"] = True
+    project.row("looks", reference("look", "done", where="cellar"))
+    outcome = project.bake()
+    assert outcome.code == 0, outcome.stderr
+    assert outcome.run is not None
+    with HttpReceiver() as server:
+        done = send(outcome.run, server.url, "http/protobuf", "--content")
+        assert done.returncode == 0, done.stderr
+        assert server.complaints == []
+        by_name = {span.name: span for span in server.spans()}
+        own, agent = by_name["look inside"], by_name["invoke_agent faulty"]
+        assert (own.trace_id, own.parent_id) == (agent.trace_id, agent.span_id)
+        assert own.attributes["shop.where"] == "cellar"
+        tool = by_name["execute_tool look"]
+        assert tool.start - 1_000_000 <= own.start <= own.end <= tool.end + 1_000_000  # one clock, in and out
