@@ -206,9 +206,10 @@ def test_a_service_in_trouble_is_waited_for(run: RunDirectory, server: LangSmith
     ],
 )
 def test_a_broken_connection_is_told_and_publishing_goes_on(
-    run: RunDirectory, path: str, method: str
+    run: RunDirectory, path: str, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = undisturbed(run)
+    monkeypatch.setattr(langsmith_client, "TRIES", 1)
     with LangSmithServer(info=Info(size_limit=10)) as server:
         server.faults = [Fault("drop", path, method, after=0 if "runs" not in path else 1)]
         with pytest.raises(NotPublished, match="cannot be reached") as told:
