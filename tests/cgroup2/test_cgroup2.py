@@ -5,6 +5,7 @@
 
 import os
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,7 @@ class Both:
 
     here: Outcome
     guest: Outcome
+    paused: Outcome  # in the guest: one trial, whose container somebody pauses
     left_behind: str  # containers in the guest afterwards
 
 
@@ -52,10 +54,25 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     ) as host:
         environment = {"DOCKER_HOST": host}
         emulated = there.bake("--max-concurrency", "2", env=environment, timeout=900)
+        paused = with_a_pause(tmp_path_factory.mktemp("paused"), host)
         listed = ["docker", "--host", host, "ps", "--all", "--quiet"]
         left = subprocess.run(listed, capture_output=True, text=True, check=True).stdout
     assert emulated.code == 0, emulated.stderr
-    return Both(native, emulated, left)
+    return Both(native, emulated, paused, left)
+
+
+def with_a_pause(root: Path, host: str) -> Outcome:
+    """A run of one trial, whose container is paused as soon as it is seen, and stays so."""
+    made = project(root)
+    made.rows.clear()
+    made.row("paused", call("wait", "waited", seconds=5))
+    run, seen = made.start(env={"DOCKER_HOST": host}), ""
+    while not seen and run.poll() is None:
+        time.sleep(0.2)
+        listed = ["docker", "--host", host, "ps", "--quiet", "--filter", "label=bakeoff"]
+        seen = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.strip()
+    subprocess.run(["docker", "--host", host, "pause", seen], capture_output=True, check=True)
+    return made.finish(run)
 
 
 def project(root: Path) -> Project:
@@ -95,6 +112,13 @@ def test_each_fault_gets_its_cause_on_either_version(both: Both, name: str) -> N
 def test_no_trial_is_lost_and_no_container_left(both: Both) -> None:
     assert both.guest.trials().keys() == EXPECTED.keys()
     assert both.left_behind == ""
+
+
+def test_a_pause_from_outside_is_seen_on_either_version(both: Both) -> None:
+    trial = both.paused.trials()["paused"]
+    evidence = trial.attempts[-1].evidence
+    assert (trial.verdict, trial.cause) == ("infra_error", "infra.container_lost"), evidence
+    assert (evidence.docker.paused_seconds or 0) >= 30
 
 
 def test_the_record_says_which_version_it_was(both: Both) -> None:
