@@ -128,7 +128,8 @@ def test_an_experiment_says_what_made_its_numbers(demonstration: RunDirectory, c
             "command": manifest.command,
             "notes": manifest.notes,
             "warnings": list(whole.report.warnings),
-            "dataset": {key: manifest.dataset[key] for key in ("path", "digest", "rows")},
+            "dataset": {key: manifest.dataset[key] for key in ("path", "digest", "rows")}
+            | {"langsmith": None},
             "attempts": {
                 "beyond_the_first": candidate.reattempts,
                 "recovered": candidate.recovered,

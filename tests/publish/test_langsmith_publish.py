@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,7 +19,7 @@ from uuid import UUID
 
 import pytest
 import synthetic
-from demonstration import COMMAND, another, environment
+from demonstration import COMMAND, ROOT, another, environment
 from demonstration import publish as command
 from langsmith import Client
 from langsmith_server import Fault, Info, LangSmithServer
@@ -221,6 +222,13 @@ def test_a_broken_connection_is_told_and_publishing_goes_on(
         assert server.state.content() == whole
 
 
+def test_the_rate_limit_of_queries_is_waited_for(run: RunDirectory, server: LangSmithServer) -> None:
+    whole = undisturbed(run)
+    server.faults = [Fault("status", "/runs/query", status=429, retry_after=1, times=6)]
+    publish(run, server)
+    assert server.state.content() == whole
+
+
 def test_what_is_missing_is_said(run: RunDirectory, server: LangSmithServer) -> None:
     server.faults = [Fault("status", "/runs/multipart", status=422)]
     with pytest.raises(NotPublished) as told:
@@ -343,6 +351,45 @@ def test_a_workspace_of_an_organization(run: RunDirectory, server: LangSmithServ
     assert "no workspace is named" in done.stderr
     named = {**key, "LANGSMITH_WORKSPACE_ID": server.workspace_id}
     assert command(run, "--to", "langsmith", env=_leading_to(server, **named)).returncode == 0
+
+
+def test_hostile_content_arrives_as_it_is(tmp_path: Path, server: LangSmithServer) -> None:
+    hostile = "\x1b[2J\u202e\u2028 --abc\r\nContent-Type: x\r\n\r\n <script> \N{PILE OF POO}"
+    made = list(records())
+    made[0] = made[0].model_copy(update={"output": hostile, "scores": {hostile: 0.123456789}})
+    run = synthetic.run_directory(tmp_path, made, manifest(), files=True)
+    answer = {"answer": hostile, "number": 2**70, "deep": {hostile: [None, 1e-300, -0.0]}}
+    rewrite(run, case_000={"outputs": answer})
+    publish(run, server)
+    (example,) = client_of(server).list_examples(dataset_name=NAME, metadata={"cluster": "cluster-0"})
+    assert example.outputs == answer
+    dumped = server.state.dump()
+    assert [each for each in dumped["runs"] if (each["outputs"] or {}).get("answer") == hostile]
+    (entry,) = [each for each in dumped["feedback"] if each["key"] == hostile]
+    assert entry["score"] == 0.1235
+    before = server.state.dump()
+    publish(run, server)
+    assert server.state.dump() == before
+
+
+def test_the_documentation_names_every_field(run: RunDirectory, server: LangSmithServer) -> None:
+    publish(run, server)
+    page = (ROOT / "docs" / "publishing.md").read_text()
+    section = page.partition("\n## LangSmith\n")[2].partition("\n## ")[0]
+    text = re.sub("```.*?```", "", section, flags=re.DOTALL)
+    named = {
+        word.rpartition(".")[2]
+        for words in re.findall("`([^`]+)`", text)
+        for word in re.split("[ ,]+", words)
+    }
+    dumped = server.state.dump()
+    sent = {key for each in dumped["sessions"] for key in each["extra"]["metadata"]}
+    sent |= {each["key"] for each in dumped["feedback"]} - {"trajectory_match", "final_answer"}
+    for each in dumped["runs"]:
+        sent |= {key for key in ("inputs", "outputs", "error", "tags", "reference_example_id") if each[key]}
+        if each["run_type"] in ("llm", "tool"):
+            sent |= each["extra"].keys() | each["extra"]["metadata"].keys() | (each["outputs"] or {}).keys()
+    assert sent - named - {"metadata"} == set()
 
 
 # --- bad input --------------------------------------------------------------------------------------

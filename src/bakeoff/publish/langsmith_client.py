@@ -83,7 +83,7 @@ class Connection:
     def greet(self) -> None:
         """Ask for something that needs the key, then for what the service can. Raises InputError."""
         try:
-            self.ask("GET", "/datasets", params={"limit": 1})
+            self.ask("GET", "/datasets", tries=1, params={"limit": 1})
         except NotPublished as error:
             raise InputError(error.problem, mend=error.mend) from error
         if not self.client.info.version:  # the client takes any failure here for an old service
@@ -124,10 +124,13 @@ class Connection:
         detail = redact.redact(_said(error), (self.account.key,), limit=DETAIL_CHARS)
         return NotPublished(f"{problem.problem}: {detail}" if detail else problem.problem, mend=problem.mend)
 
-    def ask(self, method: Any, path: str, **how: Any) -> Any:
-        """One request; the JSON of its answer. Raises NotPublished."""
+    def ask(self, method: Any, path: str, *, tries: int | None = None, **how: Any) -> Any:
+        """One request; the JSON of its answer. What the rate limit refuses is asked again. Raises NotPublished."""
         with self.asking():
-            answer: Any = self.client.request_with_retries(method, path, **how).json()
+            response = self.client.request_with_retries(
+                method, path, stop_after_attempt=tries or TRIES, **how
+            )
+            answer: Any = response.json()
         return answer
 
     def pages(self, path: str, params: Mapping[str, Any]) -> Iterator[JsonDict]:

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import hashlib
 import mimetypes
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
@@ -31,7 +32,10 @@ from bakeoff.records import JsonDict
 if TYPE_CHECKING:
     from langsmith.schemas import Dataset
 
-BATCH = 100  # examples written in one request at most
+BATCH, BATCH_FILE_BYTES = (
+    100,
+    16 * 2**20,
+)  # examples written in one request at most, and their files held in memory
 CHANGED_LISTED = 5
 
 
@@ -331,7 +335,7 @@ def _write(
 
     changed = set(update)
     lost: set[str] = set()
-    for batch in chunks((row for row in source.examples() if row["id"] in create), BATCH):
+    for batch in _batches(source, create):
         bodies = [
             {
                 "id": create[row["id"]],
@@ -347,7 +351,7 @@ def _write(
             suppress(LangSmithConflictError),
         ):  # there, and the answer was lost: see `_check`
             connection.client.create_examples(dataset_id=dataset, examples=bodies)
-    for batch in chunks((row for row in source.examples() if row["id"] in changed), BATCH):
+    for batch in _batches(source, changed):
         updates = []
         for row in batch:
             files = _attachments(connection, source, row, lost)
@@ -371,6 +375,30 @@ def _write(
             if connection.takes_attachments
             else f"this LangSmith takes no attachments: {len(lost)} files of examples are left out"
         )
+
+
+def _batches(source: Source, chosen: Container[str]) -> Iterator[list[JsonDict]]:
+    """Rows to be written together."""
+    batch: list[JsonDict] = []
+    held = 0
+    for row in source.examples():
+        if row["id"] not in chosen:
+            continue
+        size = sum(_size(source.file_of(file["path"])) for file in row["files"].values())
+        if batch and (len(batch) == BATCH or held + size > BATCH_FILE_BYTES):
+            yield batch
+            batch, held = [], 0
+        batch.append(row)
+        held += size
+    if batch:
+        yield batch
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _attachments(connection: Connection, source: Source, row: JsonDict, lost: set[str]) -> JsonDict:

@@ -232,7 +232,7 @@ def _metadata(
         "image": manifest.image,
         "host": manifest.host,
         "host_worst": manifest.host_worst,
-        "dataset": {key: manifest.dataset.get(key) for key in ("path", "digest", "rows")},
+        "dataset": {key: manifest.dataset.get(key) for key in ("path", "digest", "rows", "langsmith")},
         "dataset_version": dataset.version,
         "command": manifest.command,
         "notes": manifest.notes,
