@@ -82,6 +82,7 @@ class Info:
     size_limit_bytes: int = 20 * 2**20
     zstd: bool = True
     examples_multipart: bool = True
+    runs_query: bool = True  # the query API that `Client.list_runs` speaks
 
     def json(self) -> JsonDict:
         return {
@@ -100,6 +101,7 @@ class Info:
                 "zstd_compression_enabled": self.zstd,
                 "dataset_examples_multipart_enabled": self.examples_multipart,
                 "examples_multipart_enabled": self.examples_multipart,
+                "ch_query_enabled": self.runs_query,
             },
             "customer_info": None,
         }

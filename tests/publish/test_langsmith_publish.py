@@ -301,9 +301,18 @@ def test_older_and_smaller_services(run: RunDirectory, info: Info) -> None:
         assert max(each.runs for each in server.requests) <= info.size_limit
 
 
+def test_a_service_that_cannot_be_asked_is_refused(run: RunDirectory) -> None:
+    with LangSmithServer(info=Info(runs_query=False)) as server:
+        with pytest.raises(InputError, match="SmithDB"):
+            publish(run, server)
+        assert not server.state.datasets
+
+
 def test_requests_stay_within_what_the_service_takes(run: RunDirectory) -> None:
     whole = undisturbed(run)
-    with LangSmithServer(info=Info(size_limit_bytes=60_000, zstd=False)) as server:
+    with LangSmithServer(
+        info=Info(size_limit_bytes=20_000, zstd=False)
+    ) as server:  # a trial takes two of them
         publish(run, server)
         assert 413 not in {each.status for each in server.requests}
         assert server.state.content() == whole

@@ -14,7 +14,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from uuid import UUID
 
 from bakeoff.config import PublishLangSmith, Section
 from bakeoff.errors import InputError, NotPublished
@@ -75,18 +76,22 @@ class _Counts:
 
 @dataclass
 class _Batch:
-    """Trials that are sent together."""
+    """Whole trials that are held together. `sizes`: of each run by its id, in bytes."""
 
-    trials: list[Traced] = field(default_factory=list)
-    bytes: int = 0
+    trials: int = 0
+    runs: list[JsonDict] = field(default_factory=list)
+    feedback: list[JsonDict] = field(default_factory=list)
+    sizes: dict[UUID, int] = field(default_factory=dict)
+
+    def add(self, traced: Traced, sizes: Mapping[UUID, int]) -> None:
+        self.trials += 1
+        self.runs += traced.runs
+        self.feedback += traced.feedback
+        self.sizes |= sizes
 
     @property
-    def runs(self) -> list[JsonDict]:
-        return [run for trial in self.trials for run in trial.runs]
-
-    @property
-    def feedback(self) -> list[JsonDict]:
-        return [entry for trial in self.trials for entry in trial.feedback]
+    def bytes(self) -> int:
+        return sum(self.sizes.values())
 
 
 @dataclass
@@ -140,10 +145,10 @@ class _Trials:
         done, deadline = 0, time.monotonic() + (0 if first else PATIENCE_SECONDS)
         for batch in self._batches():
             missing = _Missing(batch.runs, batch.feedback)
-            if not (first and self._experiment.fresh):
-                missing = self._missing(missing, deadline)
             try:
-                self._send(missing)
+                if not (first and self._experiment.fresh):
+                    missing = self._missing(missing, deadline)
+                self._send(missing, batch.sizes)
             except NotPublished as error:
                 raise NotPublished(
                     f"{error.problem}; {done} of {self._experiment.candidate.n} trials of {self._experiment.name} "
@@ -156,7 +161,7 @@ class _Trials:
                 self._counts.add(
                     "feedback", len(missing.feedback), len(batch.feedback) - len(missing.feedback)
                 )
-            before, done = done, done + len(batch.trials)
+            before, done = done, done + batch.trials
             if first and before // PROGRESS != done // PROGRESS:
                 self._say(
                     f"langsmith: {self._experiment.name}: {done} of {self._experiment.candidate.n} trials"
@@ -165,34 +170,38 @@ class _Trials:
 
     def _batches(self) -> Iterator[_Batch]:
         """Whole trials, a few requests' worth at a time."""
-        most_runs, most_bytes = BATCHES * self._connection.batch_runs, self._connection.batch_bytes // 2
+        most_runs, most_bytes = BATCHES * self._connection.batch_runs, self._most_bytes
         batch = _Batch()
         for trial in self._source.trials(self._experiment.candidate.name):
-            traced, size = self._traced(trial, most_bytes)
+            traced, sizes = self._traced(trial)
             if batch.trials and (
-                batch.bytes + size > most_bytes or len(batch.runs) + len(traced.runs) > most_runs
+                batch.bytes + sum(sizes.values()) > most_bytes
+                or len(batch.runs) + len(traced.runs) > most_runs
             ):
                 yield batch
                 batch = _Batch()
-            batch.trials.append(traced)
-            batch.bytes += size
+            batch.add(traced, sizes)
         if batch.trials:
             yield batch
 
-    def _traced(self, trial: TrialRecord, most_bytes: int) -> tuple[Traced, int]:
+    @property
+    def _most_bytes(self) -> int:
+        """Of one request: the parts' headers take some too."""
+        return self._connection.batch_bytes // 2
+
+    def _traced(self, trial: TrialRecord) -> tuple[Traced, dict[UUID, int]]:
         example, version = self._dataset.examples[trial.example_id]
         place = Place(
             self._source.run_id, self._experiment.id, example, version, self._inputs[trial.example_id]
         )
         traced = langsmith_runs.of(self._source.timeline(trial), place)
-        runs, size = [], 0
+        runs, sizes = [], {}
         for run in traced.runs:
-            kept, length, cut = langsmith_runs.fitted(run, most_bytes)
+            kept, sizes[run["id"]], cut = langsmith_runs.fitted(run, self._most_bytes)
             runs.append(kept)
-            size += length
             if cut:
                 self._too_large.add(trial.trial_id)
-        return Traced(traced.trial_id, traced.root, runs, traced.feedback), size
+        return replace(traced, runs=runs), sizes
 
     def _missing(self, wanted: _Missing, deadline: float) -> _Missing:
         """What cannot be read, also not at the deadline: what was accepted takes a moment to be readable."""
@@ -213,15 +222,19 @@ class _Trials:
             [entry for entry in wanted.feedback if entry["feedback_id"] not in given],
         )
 
-    def _send(self, missing: _Missing) -> None:
+    def _send(self, missing: _Missing, sizes: Mapping[UUID, int]) -> None:
         """Runs before feedback: a service without the multipart endpoint refuses feedback on what it does not have."""
-        client, size = self._connection.client, self._connection.batch_runs
-        for runs in chunks(missing.runs, size):
+        held = count = 0
+        for run in missing.runs:
+            size = sizes[run["id"]]
+            if count and (count == self._connection.batch_runs or held + size > self._most_bytes):
+                self._connection.flush()
+                held = count = 0
             with self._connection.asking():
-                for run in runs:
-                    client.create_run(**run)
-            self._connection.flush()
-        for entries in chunks(missing.feedback, size):
+                self._connection.client.create_run(**run)
+            held, count = held + size, count + 1
+        self._connection.flush()
+        for entries in chunks(missing.feedback, self._connection.batch_runs):
             for entry in entries:
                 self._connection.give(**entry)
             self._connection.flush()

@@ -92,6 +92,12 @@ class Connection:
                 mend="Check LANGSMITH_ENDPOINT or `publish.langsmith.endpoint`: it is the API's address.",
             )
 
+        if not (self.client.info.instance_flags or {}).get("ch_query_enabled", True):
+            raise InputError(
+                f"{self.account.endpoint} answers queries for runs through its new API (SmithDB) alone",
+                mend="This version of bakeoff asks for what has arrived through the one before: use a newer bakeoff.",
+            )
+
     @property
     def takes_attachments(self) -> bool:
         """Whether examples can have files."""
