@@ -6,10 +6,12 @@ import base64
 import gzip
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -56,7 +58,7 @@ def trials(run: RunDirectory) -> int:
 def same(run: RunDirectory, arrived: list[Span], *, content: bool = False) -> None:
     """Every span once, every field as the run directory has it, and no other."""
     expected = otlp_expected.spans(run.path, content=content)
-    assert Counter(span.span_id for span in arrived) == Counter(expected)
+    assert Counter(span.span_id for span in arrived) == Counter(expected.keys())
     for span in arrived:
         want = expected[span.span_id]
         for name in ("name", "kind", "trace_id", "parent_id", "status", "description"):
@@ -77,8 +79,14 @@ def moment(nanoseconds: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=nanoseconds / 1000)
 
 
-def from_phoenix(phoenix: Phoenix, project: str) -> list[Span]:
-    """Its spans, without what it adds in its own words (OpenInference) to the attributes that were sent."""
+def from_phoenix(phoenix: Phoenix, project: str, wanted: int) -> list[Span]:
+    """Its spans, without what it adds in its own words (OpenInference) to the attributes that were sent.
+
+    It writes them after it has answered, on a busy machine long after: `wanted` of them are waited for, and any more.
+    """
+    end = time.monotonic() + 240
+    while len(phoenix.spans(project)) < wanted and time.monotonic() < end:
+        time.sleep(1)
     ours = ("bakeoff.", "gen_ai.", "error.", "http.")
     spans = []
     for row in phoenix.settled(project):
@@ -119,7 +127,7 @@ def test_phoenix_has_the_run_field_by_field_and_twice_is_once(
     options = ["--content"] if content else []
     done = send(copy, url, protocol, *options, env=project)
     assert done.returncode == 0, done.stderr
-    spans = from_phoenix(phoenix_server, copy.run_id)
+    spans = from_phoenix(phoenix_server, copy.run_id, len(otlp_expected.spans(copy.path)))
     assert f"otlp: {trials(copy)} traces, {len(spans)} spans" in done.stdout
     same(copy, spans, content=content)
 
@@ -130,7 +138,7 @@ def test_phoenix_has_the_run_field_by_field_and_twice_is_once(
         journal.unlink()  # as where the run directory was copied before it was published
     third = send(copy, url, protocol, *options, env=project)
     assert f"otlp: {trials(copy)} traces" in third.stdout
-    assert from_phoenix(phoenix_server, copy.run_id) == spans
+    assert from_phoenix(phoenix_server, copy.run_id, len(spans)) == spans
 
 
 @pytest.mark.docker
@@ -204,7 +212,7 @@ def test_killed_in_the_middle_and_again_is_the_same(tmp_path: Path, phoenix_serv
     assert (
         0 < len(twice) <= 512 + 10
     )  # at most the request whose reply was not heard, and a trial that it cut in two
-    assert len(from_phoenix(phoenix_server, run.run_id)) == len(expected)
+    assert len(from_phoenix(phoenix_server, run.run_id, len(expected))) == len(expected)
 
 
 def long_run(tmp_path: Path, examples: int = 60, *, name: str = "") -> RunDirectory:
@@ -420,7 +428,7 @@ def test_no_prompt_output_argument_or_result_is_sent_unless_asked_for(
     with HttpReceiver() as server:
         assert send(copy, server.url, "http/protobuf").returncode == 0
         raw = b"".join(server.raw)
-        assert len(real) > 200
+        assert len(real) > 60
         assert [text for text in real if text.encode() in raw] == []
 
     marked_run = another(copy, tmp_path, "canary")
@@ -481,6 +489,9 @@ def texts(run: RunDirectory) -> set[str]:
             for one in value:
                 walk(one)
         elif isinstance(value, str):
+            found.update(
+                re.findall(r"\b[A-Z]{1,3}-\d{2,}\b", value)
+            )  # the shop's ids: most arguments are one
             found.update(
                 line.strip() for line in value.splitlines() if " " in line.strip() and len(line) >= 12
             )
@@ -859,5 +870,5 @@ def test_a_harness_in_a_container_joins_the_very_trace_that_is_published(tmp_pat
         own, agent = by_name["look inside"], by_name["invoke_agent faulty"]
         assert (own.trace_id, own.parent_id) == (agent.trace_id, agent.span_id)
         assert own.attributes["shop.where"] == "cellar"
-        tool = by_name["execute_tool look"]
-        assert tool.start - 1_000_000 <= own.start <= own.end <= tool.end + 1_000_000  # one clock, in and out
+        attempt = by_name["attempt"]
+        assert attempt.start <= own.start <= own.end <= attempt.end  # one clock, in and out
