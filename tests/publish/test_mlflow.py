@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -117,7 +118,7 @@ def published(demonstration: RunDirectory, mlflow_server: Server) -> dict[str, A
 def test_the_command_says_what_it_sent_and_where(published: dict[str, Any], mlflow_server: Server) -> None:
     found = runs(mlflow_server, "support-desk")
     experiment = next(iter(found.values())).info.experiment_id
-    assert published["where"] == f"{mlflow_server.url}/#/experiments/{experiment}"
+    assert published["where"] == f"{mlflow_server.url}/#/experiments/{experiment}/runs"
     assert published["warnings"] == []
     assert not any(published["present"].values())
     assert published["sent"] == {
@@ -405,7 +406,8 @@ def test_twice_changes_nothing_also_from_elsewhere(
     elsewhere = tmp_path / demonstration.run_id
     shutil.copytree(demonstration.path, elsewhere)
     for run in (demonstration, RunDirectory.open(elsewhere)):
-        again = send(run, mlflow_server.url, "twice")
+        # the address in the environment is another one's, and the settings win
+        again = send(run, mlflow_server.url, "twice", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
         assert not any(again.sent.values())
         assert again.present == first.sent
         assert again.where == first.where
@@ -544,13 +546,11 @@ def assert_same_as_at_once(run: RunDirectory, server: Server, experiment: str) -
 
 
 def test_the_files_of_many_trials_go_in_packs(mlflow_server: Server, tmp_path: Path) -> None:
-    repetitions = 3
-    examples = 2 * mlflow_files.TRIALS_A_PACK // repetitions
-    manifest = synthetic.manifest(["many", "few"], examples, repetitions, run_id="packs")
-    run = synthetic.run_directory(
-        tmp_path, synthetic.trials(["many", "few"], examples, repetitions), manifest
-    )
-    trials = [trial for trial in run.trials() if trial.candidate == "many"]
+    repetitions, examples = 3, mlflow_files.TRIALS_A_PACK // 3 + 1
+    manifest = synthetic.manifest(["many"], examples, repetitions, run_id="packs")
+    records = synthetic.trials(["many"], examples, repetitions, skills=(0.8,))
+    run = synthetic.run_directory(tmp_path, records, manifest)
+    trials = list(run.trials())
     for trial in trials:
         run.write_trajectory(trial.trial_id, {"steps": [{"message": trial.trial_id}]})
         run.append_call(trial.trial_id, {"index": 0, "attempt": 1})
@@ -570,7 +570,7 @@ def test_the_files_of_many_trials_go_in_packs(mlflow_server: Server, tmp_path: P
     before = snapshot(mlflow_server, "packs")
     assert not any(send(run, mlflow_server.url, "packs").sent.values())
     assert snapshot(mlflow_server, "packs") == before
-    assert first.sent["files"] == 2 * (len(WHOLE_RUN) + 1) + len(packs)
+    assert first.sent["files"] == len(WHOLE_RUN) + 1 + len(packs)
 
 
 def test_hostile_and_empty_things_arrive_as_they_are(mlflow_server: Server, tmp_path: Path) -> None:
@@ -700,7 +700,10 @@ def small(tmp_path: Path) -> RunDirectory:
 
 
 def test_credentials(
-    refused: Callable[..., str], small: RunDirectory, mlflow_server_with_users: Server
+    refused: Callable[..., str],
+    small: RunDirectory,
+    mlflow_server_with_users: Server,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     url = mlflow_server_with_users.url
     for environ in (
@@ -711,12 +714,20 @@ def test_credentials(
         assert f"the MLflow server at {url} does not know these credentials (401)" in said
         assert "MLFLOW_TRACKING_PASSWORD" in said
         assert "not-the-password" not in said
+    # from .env, of which MLflow's client knows nothing, and of which nothing stays in this process
+    environ = {"MLFLOW_TRACKING_USERNAME": "admin", "MLFLOW_TRACKING_PASSWORD": ADMIN_PASSWORD}
+    for name in environ:
+        monkeypatch.delenv(name, raising=False)
+    assert send(small, url, "small", **environ).sent["runs"] == 1
+    assert not set(environ) & set(os.environ)
     # in the address too, where MLflow's own client takes them
     env = {"MLFLOW_TRACKING_URI": url.replace("http://", f"http://admin:{ADMIN_PASSWORD}@")}
-    done = command(small, "--to", "mlflow", "--json", env=env)
+    done = command(small, "--to", "mlflow", "--name", "small", "--json", env=env)
     assert done.returncode == 0, done.stderr
     assert ADMIN_PASSWORD not in done.stdout + done.stderr
-    assert json.loads(done.stdout)["mlflow"]["where"].startswith(url)
+    said = json.loads(done.stdout)["mlflow"]
+    assert said["where"].startswith(url)
+    assert not any(said["sent"].values())
 
 
 def test_a_user_who_may_only_read(
@@ -775,3 +786,17 @@ def test_a_server_that_forgets_is_found_out(demonstration: RunDirectory, mlflow_
     assert {run.info.status for run in runs(mlflow_server, "forgetful").values()} == {"RUNNING"}
     assert send(demonstration, mlflow_server.url, "forgetful").sent["runs"] == 2
     assert_same_as_at_once(demonstration, mlflow_server, "forgetful")
+
+
+def test_every_field_is_in_the_documentation(published: dict[str, Any], mlflow_server: Server) -> None:
+    assert published
+    text = (ROOT / "docs" / "publishing.md").read_text()
+    table = text.split("<!-- mlflow")[1].split("<!-- /mlflow -->")[0]
+    names = re.findall(r"`([^`]+)`", table)
+    patterns = [re.compile(re.sub(r"<\w+>", ".+", re.sub(r"([.])", r"\\\1", name))) for name in names]
+    for run in runs(mlflow_server, "support-desk").values():
+        files = [
+            each.path + "/" * each.is_dir for each in client(mlflow_server).list_artifacts(run.info.run_id)
+        ]
+        for key in (*run.data.params, *run.data.metrics, *run.data.tags, *files):
+            assert any(pattern.fullmatch(key) for pattern in patterns), key

@@ -84,7 +84,7 @@ def publish(source: Source, settings: Section, environ: Mapping[str, str], say: 
             for candidate in source.candidates:
                 mine = trials.get(candidate.name, _Trials())
                 fields = mlflow_fields.of(source, candidate, mine.effective)
-                say(f"mlflow: {candidate.name}: {len(mine.files)} trials")
+                say(f"mlflow: {escape.line(candidate.name)}: {len(mine.files)} trials")
                 resources = mlflow_fields.resources(source, candidate, mine.effective)
                 artifacts = [*shared, mlflow_files.generated(RESOURCES, resources, Path(scratch))]
                 artifacts += mlflow_files.of_trials(source.run, mine.files)
@@ -96,7 +96,7 @@ def publish(source: Source, settings: Section, environ: Mapping[str, str], say: 
                 raise InputError(trouble.problem, key="mlflow", mend=trouble.mend) from trouble
             mend = f"{trouble.mend} Then publish again: {ONCE}" if trouble.mend else f"Publish again: {ONCE}"
             raise NotPublished(_missing(source, whole, trouble), mend=mend) from trouble
-    where = f"{server.shown}/#/experiments/{experiment.experiment_id}"
+    where = f"{server.shown}/#/experiments/{experiment.experiment_id}/runs"
     return Publication(where, dict(counts.sent), dict(counts.present), warnings)
 
 

@@ -124,6 +124,7 @@ def _params(
     yield from _flat("image", image)
     for key in ("path", "digest", "rows"):
         yield f"dataset.{key}", manifest.dataset.get(key)
+    yield from _flat("dataset.langsmith", manifest.dataset.get("langsmith"))
     yield "dataset.examples", len(manifest.dataset.get("example_ids") or ())
     yield from _flat("fingerprint", manifest.fingerprint_parts)
     for evaluator in config.get("evaluators") or ():
