@@ -384,6 +384,9 @@ def with_canaries(run: RunDirectory) -> None:
         trajectory = marked(json.loads(file.read_text()))
         for step in trajectory["steps"]:
             for call in step.get("tool_calls", [])[:1]:
+                for result in (step.get("observation") or {}).get("results", []):
+                    if result["source_call_id"] == call["tool_call_id"]:
+                        result["source_call_id"] = f"{CANARY}_id"
                 call["function_name"] = f"{CANARY}_tool"
                 call["tool_call_id"] = f"{CANARY}_id"
         file.write_text(json.dumps(trajectory))

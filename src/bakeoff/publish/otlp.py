@@ -31,7 +31,6 @@ from opentelemetry.trace import (
 import bakeoff
 from bakeoff.config import PublishOtlp, Section
 from bakeoff.errors import InputError, NotPublished
-from bakeoff.gateway import redact
 from bakeoff.publish import otlp_spans
 from bakeoff.publish.journal import Journal
 from bakeoff.publish.otlp_destination import Destination, destination, quiet, visible
@@ -77,7 +76,7 @@ def publish(source: Source, settings: Section, environ: Mapping[str, str], say: 
     full = Journal(source.run, "otlp-content", to.shown)
     _check_content(plain, to, content=wanted.content)
     journal, present = (full, full.taken) if wanted.content else (plain, plain.taken | full.taken)
-    secrets = redact.secrets_of(environ, also=to.headers.values())
+    secrets = to.secrets(environ)
     total, effective = _survey(source)
     tracing = Tracing(source, content=wanted.content, secrets=secrets)
     spans = _SdkSpans(source, effective, environ)

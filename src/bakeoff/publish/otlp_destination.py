@@ -19,6 +19,7 @@ from opentelemetry.util.re import parse_env_headers
 
 from bakeoff.config import PublishOtlp
 from bakeoff.errors import InputError
+from bakeoff.gateway.redact import secrets_of
 
 Protocol = Literal["http/protobuf", "grpc"]
 
@@ -59,6 +60,11 @@ class Destination:
     headers: Mapping[str, str]
     timeout: float
     compression: str
+
+    def secrets(self, environ: Mapping[str, str]) -> tuple[str, ...]:
+        """What must be masked in every text: the headers' values, keys without `Bearer` too, and all other keys."""
+        parts = [part for value in self.headers.values() for part in (value, *value.split())]
+        return secrets_of(environ, also=parts)
 
 
 def destination(settings: PublishOtlp, environ: Mapping[str, str]) -> Destination:

@@ -7,7 +7,7 @@ how many spans it refused. So each request's reply is looked at too, and what wa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -33,7 +33,7 @@ class Exporter:
     """
 
     def __init__(self, to: Destination, environ: Mapping[str, str]) -> None:
-        self.to = to
+        self._secrets = to.secrets(environ)
         self.warning: str | None = None  # what the server had to say about spans that it took
         self._witness: _HttpWitness | _GrpcWitness
         self._exporter: SpanExporter
@@ -63,7 +63,7 @@ class Exporter:
         self._witness.forget()
         with quiet():
             result = self._exporter.export(spans)
-        failure, said = self._witness.verdict(self.to)
+        failure, said = self._witness.verdict(self._secrets)
         if failure is None and result is not SpanExportResult.SUCCESS:
             failure = Failure("refused", "the request could not be encoded or was too large")
         if said:
@@ -94,12 +94,12 @@ class _HttpWitness(requests.Session):
             raise
         return self._last
 
-    def verdict(self, to: Destination) -> Verdict:
+    def verdict(self, secrets: Iterable[str]) -> Verdict:
         if self._last is None:
             return Failure("refused", "no request was made"), None
         if isinstance(self._last, Exception):
             return http_error(self._last), None
-        return http_reply(self._last.status_code, self._last.headers, self._last.content, to.headers.values())
+        return http_reply(self._last.status_code, self._last.headers, self._last.content, secrets)
 
 
 class _GrpcWitness(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc] # grpc has no types
@@ -115,12 +115,12 @@ class _GrpcWitness(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc] # gr
         self._last = continuation(client_call_details, request)
         return self._last
 
-    def verdict(self, to: Destination) -> Verdict:
+    def verdict(self, secrets: Iterable[str]) -> Verdict:
         if self._last is None:
             return Failure("refused", "no request was seen to be made"), None
         code = self._last.code()
         if code is grpc.StatusCode.OK:
-            return partial(self._last.result().partial_success, to.headers.values())
+            return partial(self._last.result().partial_success, secrets)
         return grpc_error(code, self._last.details() or ""), None
 
 
