@@ -468,7 +468,11 @@ def nth(n: int, beginning: str) -> Callable[[int, str], bool]:
     ],
 )
 def test_a_publication_that_was_killed_goes_on(
-    demonstration: RunDirectory, mlflow_server: Server, request: pytest.FixtureRequest, moment: Any
+    demonstration: RunDirectory,
+    mlflow_server: Server,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    moment: Any,
 ) -> None:
     name = f"killed: {request.node.callspec.id}"
     victims: list[int] = []
@@ -483,7 +487,7 @@ def test_a_publication_that_was_killed_goes_on(
         process = subprocess.Popen(
             [*PUBLISH, str(demonstration.path), "--allow-inconclusive", "--url", url, "--name", name],
             cwd=ROOT,
-            env=environment(),
+            env=environment({"TMPDIR": str(tmp_path)}),  # what is killed clears nothing away
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
