@@ -26,7 +26,10 @@ from langsmith_server import Fault, Info, LangSmithServer
 
 from bakeoff.config import PublishLangSmith
 from bakeoff.errors import InputError, NotPublished
+from bakeoff.langsmith import snapshot
+from bakeoff.langsmith.account import Account
 from bakeoff.langsmith.example import row_files
+from bakeoff.langsmith.reference import Reference
 from bakeoff.publish import langsmith, langsmith_client, source
 from bakeoff.publish.targets import Publication
 from bakeoff.records import TrialRecord
@@ -310,9 +313,8 @@ def test_a_service_that_cannot_be_asked_is_refused(run: RunDirectory) -> None:
 
 def test_requests_stay_within_what_the_service_takes(run: RunDirectory) -> None:
     whole = undisturbed(run)
-    with LangSmithServer(
-        info=Info(size_limit_bytes=20_000, zstd=False)
-    ) as server:  # a trial takes two of them
+    info = Info(size_limit_bytes=14_000, zstd=False)  # a trial takes two requests
+    with LangSmithServer(info=info) as server:
         publish(run, server)
         assert 413 not in {each.status for each in server.requests}
         assert server.state.content() == whole
@@ -650,6 +652,25 @@ def test_a_run_read_from_langsmith_refers_to_that_dataset(
 
 def answers_of(server: LangSmithServer, name: str) -> list[Any]:
     return list(client_of(server).list_examples(dataset_name=name))
+
+
+def test_what_was_published_reads_back_as_the_same_rows(
+    run: RunDirectory, server: LangSmithServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    publish(run, server)
+    rewritten = later(run, tmp_path / "later", 1)
+    rewrite(rewritten, case_002={"outputs": {"answer": "delayed"}, "digest": "new"})
+    publish(rewritten, server)
+    environ = {"LANGSMITH_API_KEY": server.api_key, "LANGSMITH_ENDPOINT": server.url}
+    account = Account.of(None, environ)
+    assert isinstance(account, Account)
+    read = snapshot.fetch(Reference(NAME, run.run_id), account)
+    rows = {line.id: json.loads(line.row) for line in read.lines}
+    wanted = [{name: row[name] for name in ("id", "inputs", "outputs", "metadata")} for row in run.examples()]
+    found = [{name: rows[row["id"]][name] for name in row} for row in wanted]
+    assert found == wanted
+    assert [line.id for line in read.lines] == [row["id"] for row in wanted]  # in their order
 
 
 # --- many -------------------------------------------------------------------------------------------
