@@ -1,6 +1,6 @@
 """Does `bakeoff.stats` keep its promises? Synthetic runs of candidates whose true rates are known.
 
-    python tests/stats_study.py [--runs 2000] [--design NAME]
+    python tests/stats_study.py [--runs 2000] [--design NAME] [--power]
 
 Prints the table of docs/statistics.md. No container and no model: trials are drawn.
 
@@ -63,9 +63,21 @@ class Found:
     coverage: float  # of the score's 95 % interval
     coverage_difference: float  # of the interval of a real difference
     false_positives: float  # runs of three equal candidates in which any pair was told apart, after Holm
-    effect: float  # the difference that the runs state to find in four of five
-    power: float  # runs that found it
     coverage_infra: float | None  # of the interval of the infra error rate, where there are errors
+    power: Stated
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """How often a new run finds the difference that another run of its kind stated to be found in four of five."""
+
+    effect: float  # stated, on average, by runs with a difference in them: the one that the run before stated
+    found: float | None  # of those; None: none stated any that could be
+    effect_equal: float  # stated by runs of two equal candidates
+    found_equal: float | None
+    silent: (
+        float  # runs of either kind that state none, or more than the rate: a candidate cannot fall so far
+    )
 
 
 DESIGNS = (
@@ -79,6 +91,8 @@ DESIGNS = (
     *(Design(shape, 1, 5, 0.98) for shape in (40, 100)),  # hard: hardly any failure
     Design(8, 10, 2, 0.8),  # hard: few clusters, and many trials in each
     *(Design(*shape, alike=20.0) for shape in ((40, 1, 5, 0.9), (13, 6, 2, 0.8))),  # clusters hardly differ
+    Design(6, 3, 2, 0.8),  # hard: the fewest clusters that a t-test is made of
+    Design(13, 0, 2, 0.8, sizes=(1, 60)),  # hard: as few degrees of freedom as five clusters have
     # clusters of very different sizes
     *(Design(13, 0, 2, rate, sizes=(1, 6)) for rate in (0.5, 0.8, 0.95)),
     *(Design(13, 0, 2, rate, sizes=(1, 20)) for rate in (0.5, 0.8, 0.95)),
@@ -127,33 +141,68 @@ def drawn(
     return outcomes
 
 
-def stated_effect(design: Design, rng: random.Random, pilots: int = 60) -> float:
-    """The effect that runs of this design, with that very effect in them, state to find; by fixed point."""
-    effect = 0.2 * design.rate
-    for _ in range(4):
-        stated = []
-        for _ in range(pilots):
+def promised(design: Design, runs: int, seed: int = 1) -> Stated:
+    """Draw `runs` times two runs that state what they would find, each with another run that has just that.
+
+    A worse candidate makes a run vary more than an equal one does. So half of them hold equal candidates, and
+    half a difference as large as they state: each has the one that the run before it stated.
+    """
+    rng = random.Random(zlib.crc32(f"power {design.name} {seed}".encode()))
+    effect = 0.3 * design.rate
+    stated: dict[str, list[float]] = {"worse": [], "equal": []}
+    found: dict[str, list[bool]] = {"worse": [], "equal": []}
+    testable = False  # whether `effect` is what the run before stated
+    for _ in range(runs):
+        truth = chances(design, rng)
+        a = drawn("a", truth, design, rng)
+        with_effect = stats.compare(
+            [*a, *drawn("b", worse(truth, effect / design.rate, rng), design, rng)], "a", "b"
+        )
+        if testable:
+            found["worse"].append(_found(with_effect))
+        effect, testable = _stated(with_effect, design)
+        stated["worse"].append(effect)
+        equals = stats.compare([*a, *drawn("b", equal(truth, design, rng), design, rng)], "a", "b")
+        apart, holds = _stated(equals, design)
+        stated["equal"].append(apart)
+        if holds:
             truth = chances(design, rng)
-            rows = drawn("a", truth, design, rng) + drawn(
-                "b", worse(truth, min(1.0, effect / design.rate), rng), design, rng
+            lower = worse(truth, apart / design.rate, rng)
+            again = stats.compare(
+                [*drawn("a", truth, design, rng), *drawn("b", lower, design, rng)], "a", "b"
             )
-            if (mde := stats.compare(rows, "a", "b").minimum_detectable_effect) is not None:
-                stated.append(mde)
-        effect = min(fmean(stated), design.rate)
-    return effect
+            found["equal"].append(_found(again))
+    tested = {kind: fmean(each) if each else None for kind, each in found.items()}
+    return Stated(
+        fmean(stated["worse"]),
+        tested["worse"],
+        fmean(stated["equal"]),
+        tested["equal"],
+        1 - sum(map(len, found.values())) / (2 * runs - 1),
+    )
+
+
+def _stated(pair: stats.Comparison, design: Design) -> tuple[float, bool]:
+    """The effect that a comparison states to find, and whether there can be one."""
+    effect = pair.minimum_detectable_effect
+    return (design.rate, False) if effect is None or effect > design.rate else (effect, True)
+
+
+def _found(pair: stats.Comparison) -> bool:
+    return pair.p_value is not None and pair.p_value < stats.ALPHA and (pair.difference or 0) > 0
 
 
 def study(design: Design, runs: int, seed: int = 1) -> Found:
     """Draw `runs` runs of the design and count."""
     rng = random.Random(zlib.crc32(f"{design.name} {seed}".encode()))
-    effect = stated_effect(design, rng)
-    covered = covered_difference = covered_infra = false = found = 0
+    power = promised(design, runs, seed)
+    covered = covered_difference = covered_infra = false = 0
     for _ in range(runs):
         truth = chances(design, rng)
         a = drawn("a", truth, design, rng)
         b = drawn("b", equal(truth, design, rng), design, rng)
         c = drawn("c", equal(truth, design, rng), design, rng)
-        d = drawn("d", worse(truth, effect / design.rate, rng), design, rng)
+        d = drawn("d", worse(truth, power.effect / design.rate, rng), design, rng)
         scores = stats.score_set("a", a)
         score, infra = scores.score, scores.infra_rate
         covered += score is not None and score.low <= design.rate <= score.high
@@ -161,49 +210,72 @@ def study(design: Design, runs: int, seed: int = 1) -> Found:
         false += any(pair.distinguishable for pair in stats.compare_all([*a, *b, *c], ["a", "b", "c"]))
         pair = stats.compare([*a, *d], "a", "d")
         covered_difference += (
-            pair.low is not None and pair.high is not None and pair.low <= effect <= pair.high
+            pair.low is not None and pair.high is not None and pair.low <= power.effect <= pair.high
         )
-        found += pair.p_value is not None and pair.p_value < stats.ALPHA and (pair.difference or 0) > 0
     return Found(
         design,
         covered / runs,
         covered_difference / runs,
         false / runs,
-        effect,
-        found / runs,
         covered_infra / runs if design.infra else None,
+        power,
     )
 
 
 def table(found: Sequence[Found]) -> str:
-    """The rows in Markdown."""
+    """How often intervals hold the truth, and equal candidates are told apart: the rows in Markdown."""
     lines = [
-        "| clusters x examples x repetitions | score | difference | false positives | stated effect | found "
-        "| infra rate |",
-        "| :-- | --: | --: | --: | --: | --: | --: |",
+        "| clusters x examples x repetitions | score | difference | false positives | infra rate |",
+        "| :-- | --: | --: | --: | --: |",
     ]
     for each in found:
         shares = (each.coverage, each.coverage_difference, each.false_positives)
         cells = [f"{100 * share:.1f} %" for share in shares]
-        cells += [f"{100 * each.effect:.1f} points", f"{100 * each.power:.0f} %"]
         cells.append("" if each.coverage_infra is None else f"{100 * each.coverage_infra:.1f} %")
         lines.append(f"| {each.design.name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
+def power_table(found: Sequence[tuple[Design, Stated]]) -> str:
+    """How often the stated effect is found: the rows in Markdown."""
+    lines = [
+        "| clusters x examples x repetitions | stated effect | found | of equals | found | none |",
+        "| :-- | --: | --: | --: | --: | --: |",
+    ]
+    for design, power in found:
+        cells = [
+            f"{100 * power.effect:.1f} points",
+            "" if power.found is None else f"{100 * power.found:.0f} %",
+            f"{100 * power.effect_equal:.1f} points",
+            "" if power.found_equal is None else f"{100 * power.found_equal:.0f} %",
+            f"{100 * power.silent:.0f} %" if power.silent >= 0.005 else "",
+        ]
+        lines.append(f"| {design.name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
-    """Run the study and print its table."""
+    """Run the study and print its tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--design", default="", help="only designs whose name contains this")
+    parser.add_argument("--power", action="store_true", help="only how often the stated effect is found")
     options = parser.parse_args()
     chosen = [design for design in DESIGNS if options.design in design.name]
-    found = []
+    found: list[Found] = []
+    power: list[tuple[Design, Stated]] = []
     for design in chosen:
-        found.append(study(design, options.runs, options.seed))
-        print(table(found[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
-    print(table(found))
+        if options.power:
+            power.append((design, promised(design, options.runs, options.seed)))
+        else:
+            found.append(study(design, options.runs, options.seed))
+            power.append((design, found[-1].power))
+            print(table(found[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
+        print(power_table(power[-1:]).splitlines()[-1], file=sys.stderr, flush=True)
+    if found:
+        print(table(found), end="\n\n")
+    print(power_table(power))
 
 
 if __name__ == "__main__":

@@ -48,6 +48,14 @@ def test_a_run_too_small_says_so(tmp_path: Path) -> None:
     assert (pair["power"], pair["examples_needed"]) == (None, None)
 
 
+def test_six_clusters_could_show_nothing(tmp_path: Path) -> None:
+    run(tmp_path, examples=6)
+    [pair, *_] = json.loads(power(tmp_path, "--json").stdout)["comparisons"]
+    assert (pair["detectable"], pair["why"]) == (None, "")
+    assert pair["power"] < 0.8
+    assert "nothing" in power(tmp_path).stdout
+
+
 def test_bad_input(tmp_path: Path) -> None:
     assert power(tmp_path).returncode == 2
     run(tmp_path)

@@ -17,6 +17,7 @@ from bakeoff.stats import (
     Estimate,
     Outcome,
     ScoreSet,
+    Spread,
     clustered_se,
     compare,
     decide,
@@ -32,10 +33,12 @@ from bakeoff.stats import (
     score_set,
     sensitivities,
     sign_flip_p,
+    spread_of,
     t_quantile,
     t_two_sided,
     wilson,
 )
+from bakeoff.stats.detectable import expected_power
 
 PASS, FAIL, INFRA, LIMIT = "P", "F", "I", "L"
 
@@ -240,8 +243,41 @@ def test_sign_flips_by_hand() -> None:
 
 
 def test_minimum_detectable_effect_is_millers_for_many_clusters() -> None:
-    assert minimum_detectable_effect(0.05, 100_000) == pytest.approx((1.959964 + 0.841621) * 0.05, rel=1e-4)
-    assert minimum_detectable_effect(0.05, 8) > minimum_detectable_effect(0.05, 80)
+    many = Spread(0.05, 100_000, (1,) * 100_000, 60_000, difference=0.2)
+    assert minimum_detectable_effect(many) == pytest.approx((1.959964 + 0.841621) * 0.05, rel=1e-4)
+    few, more = (minimum_detectable_effect(Spread(0.05, n, (3,) * n, n, 0.2)) for n in (8, 80))
+    assert few is not None
+    assert more is not None
+    assert few > more
+
+
+def test_a_difference_that_was_not_in_the_run_varies_as_mcnemars_discordant_pairs() -> None:
+    # 10 000 pairs that hardly differ: X turned ones have a variance of X (1 - X) / n, found where z is 2.80
+    level = minimum_detectable_effect(Spread(1e-6, 10_000, (1,) * 10_000, 5_000, difference=0.0))
+    z = 1.959964 + 0.841621
+    assert level == pytest.approx(z**2 / (10_000 + z**2), rel=1e-3)
+
+
+def test_six_clusters_must_differ_for_any_difference_to_be_found() -> None:
+    from scipy import special
+
+    # a thousand clusters of two, of which none differed: the next eight differ where an example turned
+    level = Spread(1e-4, 1000, (2,) * 1000, 0)
+    effect = 0.6
+    assert power_of(effect, level, clusters=8) == pytest.approx(
+        special.bdtrc(5, 8, 1 - (1 - effect) ** 2), abs=1e-2
+    )
+    assert power_of(effect, level, clusters=5) == 0.0
+    # of six, all must, and one alone would have to turn at random where all others do
+    assert (minimum_detectable_effect(Spread(0.02, 6, (1,) * 6, 0)) or 0) > 0.95
+
+
+def test_what_cannot_be_told_with_so_few_clusters_is_not_told() -> None:
+    # one cluster holds nearly all: they tell as much as two
+    equal = equivalent_clusters(["big"] * 94 + list("abcdef"))
+    assert 2 < equal < 2.2
+    assert minimum_detectable_effect(Spread(0.3, equal, (94, 1, 1, 1, 1, 1, 1), 7, 0.2)) is None
+    assert spread_of([*outcomes("a", *["P"] * 5), *outcomes("b", *["F"] * 5)], "a", "b") is None
 
 
 def test_pass_at_k_and_pass_hat_k_by_hand() -> None:
@@ -412,7 +448,7 @@ def test_the_statistics_keep_their_promises(design: stats_study.Design) -> None:
     assert 0.93 - 0.018 <= found.coverage <= 0.97 + 0.018
     assert 0.93 - 0.018 <= found.coverage_difference <= 0.97 + 0.018
     assert found.false_positives <= 0.05 + 0.018
-    assert 0.80 - 0.05 <= found.power <= 0.80 + 0.07
+    assert 0.80 - 0.05 <= (found.power.found or 0) <= 0.92
 
 
 @pytest.mark.parametrize(
@@ -449,13 +485,65 @@ def test_equal_candidates_are_not_told_apart_by_one_large_cluster() -> None:
     assert false / runs <= 0.05 + 0.011
 
 
-def test_power_is_statsmodels() -> None:
+def test_power_at_a_known_spread_is_statsmodels() -> None:
     from statsmodels.stats.power import TTestPower
 
     for effect, spread, n in ((0.1, 0.4, 30), (0.03, 0.2, 400), (0.5, 0.5, 8)):
         want = TTestPower().power(effect_size=effect / spread, nobs=n, alpha=0.05)
-        assert power_of(effect, spread / math.sqrt(n), n) == pytest.approx(want, abs=1e-6)
-    assert power_of(minimum_detectable_effect(0.1, 60), 0.1, 60) == pytest.approx(0.8, abs=0.005)
+        got = expected_power(effect, spread / math.sqrt(n), 0.0, math.inf, n - 1, 0.05)
+        assert got == pytest.approx(want, abs=1e-9)
+
+
+@pytest.mark.parametrize(("known", "df", "alpha"), [(3, 3, 0.05), (7, 7, 0.05), (6.4, 40, 0.01)])
+def test_power_at_an_estimated_spread_is_the_average_over_all_that_it_may_be(
+    known: float, df: float, alpha: float
+) -> None:
+    from scipy import integrate, stats
+
+    t, k = stats.t.isf(alpha / 2, df), 4.0
+
+    def density(root: float, df: float) -> float:
+        return float(stats.chi.pdf(root * math.sqrt(df), df) * math.sqrt(df))
+
+    def at(u: float, v: float) -> float:
+        found = stats.norm.cdf(k * v - t * u) + stats.norm.cdf(-k * v - t * u)
+        return float(found * density(u, df) * density(v, known))
+
+    want = integrate.dblquad(at, 0, 4, 0, 4, epsabs=1e-8)[0]
+    assert expected_power(k, 1.0, 0.0, known, df, alpha) == pytest.approx(want, abs=1e-6)
+    assert expected_power(k, 1.0, 0.0, known, df, alpha) < expected_power(k, 1.0, 0.0, math.inf, df, alpha)
+
+
+@pytest.mark.parametrize("clusters", [8, 13, 30])
+def test_what_normal_runs_state_new_runs_find(clusters: int) -> None:
+    """40 000 seeded runs, two standard errors 0.4 points; with the noncentral t alone, 75 % of eight clusters' do."""
+    import numpy as np
+
+    rng, spread, sizes = np.random.default_rng(5), 0.01, (1000,) * clusters
+    stating, new = rng.normal(0, spread, (2, 40_000, clusters))
+    se = stating.std(axis=1, ddof=1) / math.sqrt(clusters)
+    k = (minimum_detectable_effect(Spread(1e-3, clusters, sizes, clusters, 0.5)) or 0) / 1e-3
+    t = (new.mean(axis=1) + k * se) / (new.std(axis=1, ddof=1) / math.sqrt(clusters))
+    assert np.mean(np.abs(t) > t_quantile(0.975, clusters - 1)) == pytest.approx(0.8, abs=0.006)
+
+
+@pytest.mark.parametrize(
+    "design",
+    [
+        stats_study.Design(8, 3, 2, 0.8),
+        stats_study.Design(8, 10, 2, 0.8),
+        stats_study.Design(13, 0, 2, 0.95, sizes=(1, 20)),
+        stats_study.Design(40, 1, 3, 0.8),
+    ],
+    ids=lambda design: design.name,
+)
+def test_the_stated_power_is_the_power_found(design: stats_study.Design) -> None:
+    """400 seeded pairs of runs, two standard errors 4 points: not less than stated, and not everything."""
+    power = stats_study.promised(design, runs=400)
+    assert power.found is not None
+    assert power.found_equal is not None
+    assert 0.80 - 0.05 <= power.found <= 0.92
+    assert 0.80 - 0.05 <= power.found_equal <= 0.97
 
 
 def test_the_planned_number_of_examples_finds_the_effect() -> None:
@@ -472,7 +560,7 @@ def test_the_planned_number_of_examples_finds_the_effect() -> None:
     assert 80 < planned < 200
     bigger = stats_study.Design(planned, 1, 3, 0.8)
     found = [(compare(pair(bigger), "a", "b").p_value or 1) < 0.05 for _ in range(200)]
-    assert sum(found) / 200 == pytest.approx(0.8, abs=0.09)
+    assert 0.8 - 0.06 <= sum(found) / 200 <= 0.94  # at least what was planned for, see docs/statistics.md
 
 
 def test_what_a_rerun_could_show_is_found() -> None:
@@ -548,7 +636,7 @@ def test_no_distinguishable_winner() -> None:
     assert (got.leader, got.winner, got.rivals) == ("a", None, ("b",))
     assert got.sentence == (
         "No distinguishable winner at this sample size: a (85.0 %) leads and is better than c (0.0 %), but "
-        "cannot be told from b (80.0 %); this sample would show a difference of 25.0 points "
+        "cannot be told from b (80.0 %); this sample would show a difference of 43.4 points "
         "in four runs of five."
     )
 

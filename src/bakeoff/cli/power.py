@@ -89,7 +89,7 @@ def _print(side: Side, found: list[Power], effect: float) -> None:
         none = figures.UNKNOWN if each.detectable_at_best is None else "no number"
         table.add_row(
             Text(name),
-            f"{figures.points(each.detectable).lstrip('+')} points",
+            "nothing" if each.detectable is None else f"{figures.points(each.detectable).lstrip('+')} points",
             figures.percent(each.power, 0),
             figures.number(each.examples_needed, 6),
             none if each.repetitions_needed is None else str(each.repetitions_needed),

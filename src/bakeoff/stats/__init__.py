@@ -6,6 +6,7 @@ None, and where the spread cannot be estimated (one cluster, all passes) a bound
 """
 
 from bakeoff.stats.decision import Decision, decide, depends_on_counting
+from bakeoff.stats.detectable import ALPHA, Spread, minimum_detectable_effect, power_of
 from bakeoff.stats.intervals import (
     Estimate,
     clustered_se,
@@ -17,7 +18,6 @@ from bakeoff.stats.intervals import (
     wilson,
 )
 from bakeoff.stats.paired import (
-    ALPHA,
     Comparison,
     Sensitivity,
     compare,
@@ -25,11 +25,11 @@ from bakeoff.stats.paired import (
     compare_measures,
     compare_pairs,
     holm,
-    minimum_detectable_effect,
     sensitivities,
     sign_flip_p,
+    spread_of,
 )
-from bakeoff.stats.power import Power, plan, power_of
+from bakeoff.stats.power import Power, plan
 from bakeoff.stats.scores import Counting, Outcome, ScoreSet, pass_at_k, pass_hat_k, score_set
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "Power",
     "ScoreSet",
     "Sensitivity",
+    "Spread",
     "clustered_se",
     "compare",
     "compare_all",
@@ -61,6 +62,7 @@ __all__ = [
     "score_set",
     "sensitivities",
     "sign_flip_p",
+    "spread_of",
     "t_quantile",
     "t_two_sided",
     "wilson",

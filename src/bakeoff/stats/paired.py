@@ -9,19 +9,19 @@ References:
         Paired Data*, J. Educational and Behavioral Statistics 37.
     Bell & McCaffrey 2002, *Bias Reduction in Standard Errors for Linear Regression with Multi-Stage Samples*,
         Survey Methodology 28.
-    Bloom 1995, *Minimum Detectable Effects*, Evaluation Review 19(5).
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, product
 from statistics import fmean
 from typing import Literal
 
+from bakeoff.stats.detectable import ALPHA, FEW_CLUSTERS, Spread, minimum_detectable_effect
 from bakeoff.stats.intervals import (
     CONFIDENCE,
     ZERO,
@@ -32,13 +32,6 @@ from bakeoff.stats.intervals import (
     wilson,
 )
 from bakeoff.stats.scores import Counting, Outcome
-
-ALPHA = 0.05
-POWER = 0.80
-# With fewer clusters that differ at all, a t-test stands on the normality of a handful of numbers (four that
-# all point one way among forty level ones would be p = 0.04); the exact test replaces it. It cannot reach
-# p < 0.05 there (its smallest p is 2 / 2^clusters), which is the honest answer.
-FEW_CLUSTERS = 6
 
 Pair = tuple[str, str]
 
@@ -119,15 +112,6 @@ class _Rates:
         return made
 
 
-def minimum_detectable_effect(se: float, clusters: float, alpha: float = ALPHA) -> float:
-    """The smallest true difference found with 80 % probability at `alpha`, given its standard error.
-
-    (t_{1-alpha/2} + t_{power}) * SE: Miller (2024), section on power, with t for z as clusters are few
-    (Bloom 1995). `clusters`: as many of one size, see `equivalent_clusters`.
-    """
-    return (t_quantile(1 - alpha / 2, clusters - 1) + t_quantile(POWER, clusters - 1)) * se
-
-
 def sign_flip_p(cluster_sums: Sequence[float]) -> float:
     """The exact two-sided p-value of a zero mean, over all 2^G ways to flip the clusters' signs.
 
@@ -158,6 +142,13 @@ def compare(
     """
     kept = [o for o in outcomes if o.candidate in (first, second)]
     return _compared(kept, [(first, second)], counting, pairs)[0]
+
+
+def spread_of(outcomes: Iterable[Outcome], first: str, second: str) -> Spread | None:
+    """What this run knows of how `first` minus `second` varies; None: nothing can be known of so few clusters."""
+    rates = _Rates.of((o for o in outcomes if o.candidate in (first, second)), "score")
+    differences, clusters, trials = _paired(rates, rates, first, second)
+    return _spread(differences, clusters, trials)
 
 
 def compare_all(
@@ -208,13 +199,17 @@ def _compared(
     theirs = _Rates.of(outcomes, opposite[counting]) if counting in opposite else ours
     compared = []
     for first, second in pairs:
-        of_first, of_second = ours.rates.get(first, {}), theirs.rates.get(second, {})
-        common = sorted(of_first.keys() & of_second.keys())
-        trials = sum(ours.trials[first][e] + theirs.trials[second][e] for e in common) / 2
-        differences = [of_first[e] - of_second[e] for e in common]
-        clusters = [ours.cluster_of[e] for e in common]
+        differences, clusters, trials = _paired(ours, theirs, first, second)
         compared.append(_tested(first, second, differences, clusters, trials, ALPHA / hypotheses))
     return compared
+
+
+def _paired(ours: _Rates, theirs: _Rates, first: str, second: str) -> tuple[list[float], list[str], float]:
+    """Differences and clusters of the examples in common, and the trials of one candidate behind them."""
+    of_first, of_second = ours.rates.get(first, {}), theirs.rates.get(second, {})
+    common = sorted(of_first.keys() & of_second.keys())
+    trials = sum(ours.trials[first][e] + theirs.trials[second][e] for e in common) / 2
+    return [of_first[e] - of_second[e] for e in common], [ours.cluster_of[e] for e in common], trials
 
 
 def _tested(
@@ -225,42 +220,69 @@ def _tested(
     if n == 0:
         return Comparison(first, second, 0, 0)
     mean, se = fmean(differences), clustered_se(differences, clusters)
-    sums: dict[str, float] = defaultdict(float)
-    for difference, cluster in zip(differences, clusters, strict=True):
-        sums[cluster] += difference
+    sums = _sums(differences, clusters)
     g, equal = len(sums), equivalent_clusters(clusters)
     bound = math.inf if trials is None else 1.0
     if se is None:
         return Comparison(first, second, n, g, mean, None, None, None, 1.0, 1.0, None, "sign-flip")
+    spread = None if trials is None else _spread(differences, clusters, trials)
+    mde = None if spread is None else minimum_detectable_effect(spread, alpha)
     if se < ZERO:
         p = 1.0 if abs(mean) < ZERO else 2.0 ** (1 - g)
         if trials is None:
             return Comparison(first, second, n, g, mean, 0.0, None, None, p, p, None, "no-spread")
         # Every cluster differs by `mean`. At most a share u of all clusters does otherwise (Wilson's bound on
-        # 0 of g), and those lie in [-1, 1]: that bounds the true mean. The effect uses u as the variance.
+        # 0 of g), and those lie in [-1, 1]: that bounds the true mean.
         u = wilson(0.0, g)[1]
         low, high = max(-1.0, (1 - u) * mean - u), min(1.0, (1 - u) * mean + u)
-        mde = minimum_detectable_effect(math.sqrt(u / g), equal, alpha) if g >= FEW_CLUSTERS else None
         return Comparison(first, second, n, g, mean, 0.0, low, high, p, p, mde, "no-spread")
     t = t_quantile((1 + CONFIDENCE) / 2, equal - 1)
     differing = [total for total in sums.values() if abs(total) > ZERO]
     if len(differing) >= FEW_CLUSTERS:
         low, high, p = mean - t * se, mean + t * se, t_two_sided(mean / se, equal - 1)
-        mde = minimum_detectable_effect(se, equal, alpha)
         return Comparison(
             first, second, n, g, mean, se, max(-bound, low), min(bound, high), p, p, mde, "paired-t"
         )
-    # Few differing clusters understate their own spread: as Bonett & Price (2012) add a discordant pair each
-    # way, a trial's worth is added here, in units of a cluster's difference.
-    extra = 0.0 if trials is None else (n / g) ** 2 * g / trials
-    cautious = math.sqrt(se**2 + g / (g - 1) * extra / n**2)
+    cautious = _cautious(se, n, g, trials)
     low, high, p = mean - t * cautious, mean + t * cautious, sign_flip_p(differing)
     if p >= ALPHA:  # an interval without 0 would claim what the exact test denies
         low, high = min(low, 0.0), max(high, 0.0)
-    mde = minimum_detectable_effect(cautious, equal, alpha) if g >= FEW_CLUSTERS else None
     return Comparison(
         first, second, n, g, mean, se, max(-bound, low), min(bound, high), p, p, mde, "sign-flip"
     )
+
+
+def _sums(differences: Sequence[float], clusters: Sequence[str]) -> dict[str, float]:
+    sums: dict[str, float] = defaultdict(float)
+    for difference, cluster in zip(differences, clusters, strict=True):
+        sums[cluster] += difference
+    return sums
+
+
+def _cautious(se: float, n: int, g: int, trials: float | None) -> float:
+    """The standard error where few clusters differ: those understate their own spread.
+
+    As Bonett & Price (2012) add a discordant pair each way, a trial's worth is added here, in units of a
+    cluster's difference.
+    """
+    extra = 0.0 if trials is None else (n / g) ** 2 * g / trials
+    return math.sqrt(se**2 + g / (g - 1) * extra / n**2)
+
+
+def _spread(differences: Sequence[float], clusters: Sequence[str], trials: float) -> Spread | None:
+    """What differences of rates tell of their spread; None: of fewer than six clusters, nothing."""
+    sums = _sums(differences, clusters)
+    n, g = len(differences), len(sums)
+    se = clustered_se(differences, clusters) if g >= FEW_CLUSTERS else None
+    if se is None:
+        return None
+    differing = sum(abs(total) > ZERO for total in sums.values())
+    if se < ZERO:  # the share of clusters that may do otherwise stands for the variance, see `_tested`
+        se = math.sqrt(wilson(0.0, g)[1] / g)
+    elif differing < FEW_CLUSTERS:
+        se = _cautious(se, n, g, trials)
+    sizes = tuple(Counter(clusters).values())
+    return Spread(se, equivalent_clusters(clusters), sizes, differing, fmean(differences))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

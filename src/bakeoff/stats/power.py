@@ -1,20 +1,27 @@
 """What a sample of this kind could show, and how much more of it a smaller effect would need.
 
-References:
+Reference:
     Miller 2024, *Adding Error Bars to Evals*, arXiv:2411.00640, sections on variance reduction and on power.
-    Bloom 1995, *Minimum Detectable Effects*, Evaluation Review 19(5).
 """
 
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
-from bakeoff.stats.intervals import equivalent_clusters, t_quantile
-from bakeoff.stats.paired import ALPHA, FEW_CLUSTERS, compare, minimum_detectable_effect
+from bakeoff.stats.detectable import (
+    ALPHA,
+    FEW_CLUSTERS,
+    POWER,
+    Spread,
+    minimum_detectable_effect,
+    power_of,
+)
+from bakeoff.stats.intervals import equivalent_clusters
+from bakeoff.stats.paired import spread_of
 from bakeoff.stats.scores import Outcome
 
 MOST = 10_000_000  # examples beyond which nobody asks
@@ -33,23 +40,12 @@ class Power:
     examples: int
     clusters: int
     repetitions: float  # judged trials of an example, on average
-    detectable: float | None = None  # found with 80 % probability
+    detectable: float | None = None  # found with 80 % probability; None without `why`: nothing is
     power: float | None = None  # probability that `effect` is found
     examples_needed: int | None = None  # for 80 %, with the same repetitions
     repetitions_needed: int | None = None  # for 80 %, with the same examples
     detectable_at_best: float | None = None  # with endless repetitions of the same examples
     why: str = ""
-
-
-def power_of(effect: float, se: float, clusters: float, alpha: float = ALPHA) -> float:
-    """The probability that a true difference is found: P(|T| > t) for the noncentral t about effect / se."""
-    if se <= 0:
-        return 1.0
-    from scipy import special
-
-    df, bound = clusters - 1, t_quantile(1 - alpha / 2, clusters - 1)
-    below = special.nctdtr(df, effect / se, bound) - special.nctdtr(df, effect / se, -bound)
-    return 1.0 - float(below)
 
 
 def plan(outcomes: Sequence[Outcome], first: str, second: str, effect: float, alpha: float = ALPHA) -> Power:
@@ -71,33 +67,34 @@ def plan(outcomes: Sequence[Outcome], first: str, second: str, effect: float, al
     known = Power(first, second, effect, n, g, repetitions)
     if g < FEW_CLUSTERS:
         return _unknown(known, f"fewer than {FEW_CLUSTERS} clusters of examples have a verdict")
-    equal = equivalent_clusters([cluster_of[e] for e in shared])
     drop = effect if first == second else 0.0
     sides = [[judged[name][e] for e in shared] for name in (first, second)]
     within = _sum(_within(sides[0]), _within(sides[1], drop))
+    clusters = [cluster_of[e] for e in shared]
     if first == second:
         if within is None:
             return _unknown(known, "each example ran once: how much a rerun varies is not known")
-        variance = within
+        spread = _of_rerun(sides[0], clusters, within, drop)
+    elif (seen := spread_of(outcomes, first, second)) is None:
+        return _unknown(known, "no spread can be estimated")
     else:
-        detectable = compare(outcomes, first, second).minimum_detectable_effect
-        if detectable is None:
-            return _unknown(known, "no spread can be estimated")
-        variance = (detectable / minimum_detectable_effect(1.0, equal)) ** 2
-        within = None if within is None else min(within, variance)  # a part estimated larger than the whole
+        spread = seen
+        within = (
+            None if within is None else min(within, spread.se**2)
+        )  # a part estimated larger than the whole
 
-    def detectable_with(clusters: int, spread: float) -> float:
-        """`clusters` of sizes that differ as these do; those that tell as little as one are counted as two."""
-        return minimum_detectable_effect(math.sqrt(spread), max(2.0, clusters * equal / g), alpha)
-
-    clusters_needed = _smallest(
-        lambda count: count >= FEW_CLUSTERS and detectable_with(count, variance * g / count) <= effect
-    )
-    at_best = None if within is None else variance - within
+    clusters_needed = _smallest(lambda count: power_of(effect, spread, alpha, count) >= POWER)
+    at_best = None if within is None else replace(spread, se=math.sqrt(max(0.0, spread.se**2 - within)))
+    if first == second:
+        at_best = replace(spread, se=0.0)  # nothing else makes a rerun differ
     repetitions_needed = None
-    if within is not None and at_best is not None and detectable_with(g, at_best) < effect:
-        endless, one = at_best, within * repetitions
-        repetitions_needed = _smallest(lambda count: detectable_with(g, endless + one / count) <= effect)
+    if within is not None and at_best is not None and power_of(effect, at_best, alpha) > POWER:
+        endless, one = at_best.se**2, within * repetitions
+        repetitions_needed = _smallest(
+            lambda count: (
+                power_of(effect, replace(spread, se=math.sqrt(endless + one / count)), alpha) >= POWER
+            )
+        )
     return Power(
         first,
         second,
@@ -105,11 +102,11 @@ def plan(outcomes: Sequence[Outcome], first: str, second: str, effect: float, al
         n,
         g,
         repetitions,
-        detectable=detectable_with(g, variance),
-        power=power_of(effect, math.sqrt(variance), equal, alpha),
+        detectable=minimum_detectable_effect(spread, alpha),
+        power=power_of(effect, spread, alpha),
         examples_needed=None if clusters_needed is None else math.ceil(clusters_needed * n / g),
         repetitions_needed=repetitions_needed,
-        detectable_at_best=None if at_best is None else detectable_with(g, at_best),
+        detectable_at_best=None if at_best is None else minimum_detectable_effect(at_best, alpha),
     )
 
 
@@ -136,6 +133,24 @@ def _within(side: Sequence[list[float]], drop: float = 0.0) -> float | None:
     return fmean(
         max(p * (1 - p) / (r - 1), q * (1 - q) / r) for (p, r), (q, _) in zip(repeated, lower, strict=True)
     ) / len(side)
+
+
+def _of_rerun(side: Sequence[list[float]], clusters: Sequence[str], variance: float, drop: float) -> Spread:
+    """What a candidate's repetitions tell of a rerun of it that passes `drop` less often on every example."""
+    level: dict[str, float] = defaultdict(lambda: 1.0)  # chance that a cluster does not differ
+    for values, cluster in zip(side, clusters, strict=True):
+        level[cluster] *= _level(fmean(values), max(0.0, fmean(values) - drop), len(values))
+    differing = math.fsum(1 - chance for chance in level.values())
+    sizes = tuple(Counter(clusters).values())
+    return Spread(math.sqrt(variance), equivalent_clusters(clusters), sizes, differing, drop)
+
+
+def _level(p: float, q: float, trials: int) -> float:
+    """The chance that so many trials pass equally often at rate p and at rate q."""
+    return math.fsum(
+        math.comb(trials, k) ** 2 * (p * q) ** k * ((1 - p) * (1 - q)) ** (trials - k)
+        for k in range(trials + 1)
+    )
 
 
 def _smallest(enough: Callable[[int], bool]) -> int | None:

@@ -1,0 +1,141 @@
+"""How likely a true difference is to be found by a comparison like this one, and the smallest found in four of five.
+
+What is stated is the expected power: a run's standard error is itself a guess, from as many numbers as there are
+clusters, and so is the chance that clusters differ. Power is averaged over what both may be in truth, so that
+what runs state is what the next runs find, on average; power at the guess itself falls short (Browne 1995).
+
+References:
+    Miller 2024, *Adding Error Bars to Evals*, arXiv:2411.00640, section on power.
+    Browne 1995, *On the Use of a Pilot Sample for Sample Size Determination*, Statistics in Medicine 14.
+    Julious & Owen 2006, *Sample Size Calculations for Clinical Studies Allowing for Uncertainty about the
+        Variance*, Pharmaceutical Statistics 5.
+    Connor 1987, *Sample Size for Testing Differences in Proportions for the Paired-Sample Design*,
+        Biometrics 43.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from statistics import fmean
+from typing import Any
+
+from bakeoff.stats.intervals import ZERO, t_quantile
+
+ALPHA = 0.05
+POWER = 0.80
+# With fewer clusters that differ at all, a t-test stands on the normality of a handful of numbers (four that
+# all point one way among forty level ones would be p = 0.04); the exact test replaces it. It cannot reach
+# p < 0.05 there (its smallest p is 2 / 2^clusters), which is the honest answer.
+FEW_CLUSTERS = 6
+NODES = 48  # of Gauss-Hermite quadrature: power to 1e-7
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """What a run knows of how its comparison of two pass rates varies; the next run is to be like it."""
+
+    se: float  # of the mean difference
+    clusters: float  # as many of one size that tell as much of `se`: its degrees of freedom and one
+    sizes: tuple[int, ...]  # examples of each cluster
+    differing: float  # clusters whose difference was not 0
+    difference: float = 0.0  # the difference that was in it
+
+
+def power_of(effect: float, spread: Spread, alpha: float = ALPHA, clusters: int | None = None) -> float:
+    """The probability that a true difference is found at `alpha`, in another run like the one that knows `spread`.
+
+    Two things must happen, and mostly happen together: enough clusters differ for the t-test, and t is beyond
+    its bound. The smaller of the two chances is taken. A difference that was not in the run stands for
+    examples that turn, each wholly and for itself: they add to the variance of the mean, as discordant pairs
+    do (Connor 1987: a difference X of pairs has a variance of X (1 - X) at least), and to the clusters that
+    differ. Where it lies in small changes everywhere, it is found more often.
+
+    Args:
+        effect: in (0, 1].
+        clusters: of the other run, where it is to have more or fewer, of sizes that differ as these do.
+    """
+    count = clusters or len(spread.sizes)
+    shift = min(1.0, max(0.0, effect - abs(spread.difference)))
+    noise = spread.se * math.sqrt(1 - shift)  # of the examples that do not turn
+    if count < FEW_CLUSTERS or noise < ZERO:
+        return float(count >= FEW_CLUSTERS)
+    sized = count / len(spread.sizes)
+    turned = shift * (1 - shift) / math.fsum(spread.sizes)
+    # fewer clusters than tell as much as two are counted as two
+    df = max(1.0, spread.clusters * sized - 1)
+    known = max(1.0, spread.clusters - 1)
+    beyond = expected_power(effect * math.sqrt(sized), noise, turned, known, df, alpha)
+    return min(beyond, _enough_differ(shift, spread, count))
+
+
+def minimum_detectable_effect(spread: Spread, alpha: float = ALPHA) -> float | None:
+    """The smallest true difference of rates found with 80 % probability at `alpha`; None: not even one of 1 is.
+
+    In a large sample, (z_{1-alpha/2} + z_{power}) * SE: Miller (2024).
+    """
+    from scipy import optimize
+
+    if spread.se < ZERO:
+        return 0.0
+    if power_of(1.0, spread, alpha) < POWER:
+        return None
+    return float(optimize.brentq(lambda effect: power_of(effect, spread, alpha) - POWER, 0.0, 1.0, xtol=1e-7))
+
+
+def expected_power(effect: float, se: float, turned: float, known: float, df: float, alpha: float) -> float:
+    """P(|T| > t) for T = (effect / SE + Z) / U, Z normal, U² chi-squared over its `df`; expected over the true SE.
+
+    SE² = se² / V² + `turned`, where V² is chi-squared over its `known` degrees of freedom; with endless ones,
+    T is the noncentral t of every textbook, with few of them Julious & Owen's (2006) expected power.
+    """
+    from scipy import special
+
+    (v, weight_v), (u, weight_u) = _root_chi_squared(known), _root_chi_squared(df)
+    centre = (effect * v / (se**2 + turned * v**2) ** 0.5)[:, None]
+    bound = t_quantile(1 - alpha / 2, df) * u[None, :]
+    return float(weight_v @ (special.ndtr(centre - bound) + special.ndtr(-centre - bound)) @ weight_u)
+
+
+def _enough_differ(shift: float, spread: Spread, clusters: int) -> float:
+    """P(at least six of `clusters` differ), expected over how many do in truth (Jeffreys' posterior, beta).
+
+    A cluster of m examples that did not differ still does not with the chance (1 - shift)^m.
+    """
+    from scipy import special
+
+    alike, weights = _chance_alike(len(spread.sizes) - spread.differing, spread.differing)
+    level = fmean((1 - shift) ** size for size in spread.sizes)
+    return float(weights @ special.bdtrc(FEW_CLUSTERS - 1, clusters, 1 - level * alike))
+
+
+@lru_cache(maxsize=1024)
+def _chance_alike(alike: float, differing: float) -> tuple[Any, Any]:
+    """Points and weights (arrays) of an expectation over the chance that a cluster does not differ."""
+    from scipy import special
+
+    y, weights = _normal()
+    return special.betaincinv(alike + 0.5, differing + 0.5, special.ndtr(y)), weights
+
+
+@cache
+def _normal() -> tuple[Any, Any]:
+    """Points and weights (arrays) of an expectation over the standard normal."""
+    from scipy import special
+
+    y, weights = special.roots_hermitenorm(NODES)
+    return y, weights / weights.sum()
+
+
+@lru_cache(maxsize=1024)
+def _root_chi_squared(df: float) -> tuple[Any, Any]:
+    """Points and weights (arrays) of an expectation over sqrt(chi-squared / df); endless df: it is 1."""
+    from scipy import special
+
+    y, weights = _normal()
+    if math.isinf(df):
+        return 0 * y + 1, weights
+    tail = special.ndtr(-abs(y))  # the nearer one: beyond eight standard deviations 1 - p has no digits left
+    low, high = special.gammaincinv(df / 2, tail), special.gammainccinv(df / 2, tail)
+    return (2 / df * (low * (y < 0) + high * (y >= 0))) ** 0.5, weights
