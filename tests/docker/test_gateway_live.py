@@ -167,11 +167,11 @@ def test_lines_of_another_attempt_and_lines_sent_twice_are_refused(project: Proj
 
 
 def test_a_replayed_run_equals_its_recording(project: Project) -> None:
-    project.config["harness"]["limits"] = {"turns": 4, "seconds": 3, "tool_seconds": 2}
+    project.config["harness"]["limits"] = {"turns": 4, "seconds": 6, "tool_seconds": 5}
     project.config["candidates"] = [
         {"name": "good", "model": "simulated:skill=1"},
         {"name": "bad", "model": "simulated:skill=0"},
-        {"name": "slow", "model": "simulated:skill=1,latency=1.7"},
+        {"name": "slow", "model": "simulated:skill=1,latency=2.1"},
     ]
     project.config["trials"] = 2
     project.row("two", call("wait", "waited", seconds=0), call("hog_child", "held", mib=8))
