@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -23,9 +24,19 @@ EXIT_INCONCLUSIVE = 3
 def demonstration(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """Three candidates, five examples, twice each. The audit is too big for its limit: the run is inconclusive.
 
-    Read it, publish it, and change nothing in it: every test has the same.
+    Read it, publish it, and change nothing in it: every test has the same, in whichever of pytest's processes.
     """
-    out = tmp_path_factory.mktemp("demonstration")
+    base = tmp_path_factory.getbasetemp()
+    out = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demonstration"
+    with out.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not out.exists():
+            _run(out)
+    (run,) = out.iterdir()
+    return RunDirectory.open(run)
+
+
+def _run(out: Path) -> None:
     command = [
         COMMAND,
         "run",
@@ -42,8 +53,6 @@ def demonstration(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
         command += ["--example", example]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == EXIT_INCONCLUSIVE, done.stdout + done.stderr
-    (run,) = out.iterdir()
-    return RunDirectory.open(run)
 
 
 def another(run: RunDirectory, out: Path, run_id: str, **changes: object) -> RunDirectory:

@@ -675,12 +675,13 @@ def test_what_was_published_reads_back_as_the_same_rows(
 
 # --- many -------------------------------------------------------------------------------------------
 
-TRIALS, PEAK_MIB = 10_000, 300
+TRIALS = int(os.environ.get("PUBLISHED_TRIALS", "2000"))  # 10000 takes three minutes
+PEAK_MIB, GROWTH_MIB = 160, 40
 
 
 @pytest.mark.slow
-def test_ten_thousand_trials_in_bounded_memory(tmp_path: Path) -> None:
-    """The publisher's own peak, by the kernel's count: of 10,000 trials hardly more than of 1,000."""
+def test_thousands_of_trials_in_bounded_memory(tmp_path: Path) -> None:
+    """The publisher's own peak, by the kernel's count: of many trials hardly more than of a tenth of them."""
     peaks = {}
     for trials in (TRIALS // 10, TRIALS):
         examples = trials // 10
@@ -703,7 +704,7 @@ def test_ten_thousand_trials_in_bounded_memory(tmp_path: Path) -> None:
             assert server.state.held() == []
     print(f"peak RSS of the publisher: {peaks} MiB")
     assert peaks[TRIALS] < PEAK_MIB
-    assert peaks[TRIALS] < peaks[TRIALS // 10] + 80
+    assert peaks[TRIALS] < peaks[TRIALS // 10] + GROWTH_MIB
 
 
 def _peak_mib(process: subprocess.Popen[bytes]) -> int:

@@ -250,7 +250,9 @@ def test_the_examples_are_kept_with_their_files_digests(tmp_path: Path) -> None:
     assert row["digest"] == read.row_digests[row["id"]]
 
 
-def test_the_harness_file_is_found_from_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_harness_file_is_found_from_any_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "project").mkdir()
     (tmp_path / "project/harness.yaml").touch()
     (tmp_path / "harness.yaml").touch()  # of another project, in the current directory
