@@ -58,7 +58,7 @@ run: $(RUN_ENV) ## set up what is missing, then run HARNESS (default harness.yam
 test: $(TEST_ENV) ## every test; starts Docker where none answers
 	@$(BIN)/bakeoff setup
 	$(BIN)/pytest tests/unit --numprocesses 2 $(ARGS)
-	$(BIN)/pytest tests/publish --numprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/pytest tests/publish --numprocesses 3 --dist loadfile $(ARGS)
 	$(BIN)/pytest $(filter-out tests/unit/ tests/publish/ tests/bench/ tests/cgroup2/,$(sort $(dir $(wildcard tests/*/test_*.py)))) $(ARGS)
 
 test-fast: $(TEST_ENV) ## the tests that need no Docker, in under a minute
