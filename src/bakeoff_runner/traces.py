@@ -18,6 +18,7 @@ from bakeoff_runner.channel import Channel
 
 PATH = "/v1/traces"
 MAX_BODY = wire.MAX_SPANS * 3 // 4  # bytes of one request: base64 makes four of three
+MOST_DISCARDED = 16 * MAX_BODY  # bytes of a request that is too large
 FLUSH_MILLISECONDS = 2000  # for spans that a batching SDK still holds when the agent has answered
 
 
@@ -66,6 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
         if self.path != PATH or not length.isdecimal() or int(length) > MAX_BODY:
+            self._discard(int(length) if length.isdecimal() else 0)
             self.close_connection = True  # what follows would be read as the next request
             self._answer(404 if self.path != PATH else 413)
             return
@@ -79,6 +81,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.channel.notify("trace/export", params)
         # an empty ExportTraceServiceResponse: everything was taken
         self._answer(200, kind, b"{}" if "json" in kind else b"")
+
+    def _discard(self, length: int) -> None:
+        """Take in a body that nobody wants, up to a bound: its sender reads no answer before it has sent all."""
+        left = min(length, MOST_DISCARDED)
+        while left > 0 and (piece := self.rfile.read(min(left, 2**16))):
+            left -= len(piece)
 
     def _answer(self, status: int, kind: str = "text/plain", body: bytes = b"") -> None:
         self.send_response(status)
