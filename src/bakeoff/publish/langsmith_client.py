@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from functools import _lru_cache_wrapper
 
     from langsmith import Client
+    from langsmith.schemas import LangSmithInfo
 
 PAGE = 100  # rows of a list, and ids in a query: the API's maximum
 LISTED_IDS = 50  # ids in an address, which must not grow beyond what proxies take
@@ -53,15 +54,21 @@ class Connection:
     """
 
     def __init__(self, account: Account) -> None:
+        self.account = account
+        self.failures: list[Exception] = []
+        self.client = self._client()
+
+    def _client(self, info: LangSmithInfo | None = None) -> Client:
+        """The official client; without `info` one that does nothing in the background."""
         from langsmith import Client
         from urllib3.util import Retry
 
-        self.account = account
-        self.failures: list[Exception] = []
-        self.client: Client = Client(
-            api_url=account.endpoint,
-            api_key=account.key,
-            workspace_id=account.workspace or "",
+        return Client(
+            api_url=self.account.endpoint,
+            api_key=self.account.key,
+            workspace_id=self.account.workspace or "",
+            info=info,
+            auto_batch_tracing=info is not None,
             retry_config=Retry(
                 total=TRIES,
                 connect=2,
@@ -81,16 +88,31 @@ class Connection:
         )
 
     def greet(self) -> None:
-        """Ask for something that needs the key, then for what the service can. Raises InputError."""
+        """Ask for something that needs the key, then for what the service can. Raises InputError.
+
+        The client would ask by itself, in two threads, and take any failure for an old service.
+        """
+        from langsmith.schemas import LangSmithInfo
+        from langsmith.utils import LangSmithNotFoundError
+
+        found: Any = None
         try:
             self.ask("GET", "/datasets", tries=1, params={"limit": 1})
+            found = self.ask("GET", "/info")
         except NotPublished as error:
-            raise InputError(error.problem, mend=error.mend) from error
-        if not self.client.info.version:  # the client takes any failure here for an old service
+            if not isinstance(error.__cause__, LangSmithNotFoundError):
+                raise InputError(error.problem, mend=error.mend) from error
+        try:
+            info = LangSmithInfo(**found)
+        except (TypeError, ValueError):
+            info = LangSmithInfo()
+        if not info.version:
             raise InputError(
                 f"{self.account.endpoint} did not answer as LangSmith does",
                 mend="Check LANGSMITH_ENDPOINT or `publish.langsmith.endpoint`: it is the API's address.",
             )
+        self.client.close(timeout=0)
+        self.client = self._client(info)
 
         if not (self.client.info.instance_flags or {}).get("ch_query_enabled", True):
             raise InputError(
