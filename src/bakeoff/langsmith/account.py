@@ -14,6 +14,7 @@ from bakeoff.gateway.problem import Problem
 
 if TYPE_CHECKING:
     from langsmith import Client
+    from requests import Response
 
 ENDPOINT = "https://api.smith.langchain.com"  # of the hosted service, in the United States
 ENDPOINT_ENV, WORKSPACE_ENV = "LANGSMITH_ENDPOINT", "LANGSMITH_WORKSPACE_ID"
@@ -68,7 +69,8 @@ class Account:
         """What an error of the client means. Its own text is not repeated: it may quote a key or a signed address."""
         from langsmith import utils
 
-        status = _status(error)
+        answer = answer_of(error)
+        status = None if answer is None else answer.status_code
         if isinstance(error, utils.LangSmithUserError) and "org-scoped" in str(error):
             return Problem(
                 f"the key in {self.key_env} is an organization's, and no workspace is named",
@@ -129,13 +131,13 @@ def _cause(error: Exception) -> BaseException:
     return next((each for each in _chain(error) if not isinstance(each, LangSmithError)), error)
 
 
-def _status(error: Exception) -> int | None:
-    """The HTTP status that it comes from, if an answer came."""
+def answer_of(error: Exception) -> Response | None:
+    """The HTTP answer that it comes from, if one came."""
     import requests
 
     for each in _chain(error):
         if isinstance(each, requests.HTTPError) and each.response is not None:
-            return int(each.response.status_code)
+            return each.response
     return None
 
 

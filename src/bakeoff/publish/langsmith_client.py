@@ -17,7 +17,7 @@ from uuid import UUID
 
 from bakeoff.errors import InputError, NotPublished
 from bakeoff.gateway import redact
-from bakeoff.langsmith.account import Account
+from bakeoff.langsmith.account import Account, answer_of
 from bakeoff.records import JsonDict
 
 if TYPE_CHECKING:
@@ -111,14 +111,13 @@ class Connection:
                 f"{self.account.endpoint} did not answer as LangSmith does",
                 mend="Check LANGSMITH_ENDPOINT or `publish.langsmith.endpoint`: it is the API's address.",
             )
-        self.client.close(timeout=0)
-        self.client = self._client(info)
-
-        if not (self.client.info.instance_flags or {}).get("ch_query_enabled", True):
+        if not (info.instance_flags or {}).get("ch_query_enabled", True):
             raise InputError(
                 f"{self.account.endpoint} answers queries for runs through its new API (SmithDB) alone",
                 mend="This version of bakeoff asks for what has arrived through the one before: use a newer bakeoff.",
             )
+        self.client.close(timeout=0)
+        self.client = self._client(info)
 
     @property
     def takes_attachments(self) -> bool:
@@ -235,15 +234,10 @@ def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 
 def _said(error: Exception) -> str:
     """What the service said about a request that it could not take: not about keys, and not about its own faults."""
-    import requests
-
-    each: BaseException | None = error
-    while each is not None:
-        if isinstance(each, requests.HTTPError) and each.response is not None:
-            status = each.response.status_code
-            return each.response.text.strip() if status in (400, 404, 409, 413, 422) else ""
-        each = each.__cause__ or each.__context__
-    return ""
+    answer = answer_of(error)
+    if answer is None or answer.status_code not in (400, 404, 409, 413, 422):
+        return ""
+    return answer.text.strip()
 
 
 @contextmanager
