@@ -50,7 +50,7 @@ def publish(source: Source, settings: Section, environ: Mapping[str, str], say: 
         dataset = langsmith_dataset.settle(connection, source, found)
         counts = _Counts(warnings=list(dataset.warnings))
         counts.add("examples", dataset.sent, dataset.present)
-        effective = langsmith_experiment.effective_limits(source)
+        effective = source.effective_limits()
         for candidate in source.candidates:
             experiment = langsmith_experiment.begin(connection, source, candidate, dataset, effective)
             counts.add("experiments", int(experiment.fresh), int(not experiment.fresh))

@@ -43,14 +43,6 @@ def name_of(source: Source, candidate: CandidateReport) -> str:
     return f"{source.manifest.config['name']}-{candidate.name}-{source.run_id}"
 
 
-def effective_limits(source: Source) -> dict[str, Counter[ResourceLimits]]:
-    """By candidate, the limits that were read back, and in how many trials."""
-    found: dict[str, Counter[ResourceLimits]] = {each.name: Counter() for each in source.candidates}
-    for trial in source.trials():
-        found[trial.candidate][trial.resources.effective] += 1
-    return found
-
-
 def find(
     connection: Connection, source: Source, candidate: CandidateReport, dataset: UUID | None
 ) -> TracerSession | None:

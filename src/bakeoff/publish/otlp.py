@@ -7,8 +7,7 @@ the run directory keeps a journal of the trials that were acknowledged whole, an
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -39,7 +38,6 @@ from bakeoff.publish.otlp_replies import Failure
 from bakeoff.publish.otlp_spans import SpanData, Tracing
 from bakeoff.publish.source import Source
 from bakeoff.publish.targets import Publication, Say
-from bakeoff.records import ResourceLimits
 
 SCOPE = "bakeoff"
 # A gRPC server takes 4 MiB at once unless it is told otherwise, and the SDK's own batches have 512 spans.
@@ -77,9 +75,9 @@ def publish(source: Source, settings: Section, environ: Mapping[str, str], say: 
     _check_content(plain, to, content=wanted.content)
     journal, present = (full, full.taken) if wanted.content else (plain, plain.taken | full.taken)
     secrets = to.secrets(environ)
-    total, effective = _survey(source)
+    total = source.report.n
     tracing = Tracing(source, content=wanted.content, secrets=secrets)
-    spans = _SdkSpans(source, effective, environ)
+    spans = _SdkSpans(source, environ)
     exporter = Exporter(to, environ)
     outbox = _Outbox(exporter, journal)
     there = len(present)
@@ -216,15 +214,6 @@ def _warnings(exporter: Exporter, spans: _SdkSpans, tracing: Tracing, *, full_to
 # --- from the run -----------------------------------------------------------------------------------
 
 
-def _survey(source: Source) -> tuple[int, Mapping[str, Sequence[tuple[ResourceLimits, int]]]]:
-    """How many trials there are, and each candidate's limits as they were read back, most frequent first."""
-    effective: dict[str, Counter[ResourceLimits]] = {}
-    for trial in source.trials():
-        effective.setdefault(trial.candidate, Counter())[trial.resources.effective] += 1
-    total = sum(counts.total() for counts in effective.values())
-    return total, {candidate: counts.most_common() for candidate, counts in effective.items()}
-
-
 class _Ids(IdGenerator):
     """Ids that are known before the span is."""
 
@@ -259,15 +248,14 @@ class _SdkSpans:
     def __init__(
         self,
         source: Source,
-        effective: Mapping[str, Sequence[tuple[ResourceLimits, int]]],
         environ: Mapping[str, str],
     ) -> None:
         self.shortened = self.dropped = 0
         self._ids, self._ended = _Ids(), _Ended()
         self._tracers = {}
         with visible(environ), quiet():
-            for candidate, limits in effective.items():
-                attributes = otlp_spans.resource(source, candidate, limits)
+            for candidate, limits in source.effective_limits().items():
+                attributes = otlp_spans.resource(source, candidate, limits.most_common())
                 # OTEL_RESOURCE_ATTRIBUTES may name another project
                 if PROJECT not in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", ""):
                     attributes[PROJECT] = attributes["service.name"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from bakeoff.errors import InputError
 from bakeoff.publish import timeline
 from bakeoff.publish.timeline import Timeline
-from bakeoff.records import JsonDict, Manifest, TrialRecord
+from bakeoff.records import JsonDict, Manifest, ResourceLimits, TrialRecord
 from bakeoff.store import RunDirectory
 
 if TYPE_CHECKING:
@@ -71,6 +72,13 @@ class Source:
             if trial.trial_id not in seen and candidate in (None, trial.candidate):
                 seen.add(trial.trial_id)
                 yield trial
+
+    def effective_limits(self) -> dict[str, Counter[ResourceLimits]]:
+        """By candidate, the limits that were read back, and in how many trials."""
+        found: dict[str, Counter[ResourceLimits]] = {each.name: Counter() for each in self.candidates}
+        for trial in self.trials():
+            found[trial.candidate][trial.resources.effective] += 1
+        return found
 
     def timeline(self, trial: TrialRecord) -> Timeline:
         """What happened in the trial, when: its attempts, model calls and tool calls, from the trial's files."""
