@@ -55,10 +55,10 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
         environment = {"DOCKER_HOST": host}
         emulated = there.bake("--max-concurrency", "2", env=environment, timeout=900)
         paused = with_a_pause(tmp_path_factory.mktemp("paused"), host)
-        listed = ["docker", "--host", host, "ps", "--all", "--quiet"]
-        left = subprocess.run(listed, capture_output=True, text=True, check=True).stdout
+        left = docker(host, "ps", "--all", "--quiet")
     assert emulated.code == 0, emulated.stderr
-    return Both(native, emulated, paused, left)
+    assert left.returncode == 0, left.stderr
+    return Both(native, emulated, paused, left.stdout)
 
 
 def with_a_pause(root: Path, host: str) -> Outcome:
@@ -66,13 +66,22 @@ def with_a_pause(root: Path, host: str) -> Outcome:
     made = project(root)
     made.rows.clear()
     made.row("paused", call("wait", "waited", seconds=5))
-    run, seen = made.start(env={"DOCKER_HOST": host}), ""
-    while not seen and run.poll() is None:
+    run, seen, refused = made.start(env={"DOCKER_HOST": host}), "", ""
+    while not seen:
+        assert run.poll() is None, f"over before it could be paused: {refused}\n{made.finish(run).stderr}"
         time.sleep(0.2)
-        listed = ["docker", "--host", host, "ps", "--quiet", "--filter", "label=bakeoff"]
-        seen = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.strip()
-    subprocess.run(["docker", "--host", host, "pause", seen], capture_output=True, check=True)
+        listed = docker(host, "ps", "--quiet", "--filter", "label=bakeoff")
+        # An engine that is making containers on an emulated processor does not answer each time it is asked.
+        seen, refused = listed.stdout.strip(), listed.stderr
+    paused = docker(host, "pause", seen)
+    assert paused.returncode == 0, paused.stderr
     return made.finish(run)
+
+
+def docker(host: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Docker's own command line, on the guest's engine."""
+    command = ["docker", "--host", host, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def project(root: Path) -> Project:
