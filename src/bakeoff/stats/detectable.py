@@ -61,10 +61,10 @@ def power_of(effect: float, spread: Spread, alpha: float = ALPHA, clusters: int 
     count = clusters or len(spread.sizes)
     shift = min(1.0, max(0.0, effect - abs(spread.difference)))
     noise = spread.se * math.sqrt(1 - shift)  # of the examples that do not turn
-    if count < FEW_CLUSTERS or noise < ZERO:
+    turned = shift * (1 - shift) / math.fsum(spread.sizes)
+    if count < FEW_CLUSTERS or noise**2 + turned < ZERO**2:
         return float(count >= FEW_CLUSTERS)
     sized = count / len(spread.sizes)
-    turned = shift * (1 - shift) / math.fsum(spread.sizes)
     # fewer clusters than tell as much as two are counted as two
     df = max(1.0, spread.clusters * sized - 1)
     known = max(1.0, spread.clusters - 1)
@@ -77,8 +77,6 @@ def minimum_detectable_effect(spread: Spread, alpha: float = ALPHA) -> float | N
 
     In a large sample, (z_{1-alpha/2} + z_{power}) * SE: Miller (2024).
     """
-    if spread.se < ZERO:
-        return 0.0
     if power_of(1.0, spread, alpha) < POWER:
         return None
     # scipy's root finders cost every report half a second to load

@@ -277,12 +277,17 @@ def _spread(differences: Sequence[float], clusters: Sequence[str], trials: float
     if se is None:
         return None
     differing = sum(abs(total) > ZERO for total in sums.values())
-    if se < ZERO:  # the share of clusters that may do otherwise stands for the variance, see `_tested`
-        se = math.sqrt(wilson(0.0, g)[1] / g)
+    if se < ZERO:
+        se = seen_se(se, g)
     elif differing < FEW_CLUSTERS:
         se = _cautious(se, n, g, trials)
     sizes = tuple(Counter(clusters).values())
     return Spread(se, equivalent_clusters(clusters), sizes, differing, fmean(differences))
+
+
+def seen_se(se: float, clusters: int) -> float:
+    """A standard error; where it is 0, the share of clusters that may do otherwise stands for it, see `_tested`."""
+    return se if se > ZERO else math.sqrt(wilson(0.0, clusters)[1] / clusters)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -21,7 +21,7 @@ from bakeoff.stats.detectable import (
     power_of,
 )
 from bakeoff.stats.intervals import equivalent_clusters
-from bakeoff.stats.paired import spread_of
+from bakeoff.stats.paired import seen_se, spread_of
 from bakeoff.stats.scores import Outcome
 
 MOST = 10_000_000  # examples beyond which nobody asks
@@ -53,7 +53,8 @@ def plan(outcomes: Sequence[Outcome], first: str, second: str, effect: float, al
 
     The variance of the mean difference has two parts: examples differ (only more examples help), and one
     example passes now and fails then (repetitions help too). The second is p (1 - p) / (R - 1) for each
-    candidate's rate p in R >= 2 repetitions; a rerun of the same candidate has that part alone, twice.
+    candidate's rate p in R >= 2 repetitions; a rerun of the same candidate has that part alone, twice, and
+    what `power_of` says that the effect itself adds.
     """
     judged: dict[str, dict[str, list[float]]] = {first: defaultdict(list), second: defaultdict(list)}
     cluster_of = {}
@@ -67,26 +68,20 @@ def plan(outcomes: Sequence[Outcome], first: str, second: str, effect: float, al
     known = Power(first, second, effect, n, g, repetitions)
     if g < FEW_CLUSTERS:
         return _unknown(known, f"fewer than {FEW_CLUSTERS} clusters of examples have a verdict")
-    drop = effect if first == second else 0.0
     sides = [[judged[name][e] for e in shared] for name in (first, second)]
-    within = _sum(_within(sides[0]), _within(sides[1], drop))
+    within = _sum(_within(sides[0]), _within(sides[1]))
     clusters = [cluster_of[e] for e in shared]
-    if first == second:
-        if within is None:
-            return _unknown(known, "each example ran once: how much a rerun varies is not known")
-        spread = _of_rerun(sides[0], clusters, within, drop)
-    elif (seen := spread_of(outcomes, first, second)) is None:
-        return _unknown(known, "no spread can be estimated")
+    if first != second:
+        spread = spread_of(outcomes, first, second)
     else:
-        spread = seen
-        within = (
-            None if within is None else min(within, spread.se**2)
-        )  # a part estimated larger than the whole
+        spread = None if within is None else _of_rerun(sides[0], clusters, within)
+    if spread is None:
+        return _unknown(known, "each example ran once: how much a rerun varies is not known")
+    if within is not None:  # nothing but repetitions makes a rerun vary; no part is larger than the whole
+        within = spread.se**2 if first == second else min(within, spread.se**2)
 
     clusters_needed = _smallest(lambda count: power_of(effect, spread, alpha, count) >= POWER)
     at_best = None if within is None else replace(spread, se=math.sqrt(max(0.0, spread.se**2 - within)))
-    if first == second:
-        at_best = replace(spread, se=0.0)  # nothing else makes a rerun differ
     repetitions_needed = None
     if within is not None and at_best is not None and power_of(effect, at_best, alpha) > POWER:
         endless, one = at_best.se**2, within * repetitions
@@ -120,37 +115,25 @@ def _sum(first: float | None, second: float | None) -> float | None:
     return None if first is None or second is None else first + second
 
 
-def _within(side: Sequence[list[float]], drop: float = 0.0) -> float | None:
-    """The part of a mean rate's variance that repetitions would take away; None where no example ran twice.
-
-    `drop`: of a rerun that passes that much less often. Where every trial passed, it is the drop itself that
-    makes the rerun vary.
-    """
-    repeated = [(fmean(values), len(values)) for values in side if len(values) > 1]
-    if not repeated:
-        return None
-    lower = [(max(0.0, p - drop), r) for p, r in repeated]
-    return fmean(
-        max(p * (1 - p) / (r - 1), q * (1 - q) / r) for (p, r), (q, _) in zip(repeated, lower, strict=True)
-    ) / len(side)
+def _within(side: Sequence[list[float]]) -> float | None:
+    """The part of a mean rate's variance that repetitions would take away; None where no example ran twice."""
+    parts = [p * (1 - p) / (len(values) - 1) for values in side if len(values) > 1 for p in (fmean(values),)]
+    return fmean(parts) / len(side) if parts else None
 
 
-def _of_rerun(side: Sequence[list[float]], clusters: Sequence[str], variance: float, drop: float) -> Spread:
-    """What a candidate's repetitions tell of a rerun of it that passes `drop` less often on every example."""
+def _of_rerun(side: Sequence[list[float]], clusters: Sequence[str], variance: float) -> Spread:
+    """What a candidate's repetitions tell of a rerun of it that is as good; `variance`: of their difference."""
     level: dict[str, float] = defaultdict(lambda: 1.0)  # chance that a cluster does not differ
     for values, cluster in zip(side, clusters, strict=True):
-        level[cluster] *= _level(fmean(values), max(0.0, fmean(values) - drop), len(values))
+        level[cluster] *= _level(fmean(values), len(values))
     differing = math.fsum(1 - chance for chance in level.values())
     sizes = tuple(Counter(clusters).values())
-    return Spread(math.sqrt(variance), equivalent_clusters(clusters), sizes, differing, drop)
+    return Spread(seen_se(math.sqrt(variance), len(sizes)), equivalent_clusters(clusters), sizes, differing)
 
 
-def _level(p: float, q: float, trials: int) -> float:
-    """The chance that so many trials pass equally often at rate p and at rate q."""
-    return math.fsum(
-        math.comb(trials, k) ** 2 * (p * q) ** k * ((1 - p) * (1 - q)) ** (trials - k)
-        for k in range(trials + 1)
-    )
+def _level(p: float, trials: int) -> float:
+    """The chance that so many trials pass equally often twice, at rate p."""
+    return math.fsum((math.comb(trials, k) * p**k * (1 - p) ** (trials - k)) ** 2 for k in range(trials + 1))
 
 
 def _smallest(enough: Callable[[int], bool]) -> int | None:
