@@ -310,7 +310,7 @@ def test_a_read_timeout_is_a_timeout(server):
     began = time.monotonic()
     assert failure(backend(server.answers(hang), params={"timeout": 0.1})).kind is Kind.TIMEOUT
     assert failure(backend(server.answers(hang), "anthropic:c", params={"timeout": 0.1})).kind is Kind.TIMEOUT
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60  # the clients' own default is ten minutes
 
 
 @pytest.mark.parametrize(
@@ -335,10 +335,12 @@ def test_what_cannot_get_better_is_not_retried(server):
 
 def test_backing_off_is_queued_time_not_the_provider_s(server):
     server.answers(fault(429, "slow down"), fault(500, "oops"), OK)
-    reply = backend(server, retries=2, pause=0.1).complete(request(), CALL)
+    candidate = backend(server, retries=2, pause=0.1)
+    began = time.monotonic()
+    reply = candidate.complete(request(), CALL)
     assert reply.attempts == 3
     assert reply.queued_seconds >= 0.3  # 0.1, then 0.2, and jitter
-    assert reply.seconds < 0.3
+    assert 0 < reply.seconds <= time.monotonic() - began - reply.queued_seconds
 
 
 @pytest.mark.parametrize(
@@ -353,7 +355,7 @@ def test_backing_off_is_queued_time_not_the_provider_s(server):
 def test_retry_after_is_honoured(server, header):
     server.answers(say(429, {"error": {"message": "slow down"}}, header()), OK)
     reply = backend(server, retries=1).complete(request(), CALL)
-    assert 0.9 <= reply.queued_seconds < 3
+    assert 0.9 <= reply.queued_seconds < 30
 
 
 def test_a_retry_after_beyond_patience_ends_the_call(server):
@@ -371,7 +373,7 @@ def test_the_end_of_the_attempt_ends_the_waiting(server, polled):
     began = time.monotonic()
     error = failure(backend(server, retries=3), CallContext("c/e/1", "e", 1, 0, {}, cancelled))
     assert (error.kind, error.attempts) == (Kind.RATE_LIMITED, 1)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50
 
 
 def test_messages_are_bounded_and_redacted(server):

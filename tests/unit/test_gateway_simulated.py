@@ -174,7 +174,7 @@ def test_latency_is_slept_and_ends_when_the_attempt_does():
     threading.Timer(0.05, ended.set).start()
     began = time.monotonic()
     backend.complete(ModelRequest([]), CallContext("t", "e", 1, 0, NO_STEPS, ended.is_set))
-    assert 0.04 < time.monotonic() - began < 5
+    assert 0.04 < time.monotonic() - began < 25
     quick = open_backend(candidate("simulated:skill=1,latency=0.05"), retries=0)
     assert quick.complete(ModelRequest([]), CallContext("t", "e", 1, 0, NO_STEPS)).seconds >= 0.05
 
