@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from bakeoff.messages import too_deep
 from bakeoff.records import AttemptResult, Example, JsonDict, ModelCall, ToolCall, TrialSpec, Verdict
 
 SCHEMA_VERSION = "ATIF-v1.8"
@@ -143,9 +144,9 @@ def _tool_call(item: JsonDict, tools: dict[str, ToolCall]) -> JsonDict:
     extra: JsonDict = {}
     try:
         parsed = json.loads(arguments) if isinstance(arguments, str) else arguments
-    except ValueError:
+    except (ValueError, RecursionError):  # not JSON, or nested to blow the stack
         parsed = None
-    if not isinstance(parsed, dict):
+    if not isinstance(parsed, dict) or too_deep(parsed):
         extra = {
             "malformed": True,
             "raw_arguments": arguments if isinstance(arguments, str) else repr(arguments),

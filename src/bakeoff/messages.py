@@ -13,8 +13,30 @@ JsonDict = dict[str, Any]
 ROLES = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool", "developer": "developer"}
 
 
+DEEPEST = 100  # levels of lists and objects in each other: pydantic writes 255, and a record adds its own
+
+
 class MalformedMessage(ValueError):  # noqa: N818 - it becomes protocol evidence
     """What the container sent is no list of serialised LangChain messages."""
+
+
+def too_deep(value: Any, levels: int = DEEPEST) -> bool:
+    """Whether lists and objects stand in each other for more than so many levels."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(
+        isinstance(item, dict | list) and (levels <= 1 or too_deep(item, levels - 1)) for item in inner
+    )
+
+
+def shallow(value: Any) -> Any:
+    """The same value.
+
+    Raises:
+        MalformedMessage: it is nested too deeply for what comes after.
+    """
+    if too_deep(value):
+        raise MalformedMessage(f"it is nested deeper than {DEEPEST} levels")
+    return value
 
 
 def checked(messages: Any) -> list[JsonDict]:
@@ -37,6 +59,9 @@ def checked(messages: Any) -> list[JsonDict]:
             calls = message["data"].get(key) or []
             if not isinstance(calls, list) or not all(isinstance(call, dict) for call in calls):
                 raise MalformedMessage(f"message {i} has `{key}` that is not a list of objects")
+        for key in ("additional_kwargs", "response_metadata"):
+            if not isinstance(message["data"].get(key) or {}, dict):
+                raise MalformedMessage(f"message {i} has `{key}` that is not an object")
     return messages
 
 

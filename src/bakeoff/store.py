@@ -20,6 +20,7 @@ import contextlib
 import difflib
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
@@ -218,7 +219,7 @@ class RunDirectory:
     def write_trajectory(self, trial_id: str, trajectory: JsonDict) -> Path:
         """Write the trial's trajectory; a re-attempt's replaces it."""
         path = self.trajectory_path(trial_id)
-        self._replace(path, _encode(trajectory, indent=1) + b"\n")
+        self._replace(path, _encode_said(trajectory, indent=1) + b"\n")
         return path
 
     def write_log(self, trial_id: str, attempt: int, text: str) -> Path:
@@ -247,7 +248,7 @@ class RunDirectory:
         with _writing(path):
             path.parent.mkdir(exist_ok=True)
             with path.open("ab", buffering=0) as file:
-                _write_all(file.fileno(), _encode(call) + b"\n")
+                _write_all(file.fileno(), _encode_said(call) + b"\n")
 
     def write_report(self, text: str, name: str = REPORT) -> Path:
         """Write report.md, or report.html."""
@@ -481,6 +482,22 @@ def _encode(value: JsonDict, indent: int | None = None) -> bytes:
     Raises ValueError for NaN and infinities: they are not JSON, and a line with one could not be read again.
     """
     return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent).encode(errors="replace")
+
+
+def _encode_said(value: JsonDict, indent: int | None = None) -> bytes:
+    """JSON of what a model or an agent said: Python's JSON takes NaN and infinities, so they become text here."""
+    try:
+        return _encode(value, indent)
+    except ValueError:
+        return _encode(_finite(value), indent)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

@@ -171,6 +171,23 @@ def ask_wrongly(method: str, params: dict) -> str:
     return str(channel().submit(method, params).result())
 
 
+def answer_oddly(kind: str) -> str:
+    """Answer in what Python's JSON takes and others do not, and end."""
+    deep = []
+    for _ in range(300):
+        deep = [deep]
+    args = {"nan": {"x": float("nan"), "y": float("inf")}, "deep": {"x": deep}}.get(kind, {})
+    asked = {
+        "content": "",
+        "tool_calls": [{"name": "answer_oddly", "id": "c1", "args": {"kind": kind, **args}}],
+    }
+    metadata = "stop" if kind == "metadata" else {"score": float("nan")}
+    answer = {"content": "done", "response_metadata": metadata}
+    messages = [{"type": "ai", "data": data} for data in (asked, answer)]
+    channel().send({"id": 1, "result": {"messages": messages}})
+    os._exit(0)
+
+
 def channel():
     """The runner's own end of the line: what runs in the harness's process can reach it."""
     return MODELS[0].channel
@@ -234,7 +251,7 @@ def read_file(name: str) -> str:
 
 TOOLS = [
     hog, hog_child, hog_child_then_less, fill_disk, fill_disk_and_raise, spawn_threads, fork_bomb, leave, segfault,
-    kill_supervisor, wait, spin, work, shout, forge, speak_to_a_critic, ask_wrongly, long_line, probe, read_file,
+    kill_supervisor, wait, spin, work, shout, forge, speak_to_a_critic, ask_wrongly, answer_oddly, long_line, probe, read_file,
 ]  # fmt: skip
 
 

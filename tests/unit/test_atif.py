@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from atif import Trajectory
 
 from bakeoff.atif import trajectory
 from bakeoff.errors import ModelErrorKind
+from bakeoff.messages import DEEPEST
 from bakeoff.records import (
     AttemptResult,
     Evidence,
@@ -132,6 +134,14 @@ def test_malformed_calls_stay_visible_from_either_record() -> None:
 def test_arguments_that_are_no_object_are_malformed() -> None:
     made = document([{"role": "assistant", "tool_calls": [requested("c", "t", "[1]")]}])
     assert made["steps"][0]["tool_calls"][0]["extra"]["malformed"] is True
+
+
+@pytest.mark.parametrize("depth", [DEEPEST + 1, 100_000])
+def test_arguments_nested_beyond_reason_are_malformed(depth: int) -> None:
+    raw = '{"x": ' + "[" * depth + "]" * depth + "}"
+    made = document([USER, {"role": "assistant", "content": "", "tool_calls": [requested("c1", "f", raw)]}])
+    [call] = made["steps"][-1]["tool_calls"]
+    assert (call["arguments"], call["extra"]["raw_arguments"]) == ({}, raw)
 
 
 def test_turns_the_example_brings_along_are_not_the_models() -> None:

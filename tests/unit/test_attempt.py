@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bakeoff.messages import DEEPEST, MalformedMessage, shallow
 from bakeoff.sandbox.attempt import NOT_THE_PROTOCOL, covered, model_request
 
 ASKED = {
@@ -39,6 +40,8 @@ def test_a_model_call_is_read_as_it_was_made() -> None:
         {"stop": "END"},
         {"stop": [5]},
         {"params": [["temperature", 0]]},
+        {"messages": [{"type": "ai", "data": {"content": "", "response_metadata": "stop"}}]},
+        {"messages": [{"type": "ai", "data": {"content": "", "additional_kwargs": ["refusal"]}}]},
     ],
 )
 def test_what_is_no_model_call_is_not_handed_on(wrong: dict[str, Any]) -> None:
@@ -50,6 +53,18 @@ def test_what_is_no_model_call_is_not_handed_on(wrong: dict[str, Any]) -> None:
 def test_a_call_without_one_of_its_parts_is_none(missing: str) -> None:
     with pytest.raises(NOT_THE_PROTOCOL):
         model_request({key: value for key, value in ASKED.items() if key != missing})
+
+
+def test_only_so_many_levels_may_stand_in_each_other() -> None:
+    def nested(levels: int) -> Any:
+        return [nested(levels - 1)] if levels > 1 else ["x"]
+
+    assert shallow(nested(DEEPEST)) == nested(DEEPEST)
+    assert shallow({"a": [1] * 1000, "b": "text"}) == {"a": [1] * 1000, "b": "text"}
+    with pytest.raises(MalformedMessage):
+        shallow(nested(DEEPEST + 1))
+    with pytest.raises(MalformedMessage):
+        shallow({"beside": 1, "it": [{"x": nested(DEEPEST)}]})
 
 
 def test_time_in_two_spans_is_counted_once_and_only_between_the_moments() -> None:

@@ -145,6 +145,14 @@ def test_hostile_text_is_written_and_readable(run: RunDirectory) -> None:
     assert "\\ud800" in (run.log(record.trial_id, 1) or "")
 
 
+def test_what_is_no_json_number_is_kept_as_text(run: RunDirectory) -> None:
+    """A model may ask for a tool with NaN, and Python's JSON takes it."""
+    run.write_trajectory("a", {"arguments": {"amount": float("nan"), "others": [float("-inf"), 1.5]}})
+    assert run.trajectory("a") == {"arguments": {"amount": "nan", "others": ["-inf", 1.5]}}
+    run.append_call("a", {"response": {"amount": float("inf")}})
+    assert list(run.calls("a")) == [{"response": {"amount": "inf"}}]
+
+
 def test_a_score_that_is_no_number_is_refused_before_it_is_written(run: RunDirectory) -> None:
     with pytest.raises(ValueError, match="JSON"):
         run.append(synthetic.trial(scores={"final_answer": float("nan")}))

@@ -48,6 +48,7 @@ REFUSED_SECONDS = (
 )
 STOP_SECONDS = 10.0  # between asking the supervisor to stop and killing the container from outside
 PAUSED_SECONDS = 30.0  # a container that somebody froze is waited for: `docker commit` takes seconds
+MOST_TOOL_CALLS = 10_000  # that are kept of one attempt
 MEMORY_SLACK = 4096  # the kernel rounds limits down to a page
 # what reading a line may raise
 NOT_THE_PROTOCOL = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
@@ -363,13 +364,17 @@ class Attempt:
     def _tool(self, method: str, params: JsonDict) -> None:
         call_id = str(params["call_id"])[:200]
         if method == "tool/start":
+            if len(self.tools) >= MOST_TOOL_CALLS:
+                raise ValueError(f"more than {MOST_TOOL_CALLS} tool calls")
+            args = dict(msgs.shallow(params["args"]))
             started = time.monotonic() - (self.started or self.began)
             self.tools[call_id] = ToolCall(
-                call_id=call_id, name=str(params["name"])[:200], args=dict(params["args"]), started=started
+                call_id=call_id, name=str(params["name"])[:200], args=args, started=started
             )
         elif call_id in self.tools:
-            if isinstance(params["errno"], int):
-                self.tool_errnos.append(params["errno"])
+            number = params["errno"]
+            if isinstance(number, int) and number not in self.tool_errnos and len(self.tool_errnos) < 200:
+                self.tool_errnos.append(number)
             result, error = params["result"], params["error"]
             self.tools[call_id] = self.tools[call_id].model_copy(
                 update={
@@ -397,6 +402,7 @@ class Attempt:
             self.harness["error_message"] = str(message["error"]["message"])[:2000]
             self.harness["error_errnos"] = [e for e in data["errnos"] if isinstance(e, int)][:20]
         else:
+            msgs.shallow(message["result"])
             if not self.spec.harness.get("command"):  # a program's messages are known from its traffic
                 self.conversation = msgs.checked(message["result"]["messages"])
             answer = message["result"].get("answer")
@@ -411,6 +417,7 @@ class Attempt:
         if not self._is_new(ident):
             return
         try:
+            msgs.shallow(params)
             (self._model_call if method == "model/generate" else self._http_call)(ident, params)
         except NOT_THE_PROTOCOL as error:
             what = f"{type(error).__name__}: {error}"[:300]
@@ -500,6 +507,9 @@ class Attempt:
             return
         except Exception as error:  # noqa: BLE001 - the gateway promised ModelCallError; its own fault is on record as such
             outcome = ModelCallError(ModelErrorKind.INTERNAL, f"{type(error).__name__}: {error}"[:2000])
+        if isinstance(outcome, ModelReply) and msgs.too_deep(outcome.message):
+            what = f"the reply is nested deeper than {msgs.DEEPEST} levels"
+            outcome = ModelCallError(ModelErrorKind.BAD_RESPONSE, what, attempts=outcome.attempts)
         if isinstance(outcome, ModelReply):
             outcome = replace(outcome, queued_seconds=outcome.queued_seconds + sent - asked)
         self.inbox.put(("reply", (ident, context.index, asked, request, outcome)))

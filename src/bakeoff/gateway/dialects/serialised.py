@@ -1,9 +1,11 @@
-"""LangChain's serialised messages, as the dialects make them: plain dicts, nothing imported."""
+"""LangChain's serialised messages, as the dialects make them: plain dicts, nothing of LangChain imported."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
+
+from bakeoff.messages import too_deep
 
 JsonDict = dict[str, Any]
 Content = str | list[JsonDict]
@@ -39,7 +41,7 @@ def call(ident: str, name: str, arguments: str) -> JsonDict:
         args = json.loads(arguments or "{}")
     except (ValueError, RecursionError):
         args = None
-    if isinstance(args, dict):
+    if isinstance(args, dict) and not too_deep(args):
         return {"type": "tool_call", "id": ident, "name": name, "args": args}
     error = "the arguments are no JSON object"
     return {"type": "invalid_tool_call", "id": ident, "name": name, "args": arguments, "error": error}
