@@ -112,9 +112,9 @@ def _increase(
     said = f"The mean {what} of a trial went from {show(measure.base)} to {show(measure.head)} ({by})"
     if share is not None and share <= bound + ROUNDING:
         return "passed", f"{said}."
-    if test.p_value is not None and test.p_value < stats.ALPHA:
-        return "failed", f"{said}, which is more than noise ({_p(test.p_value)})."
-    return "passed", f"{said}, which is within noise ({_p(test.p_value)})."
+    if test.distinguishable:
+        return "failed", f"{said}, which is more than noise ({_p(test.p_adjusted)})."
+    return "passed", f"{said}, which is within noise ({_p(test.p_adjusted)})."
 
 
 def _must_pass(text: str, change: Change, head: Side) -> tuple[Status, str] | None:

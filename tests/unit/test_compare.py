@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -12,7 +13,7 @@ from xml.etree import ElementTree as ET
 import pytest
 import synthetic
 
-from bakeoff import conditions, config_file, dataset, gates, store
+from bakeoff import conditions, config_file, dataset, gates, stats, store
 from bakeoff.compare import RunComparison, compare_runs, drift, parse_pairs, read
 from bakeoff.compare.document import document
 from bakeoff.compare.junit import render as junit
@@ -156,6 +157,30 @@ def test_cost_and_latency(tmp_path: Path, good: RunDirectory) -> None:
     dear = compared(run(tmp_path, "5", dearer(0.0)), good, Gates(max_cost_increase=5))
     assert dear.gates[0].status == "failed"
     assert "from nothing" in dear.gates[0].because
+
+
+def test_cost_and_latency_of_many_candidates_are_corrected_as_scores_are(tmp_path: Path) -> None:
+    """Five candidates that are a little slower by chance: one of five p-values below 0.05 is no news."""
+    names, chance = [f"m{n}" for n in range(5)], random.Random(20)
+
+    def timed(steady: bool) -> list[TrialRecord]:
+        return [
+            r.model_copy(update={"seconds": r.seconds.model_copy(update={"working": seconds})})
+            for name in names
+            for r in rows(*GOOD, candidate=name)
+            for seconds in (4.0 if steady else 4.0 * chance.lognormvariate(0.02, 0.1),)
+        ]
+
+    base = run(tmp_path, "1", timed(True), candidates=names)
+    head = run(tmp_path, "2", timed(False), candidates=names)
+    got = compared(base, head, Gates(max_latency_increase=0.0))
+    tests = [change.latency.test for change in got.changes if change.latency]
+    raw = [test.p_value or 0.0 for test in tests]
+    assert [test.p_adjusted for test in tests] == stats.holm(raw)
+    assert any(p < 0.05 for p in raw)
+    assert [gate.status for gate in got.gates] == ["passed"] * 5
+    told = summary(got)["candidates"][0]["working_seconds"]
+    assert (told["p_value"], told["p_adjusted"]) == (raw[0], stats.holm(raw)[0])
 
 
 def test_two_candidates_of_one_run(tmp_path: Path) -> None:
@@ -350,7 +375,9 @@ def test_must_pass(tmp_path: Path, good: RunDirectory) -> None:
     silent = run(tmp_path, "3", rows(*["PP"] * 29, "II"), config={"infra": {"max_error_rate": 1.0}})
     got = compared(good, silent, Gates(must_pass=["severity=2"]))
     assert ([g.status for g in got.gates], got.exit_code) == (["unknown"], 3)
-    assert compared(good, head, Gates(must_pass=["suite=other"])).gates == []
+    idle = compared(good, head, Gates(must_pass=["suite=other"]))
+    assert (idle.gates, idle.exit_code) == ([], 0)
+    assert "The gate must-pass suite=other asks nothing: no example of HEAD meets it." in idle.notes
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Literal
 
@@ -12,6 +12,8 @@ from bakeoff import stats
 from bakeoff.compare.side import Side, Trial
 
 Turn = Literal["newly failing", "newly passing", "same"]
+# names in HEAD and in BASE, trials in BASE and in HEAD, clusters of the shared examples
+_Kept = tuple[tuple[str, str], list[Trial], list[Trial], dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def _by_change(example: ExampleChange) -> tuple[float, str]:
 def changes(base: Side, head: Side, pairs: Sequence[tuple[str, str]]) -> list[Change]:
     """Each pair (a candidate of BASE, one of HEAD); p-values corrected over all pairs by Holm."""
     outcomes: list[stats.Outcome] = []
-    kept = []
+    kept: list[_Kept] = []
     for first, second in pairs:
         shared = {t.example_id for t in base.trials.get(first, ())} & {
             t.example_id for t in head.trials.get(second, ())
@@ -105,6 +107,8 @@ def changes(base: Side, head: Side, pairs: Sequence[tuple[str, str]]) -> list[Ch
             outcomes += [t.outcome(label, cluster_of[t.example_id]) for t in own]
         kept.append((labels, olds, news, cluster_of))
     counted = stats.sensitivities(outcomes, [labels for labels, *_ in kept])
+    costs = _measures(kept, lambda trial: trial.cost_usd)
+    latencies = _measures(kept, lambda trial: trial.working_seconds)
     return [
         Change(
             base=first,
@@ -116,13 +120,13 @@ def changes(base: Side, head: Side, pairs: Sequence[tuple[str, str]]) -> list[Ch
             difference=sensitivity,
             examples=_examples(olds, news),
             causes=_causes(olds, news),
-            cost=_measure(labels, olds, news, cluster_of, lambda trial: trial.cost_usd),
-            latency=_measure(labels, olds, news, cluster_of, lambda trial: trial.working_seconds),
+            cost=cost,
+            latency=latency,
             base_infra_rate=base.infra_rate(first),
             head_infra_rate=head.infra_rate(second),
         )
-        for (first, second), (labels, olds, news, cluster_of), sensitivity in zip(
-            pairs, kept, counted, strict=True
+        for (first, second), (labels, olds, news, _), sensitivity, cost, latency in zip(
+            pairs, kept, counted, costs, latencies, strict=True
         )
     ]
 
@@ -158,6 +162,13 @@ def _causes(olds: Sequence[Trial], news: Sequence[Trial]) -> dict[str, tuple[int
         for cause, counts in sorted(changed.items(), key=lambda item: (item[1][0] - item[1][1], item[0]))
         if counts[0] != counts[1]
     }
+
+
+def _measures(kept: Sequence[_Kept], of: Callable[[Trial], float | None]) -> list[Measure | None]:
+    """The measure of every pair, p-values corrected over all pairs by Holm."""
+    found = [_measure(*each, of) for each in kept]
+    adjusted = iter(stats.holm([each.test.p_value or 0.0 for each in found if each]))
+    return [each and replace(each, test=replace(each.test, p_adjusted=next(adjusted))) for each in found]
 
 
 def _measure(

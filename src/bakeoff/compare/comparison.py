@@ -175,8 +175,13 @@ def compare_runs(
         doubts=doubts,
         allowed=allowed,
         drift=differences,
-        notes=[*base.warnings, *head.warnings, *_notes(base, head, changed)],
+        notes=[*base.warnings, *head.warnings, *_notes(base, head, changed), *_idle(gates, head)],
     )
+
+
+def _idle(gates: Gates, head: Side) -> list[str]:
+    asked = [text for text in gates.must_pass if not gates_.selected(text, head)]
+    return [f"The gate must-pass {text} asks nothing: no example of HEAD meets it." for text in asked]
 
 
 def _notes(base: Side, head: Side, changed: Sequence[Change]) -> list[str]:

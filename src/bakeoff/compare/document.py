@@ -63,8 +63,8 @@ def _scores(data: RunComparison) -> Iterator[Block]:
     yield Heading("Change of the score")
     yield Paragraph(
         "HEAD minus BASE on the examples that both ran, paired by example. p is the chance of a change at least "
-        "this large if nothing had changed, corrected for the number of candidates (Holm). The smallest "
-        "detectable change is what this sample would show in four runs of five."
+        "this large if nothing had changed, corrected for the number of candidates (Holm); the interval is not. "
+        "The smallest detectable change is what this sample would show in four runs of five."
     )
     yield Table(
         (
@@ -95,7 +95,8 @@ def _scores(data: RunComparison) -> Iterator[Block]:
         ],
     )
     yield Paragraph(
-        "Infrastructure errors are missing data: whatever they would have brought lies between the last two columns."
+        "Infrastructure errors are missing data: whatever they would have brought lies between the change that "
+        f"counts them {WAYS['worst_case']}, and the change that counts them {WAYS['best_case']}."
     )
     yield Table(
         (
@@ -117,6 +118,9 @@ def _scores(data: RunComparison) -> Iterator[Block]:
         ],
     )
     yield Heading("Change of cost and latency")
+    yield Paragraph(
+        "Of trials with a verdict on the model, on the examples that both ran; p as above, paired and corrected."
+    )
     yield Table(
         ("Candidate", "Mean of a trial", "#BASE", "#HEAD", "#Change", "#p"),
         [
@@ -142,7 +146,7 @@ def _measure(
         show(measure.base),
         show(measure.head),
         by,
-        figures.p_value(measure.test.p_value),
+        figures.p_value(measure.test.p_adjusted),
     )
 
 

@@ -22,7 +22,8 @@ def summary(data: RunComparison) -> JsonDict:
     A candidate: `base`, `head` (names), `base_scores`, `head_scores` (the four scores, `{value, interval}`),
     `change` (HEAD minus BASE, one object for each way to count infrastructure errors, see `stats.Comparison`),
     `depends_on_infra`, `newly_failing`, `newly_passing`, `causes` ({cause: [in BASE, in HEAD]}),
-    `base_infra_rate`, `head_infra_rate`, `cost_usd` and `working_seconds` (`base`, `head`, `increase`, `p_value`).
+    `base_infra_rate`, `head_infra_rate`, `cost_usd` and `working_seconds` (`base`, `head`, `increase`, `p_value`,
+    `p_adjusted`).
     """
     return {
         "base": _side(data.base),
@@ -105,4 +106,5 @@ def _measure(measure: Measure | None) -> JsonDict | None:
         "head": measure.head,
         "increase": measure.increase,
         "p_value": measure.test.p_value,
+        "p_adjusted": measure.test.p_adjusted,
     }

@@ -41,6 +41,7 @@ def _block(block: Block, result: str) -> Iterator[RenderableType]:
                 table.add_column(
                     Text(escape.line(heading.removeprefix("#"))),
                     justify="right" if heading.startswith("#") else "left",
+                    overflow="fold",  # a narrow terminal breaks a name, and cuts none
                 )
             for row in rows:
                 table.add_row(*(_text(cell) for cell in row))
