@@ -99,6 +99,7 @@ class ModelErrorKind(StrEnum):
     CONTEXT_OVERFLOW = "context_overflow"
     REFUSAL = "refusal"  # the provider itself refused to answer (a content filter)
     BAD_REQUEST = "bad_request"  # the provider rejects what the harness sent
+    TOO_LARGE = "too_large"  # no line from the container can hold the request: it was never sent
     NOT_ON_TAPE = "not_on_tape"  # a replayed candidate was asked what was not recorded
     INTERNAL = "internal"  # the gateway's own failure
 

@@ -230,6 +230,12 @@ def _crash_says(c: Case) -> str:
     return f"The harness exited with code {harness.exit_code} and gave no answer."
 
 
+def _overflow_says(c: Case) -> str:
+    if _fault(ModelErrorKind.TOO_LARGE)(c):
+        return _fault_says("A request to the model was too large to be handed on")(c)
+    return "The harness sent more than the bound on its output."
+
+
 def _time_says(why: str) -> Callable[[Case], str]:
     def sentence(c: Case) -> str:
         e = c.evidence
@@ -396,10 +402,10 @@ CAUSES: tuple[Cause, ...] = (
     # --- the harness and the line to it
     Cause(
         "infra.output_limit",
-        "the harness sent more than the bound on its output",
+        "the harness sent more than the bound on its output, or asked the model for more than a line can hold",
         "supervisor and host: bytes of a line, of the log and in all",
-        lambda c: c.evidence.output_overflow and _unanswered(c.evidence),
-        _say("The harness sent more than the bound on its output."),
+        lambda c: _fault(_K.TOO_LARGE)(c) or (c.evidence.output_overflow and _unanswered(c.evidence)),
+        _overflow_says,
     ),
     Cause(
         "infra.protocol",

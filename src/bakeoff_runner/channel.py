@@ -52,10 +52,7 @@ class Channel:
 
     def send(self, message: dict[str, Any]) -> None:
         """Write one line, whole, with the attempt's token."""
-        view = memoryview(wire.encode({"token": self._token, **message}))
-        with self._writing:
-            while view:
-                view = view[os.write(self._writer, view) :]
+        self._write(self._line(message))
 
     def notify(self, method: str, params: dict[str, Any]) -> None:
         """Tell the host something that has no reply."""
@@ -70,15 +67,34 @@ class Channel:
         """Start a call; the future gives its result, or raises `RemoteError`.
 
         `on_chunk` takes each piece of a streamed reply, in order and before the future is done, in the
-        listening thread: it must not block.
+        listening thread: it must not block. A call that no line can hold fails at once, with the kind `too_large`.
         """
         ident = f"h{next(self._ids)}"
         future: Future[dict[str, Any]] = Future()
+        line = self._line({"id": ident, "method": method, "params": params})
+        if len(line) > wire.MAX_LINE:
+            self.tell_too_large(len(line))
+            what = f"a request may have {wire.MAX_LINE} bytes, this one has {len(line)}"
+            future.set_exception(ModelUnavailable("too_large", what))
+            return future
         self._waiting[ident] = future
         if on_chunk is not None:
             self._takers[ident] = on_chunk
-        self.send({"id": ident, "method": method, "params": params})
+        self._write(line)
         return future
+
+    def tell_too_large(self, size: int) -> None:
+        """Tell the host of a call that does not reach it."""
+        self.notify("model/too_large", {"bytes": size})
+
+    def _line(self, message: dict[str, Any]) -> bytes:
+        return wire.encode({"token": self._token, **message})
+
+    def _write(self, line: bytes) -> None:
+        view = memoryview(line)
+        with self._writing:
+            while view:
+                view = view[os.write(self._writer, view) :]
 
     def _listen(self) -> None:
         for line in self._reader:

@@ -26,6 +26,7 @@ from bakeoff_runner import wire
 from bakeoff_runner.channel import Channel, RemoteError
 from bakeoff_runner.load import LoadError
 from bakeoff_runner.supervisor import undumpable
+from bakeoff_runner.traces import discard
 
 SOURCE = Path("/opt/harness")  # where the image has `harness.source`
 TASK = "task.json"
@@ -178,10 +179,12 @@ class _Handler(BaseHTTPRequestHandler):
         True  # header and body are two writes: the second would wait for an acknowledgement
     )
     server: Endpoint
+    unread = 0  # bytes of a refused body: its sender may read no answer before it has sent them all
 
     def do_POST(self) -> None:
         try:
             self._reply(self._exchange())
+            discard(self.rfile, self.unread)
         except ConnectionError:
             self.close_connection = True  # the program did not wait: its own affair
 
@@ -195,6 +198,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not length.isdecimal() or int(length) > MAX_BODY:
             self.close_connection = True  # what follows would be read as the next request
             if length.isdecimal():
+                self.unread = int(length)
+                self.server.channel.tell_too_large(self.unread)
                 yield _refusal(413, "request_too_large", f"a request may have {MAX_BODY} bytes")
             else:
                 yield _refusal(411, "invalid_request_error", "the request has no Content-Length")
@@ -207,6 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
             yield _refusal(400, "invalid_request_error", f"the request's body is not JSON: {error}")
             return
         if grown > MAX_BODY:  # written anew it has more bytes, and must not be cut on its way
+            self.server.channel.tell_too_large(grown)
             yield _refusal(413, "request_too_large", f"a request may have {MAX_BODY} bytes")
             return
         assert isinstance(self.server, Endpoint)

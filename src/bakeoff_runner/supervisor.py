@@ -126,8 +126,10 @@ class Supervisor:
             self.log_left -= len(kept)
             self.log_dropped += len(data) - len(kept)
             _write_all(2, kept)
-        else:
+        elif data:
             self.forward(data)
+        else:
+            self.stop()  # without its line it can neither ask nor answer: there is nothing to wait for
         return bool(data)
 
     def forward(self, data: bytes) -> None:

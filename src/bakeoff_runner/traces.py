@@ -12,6 +12,7 @@ import sys
 import threading
 import traceback
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 
 from bakeoff_runner import wire
 from bakeoff_runner.channel import Channel
@@ -60,6 +61,13 @@ def flush() -> None:
             traceback.print_exc()
 
 
+def discard(body: BufferedIOBase, length: int) -> None:
+    """Take in a body that nobody wants, up to a bound: its sender reads no answer before it has sent all."""
+    left = min(length, MOST_DISCARDED)
+    while left > 0 and (piece := body.read(min(left, 2**16))):
+        left -= len(piece)
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Receiver
@@ -67,7 +75,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
         if self.path != PATH or not length.isdecimal() or int(length) > MAX_BODY:
-            self._discard(int(length) if length.isdecimal() else 0)
+            discard(self.rfile, int(length) if length.isdecimal() else 0)
             self.close_connection = True  # what follows would be read as the next request
             self._answer(404 if self.path != PATH else 413)
             return
@@ -81,12 +89,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.channel.notify("trace/export", params)
         # an empty ExportTraceServiceResponse: everything was taken
         self._answer(200, kind, b"{}" if "json" in kind else b"")
-
-    def _discard(self, length: int) -> None:
-        """Take in a body that nobody wants, up to a bound: its sender reads no answer before it has sent all."""
-        left = min(length, MOST_DISCARDED)
-        while left > 0 and (piece := self.rfile.read(min(left, 2**16))):
-            left -= len(piece)
 
     def _answer(self, status: int, kind: str = "text/plain", body: bytes = b"") -> None:
         self.send_response(status)

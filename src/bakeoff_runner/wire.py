@@ -11,6 +11,7 @@
                          supervisor/exit {token, exit_code, signal, kernel, overflow, terminated}
     harness -> host      model/generate (id) {messages, tools, ...}
                          model/http (id) {method, path, body}             a program's own request, body parsed
+                         model/too_large {bytes}                          a call that no line can hold; it has failed
                          harness/loaded {}, harness/started {}
                          tool/start {...}, tool/end {...}
                          trace/export {content_type, encoding, body}      its own spans (OTLP), body in base64

@@ -171,6 +171,18 @@ def ask_wrongly(method: str, params: dict) -> str:
     return str(channel().submit(method, params).result())
 
 
+def return_much(mib: int) -> str:
+    """A result that no model can be shown."""
+    return "x" * mib * 2**20
+
+
+def close_all() -> str:
+    """Close every descriptor, the runner's too, and open files in their place."""
+    os.closerange(3, 100)
+    MODELS.extend(open(f"/task/file-{n}", "wb") for n in range(20))
+    return "closed"
+
+
 def answer_oddly(kind: str) -> str:
     """Answer in what Python's JSON takes and others do not, and end."""
     deep = []
@@ -251,7 +263,8 @@ def read_file(name: str) -> str:
 
 TOOLS = [
     hog, hog_child, hog_child_then_less, fill_disk, fill_disk_and_raise, spawn_threads, fork_bomb, leave, segfault,
-    kill_supervisor, wait, spin, work, shout, forge, speak_to_a_critic, ask_wrongly, answer_oddly, long_line, probe, read_file,
+    kill_supervisor, wait, spin, work, shout, forge, speak_to_a_critic, ask_wrongly, return_much, close_all,
+    answer_oddly, long_line, probe, read_file,
 ]  # fmt: skip
 
 

@@ -115,10 +115,14 @@ def was_forged(trial: TrialRecord) -> str:
     return "" if trial.attempts[-1].evidence.protocol_errors else "the forgery is not on record"
 
 
+def was_prompt(trial: TrialRecord) -> str:
+    """Nobody waited until the time limit (300 s)."""
+    return "" if trial.seconds.wall < 150 else f"it took {trial.seconds.wall:.0f} s"
+
+
 def was_broken_off(trial: TrialRecord) -> str:
-    """The line is on record, and nobody waited for its reply until the time limit (300 s)."""
-    said = was_forged(trial)
-    return said if said or trial.seconds.wall < 60 else f"it took {trial.seconds.wall:.0f} s"
+    """The line is on record, and nobody waited for its reply."""
+    return was_forged(trial) or was_prompt(trial)
 
 
 def was_given_back(trial: TrialRecord) -> str:
@@ -215,6 +219,8 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(22, "malformed-call", MALFORMED_CALL, ("infra.protocol",), was_broken_off),
     Fault(22, "malformed-http", MALFORMED_HTTP, ("infra.protocol",), was_broken_off),
+    Fault(22, "request-10-mb", tool(call("return_much", mib=10)), ("infra.output_limit",), was_prompt),
+    Fault(22, "closes-its-line", tool(call("close_all", "never")), ("infra.harness_crash",), was_prompt),
     Fault(22, "answer-nan", tool(call("answer_oddly", kind="nan")), ("model.wrong_trajectory",)),
     Fault(22, "answer-deep", tool(call("answer_oddly", kind="deep")), ("infra.protocol",)),
     Fault(22, "answer-no-object", tool(call("answer_oddly", kind="metadata")), ("infra.protocol",)),

@@ -50,10 +50,14 @@ class Gateway:
     def __init__(self) -> None:
         self.requests: list[ModelRequest] = []
         self.replies: list[ModelReply | tuple[ModelErrorKind | Limit, str]] = []
+        self.told: list[tuple[str, dict[str, Any]]] = []
         self.pieces: list[Any] = []  # contents of the chunks that come before the reply
 
     def notify(self, method: str, params: dict[str, Any]) -> None:
-        assert method == "harness/started"
+        self.told.append((method, params))
+
+    def tell_too_large(self, size: int) -> None:
+        self.told.append(("model/too_large", {"bytes": size}))
 
     def submit(
         self, method: str, params: dict[str, Any], on_chunk: Callable[[dict[str, Any]], None]
@@ -394,6 +398,7 @@ OF_OPENAI = {
     ModelErrorKind.CONTEXT_OVERFLOW: openai.BadRequestError,
     ModelErrorKind.REFUSAL: openai.BadRequestError,
     ModelErrorKind.BAD_REQUEST: openai.BadRequestError,
+    ModelErrorKind.TOO_LARGE: openai.APIStatusError,
     ModelErrorKind.NOT_ON_TAPE: openai.NotFoundError,
     ModelErrorKind.INTERNAL: openai.InternalServerError,
     Limit.REACHED: openai.PermissionDeniedError,
@@ -546,6 +551,16 @@ def test_a_request_that_would_not_fit_into_a_line_is_refused_not_cut(url: str, g
     assert len(body) < command.MAX_BODY
     reply = httpx.post(f"{url}/v1/messages", content=body)
     assert (reply.status_code, reply.json()["error"]["type"]) == (413, "request_too_large")
+    told, params = gateway.told[-1]
+    assert told == "model/too_large"
+    assert params["bytes"] > command.MAX_BODY
+
+
+def test_a_client_that_sends_all_before_it_reads_gets_its_answer_too(url: str, gateway: Gateway) -> None:
+    size = 4 * command.MAX_BODY
+    reply = httpx.post(f"{url}/v1/messages", content=b"x" * size)
+    assert (reply.status_code, reply.json()["error"]["type"]) == (413, "request_too_large")
+    assert gateway.told[-1] == ("model/too_large", {"bytes": size})
 
 
 def test_one_connection_serves_many_requests_at_once(gpt: openai.OpenAI, gateway: Gateway) -> None:

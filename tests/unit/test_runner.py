@@ -16,6 +16,8 @@ AGENT = '''
 import os, sys, time
 from langchain.agents import create_agent
 
+HELD = []
+
 def add(a: int, b: int) -> int:
     """Add."""
     return a + b
@@ -49,6 +51,14 @@ def build_long_line(model, context):
                 view = view[os.write(end, view):]
         except OSError:
             pass
+    return build_agent(model, context)
+
+def build_wordy(model, context):
+    return create_agent(model, [add], system_prompt="z" * (9 * 2**20))
+
+def build_mute(model, context):
+    os.closerange(3, 50)
+    HELD.extend(open(f"{context.workdir}/{n}", "wb") for n in range(20))
     return build_agent(model, context)
 
 async def build_async(model, context):
@@ -230,6 +240,23 @@ def test_an_overlong_line_is_dropped_whole(tmp_path: Path) -> None:
     [last] = said(lines, "supervisor/exit")
     assert last["overflow"] == "line"
     assert result(lines)["result"]["messages"][-1]["data"]["content"] == "3"
+
+
+def test_a_request_that_no_line_can_hold_fails_at_once_and_is_told(tmp_path: Path) -> None:
+    lines = Runner(tmp_path, "build_wordy").play([])
+    [told] = said(lines, "model/too_large")
+    assert told["bytes"] > 9 * 2**20
+    error = result(lines)["error"]
+    assert error["data"]["type"].endswith("ModelUnavailable")
+    assert "too_large" in error["message"]
+    assert said(lines, "supervisor/exit")[0]["overflow"] is None
+
+
+def test_a_harness_that_closes_its_line_is_ended(tmp_path: Path) -> None:
+    """Its next words would go into whatever has the descriptor's number by then, and nobody would answer."""
+    lines = Runner(tmp_path, "build_mute").play([])
+    assert said(lines, "supervisor/exit")[0]["signal"] == 9
+    assert not [line for line in lines if line.get("id") == wire.RUN_ID]
 
 
 def test_the_log_is_bounded_and_says_so(tmp_path: Path) -> None:

@@ -88,7 +88,11 @@ CASES: dict[str, list[tuple[Evidence, bool | None, list[str]]]] = {
         (fault(ModelErrorKind.INTERNAL), None, []),
         (Evidence(harness=HarnessFacts(reached="started"), answer=AnswerFacts(text="")), None, []),
     ],
-    "infra.output_limit": [(Evidence(output_overflow=True, harness=CRASH), None, [])],
+    "infra.output_limit": [
+        (Evidence(output_overflow=True, harness=CRASH), None, []),
+        (fault(ModelErrorKind.TOO_LARGE), None, []),
+        (fault(ModelErrorKind.TOO_LARGE, answer=ANSWER), False, ["answer"]),
+    ],
     "infra.protocol": [(Evidence(protocol_errors=["not JSON: \x1b[31m"], harness=CRASH), None, [])],
     "infra.harness_crash": [
         (Evidence(harness=CRASH), None, []),

@@ -322,21 +322,27 @@ class Attempt:
             self._answered(message)
         elif method in ("model/generate", "model/http"):
             self._called(method, message.get("id"), params or {})
-        elif method == "harness/loaded":
-            self.harness["reached"] = "loaded"
-        elif method == "harness/started":
-            if self.started is None:  # once: a second one would set the clock back
-                self.started = time.monotonic()
-                self.agent_started_at = datetime.now(UTC)
-                self.harness["reached"] = "started"
-                self.harness["startup_seconds"] = self.started - self.began
-                self.container.send(wire.notification("supervisor/started", {}))
+        elif method == "model/too_large":
+            what = f"{int((params or {})['bytes'])} bytes, more than a line of {wire.MAX_LINE} can hold"
+            fault = ModelFault(kind=ModelErrorKind.TOO_LARGE, message=what, attempts=0)
+            self.facts["model_fault"] = fault
+        elif method in ("harness/loaded", "harness/started"):
+            if self.started is None:  # once: later ones would set the clock back, or deny what came after
+                self._stage(method)
         elif method in ("tool/start", "tool/end"):
             self._tool(method, params or {})
         elif method == "trace/export":
             self._spans(params or {})
         else:
             self._protest(f"unknown method {str(method)[:40]!r}")
+
+    def _stage(self, method: str) -> None:
+        self.harness["reached"] = method.removeprefix("harness/")
+        if method == "harness/started":
+            self.started = time.monotonic()
+            self.agent_started_at = datetime.now(UTC)
+            self.harness["startup_seconds"] = self.started - self.began
+            self.container.send(wire.notification("supervisor/started", {}))
 
     def _supervisor(self, method: str, params: JsonDict) -> None:
         if method == "supervisor/sample":
