@@ -19,32 +19,26 @@ def closed(directory: Path, style: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 def test_the_result_is_printed_as_asked_and_the_reports_are_written(tmp_path: Path) -> None:
     run = synthetic.run_directory(tmp_path)
-    table, as_json, quiet = (closed(run.path, style) for style in ("table", "json", "quiet"))
-    assert [done.returncode for done in (table, as_json, quiet)] == [0, 0, 0]
+    table, as_json = (closed(run.path, style) for style in ("table", "json"))
+    assert [done.returncode for done in (table, as_json)] == [0, 0]
     assert "steady" in table.stdout
     assert str(run.path / "report.md") in table.stdout
     assert json.loads(as_json.stdout)["run_id"] == run.run_id
-    assert quiet.stdout == ""
     assert (run.path / "report.md").stat().st_size > 1000
 
 
 @pytest.mark.slow
-def test_its_exit_code_is_the_runs(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_its_exit_code_is_the_runs_and_no_file_of_the_users_stands_in_for_a_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     stormy = synthetic.run_directory(tmp_path, synthetic.trials(infra_rate=0.5))
+    (tmp_path / "json.py").write_text("raise SystemExit('taken for the standard library')")
+    monkeypatch.chdir(tmp_path)
     assert closing.close(stormy.path, "quiet") == 3
+    assert capfd.readouterr().out == ""
     missing = closed(tmp_path / "nowhere", "quiet")
     assert missing.returncode == 2
     assert "mend" in missing.stderr
-
-
-@pytest.mark.slow
-def test_a_file_of_the_users_does_not_stand_in_for_a_module(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = synthetic.run_directory(tmp_path)
-    (tmp_path / "json.py").write_text("raise SystemExit('taken for the standard library')")
-    monkeypatch.chdir(tmp_path)
-    assert closing.close(run.path, "quiet") == 0
 
 
 def test_the_orchestrator_loads_neither_scipy_nor_plots() -> None:
