@@ -31,7 +31,7 @@ from bakeoff.ledger import Ledger, Room
 from bakeoff.messages import text_of
 from bakeoff.records import JsonDict, Manifest, TrialSpec
 from bakeoff.sandbox import image
-from bakeoff.sandbox.container import sweep
+from bakeoff.sandbox.container import DAEMON_GONE, sweep
 from bakeoff.sandbox.docker_engine import Say
 from bakeoff.scoring import source
 from bakeoff.store import RunDirectory, new_run_id
@@ -227,7 +227,7 @@ def execute(
             secrets=shared.secrets,
         )
         engine = Engine(client, job, display)
-        with display, _interruptible(engine, client, run.run_id):
+        with display, _interruptible(engine, client, run):
             display.planned(Counter(trial.candidate for trial in job.plan))
             finished = engine.run()
         changes: JsonDict = (
@@ -308,23 +308,32 @@ def _not_run(run: RunDirectory, spent_usd: float, config: Config) -> JsonDict:
 
 
 @contextmanager
-def _interruptible(engine: Engine, client: DockerClient, run_id: str) -> Iterator[None]:
-    """Ctrl-C and SIGTERM: first stop in good order, then at once."""
+def _interruptible(engine: Engine, client: DockerClient, run: RunDirectory) -> Iterator[None]:
+    """Ctrl-C, SIGTERM and a terminal that closes: first stop in good order, then at once."""
     presses = 0
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         nonlocal presses
         presses += 1
         if presses == 1:
-            engine.display.note(
-                "stopping: what runs is cancelled, what is finished is kept; again to stop at once"
-            )
             engine.stop()
+            if number != signal.SIGHUP:  # then nobody is there to read it, and writing it fails
+                engine.display.note(
+                    "stopping: what runs is cancelled, what is finished is kept; again to stop at once"
+                )
         else:
-            sweep(client, run_id)
+            if presses == 2:
+                # a run left at `running`, or with containers, can go on too, which removes them
+                with suppress(BakeoffError, OSError):
+                    run.update_manifest(state="interrupted", finished_at=datetime.now(UTC))
+                with suppress(*DAEMON_GONE):
+                    sweep(client, run.run_id)
             os._exit(130)
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    ending = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as `nohup` has it
+        ending.append(signal.SIGHUP)
+    before = {number: signal.signal(number, on_signal) for number in ending}
     try:
         yield
     finally:

@@ -82,8 +82,10 @@ def confess(error: Exception) -> None:
 
 def main() -> None:
     """The entry point of the `bakeoff` command."""
-    # SIGTERM ends a command in good order wherever it arrives, as Ctrl-C does
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGTERM, or a terminal that closes, ends a command in good order wherever it arrives, as Ctrl-C does
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` has it
+            signal.signal(number, signal.default_int_handler)
     guarded(app)
 
 
