@@ -422,56 +422,57 @@ def _gateway_contradictions(config: Config) -> Iterator[Contradiction]:
 def _publish_contradictions(config: Config) -> Iterator[Contradiction]:
     targets = config.publish
     if targets.langsmith is not None:
-        given = targets.langsmith
-        yield from _endpoint(
-            ("publish", "langsmith"), {}, given.endpoint, given.api_key_env, url_key="endpoint"
-        )
+        loc, given = ("publish", "langsmith"), targets.langsmith
+        yield from address_problems((*loc, "endpoint"), given.endpoint, SECRETS["langsmith"])
+        yield from _variable((*loc, "api_key_env"), given.api_key_env)
     if targets.otlp is not None:
-        at = ("publish", "otlp")
-        yield from _endpoint(
-            at, {}, targets.otlp.endpoint, targets.otlp.headers_env, url_key="endpoint", env_key="headers_env"
-        )
+        loc, to = ("publish", "otlp"), targets.otlp
+        yield from address_problems((*loc, "endpoint"), to.endpoint, SECRETS["otlp"])
+        yield from _variable((*loc, "headers_env"), to.headers_env)
     if targets.mlflow is not None:
-        yield from _endpoint(
-            ("publish", "mlflow"), {}, targets.mlflow.tracking_uri, None, url_key="tracking_uri", env_key=""
-        )
-
-
-def endpoint_problems(url: str | None, key: str) -> Iterator[Contradiction]:
-    """What is wrong with a server's address that is given for `key`."""
-    yield from _endpoint((), {}, url, None, url_key=key)
+        loc, uri = ("publish", "mlflow"), targets.mlflow.tracking_uri
+        yield from address_problems((*loc, "tracking_uri"), uri, SECRETS["mlflow"])
 
 
 def _endpoint(
-    loc: Loc,
-    params: Mapping[str, Any],
-    base_url: str | None,
-    api_key_env: str | None,
-    *,
-    url_key: str = "base_url",
-    env_key: str = "api_key_env",
+    loc: Loc, params: Mapping[str, Any], base_url: str | None, api_key_env: str | None
 ) -> Iterator[Contradiction]:
-    """What is wrong with the way to a server. A key in the file would be published with the manifest."""
+    """What is wrong with the way to a model."""
     for key in params:
         if _SECRET.search(key):
             mend = "Put the key into an environment variable and name that in `api_key_env`."
             yield (*loc, "params", key), "a secret does not belong into this file", mend
-    if base_url is not None:
-        try:
-            url = urlsplit(base_url)
-        except ValueError:
-            url = urlsplit("")
-        if url.scheme not in {"http", "https"} or not url.netloc:
-            mend = "Write for example `http://localhost:8000/v1`."
-            yield (*loc, url_key), "is not an http or https address", mend
-        elif "@" in url.netloc or url.query:
-            mend = f"Remove user, password and query; name the key's environment variable in `{env_key}`."
-            if env_key == "":
-                mend = "Remove user, password and query; MLflow reads MLFLOW_TRACKING_USERNAME and _PASSWORD."
-            yield (*loc, url_key), "may hold a secret", mend
-    if api_key_env is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", api_key_env):
+    yield from address_problems((*loc, "base_url"), base_url, _NAMED.format("api_key_env"))
+    yield from _variable((*loc, "api_key_env"), api_key_env)
+
+
+_NAMED = "name the key's environment variable in `{}`"
+SECRETS = {  # where those of a publishing target belong
+    "langsmith": _NAMED.format("api_key_env"),
+    "otlp": _NAMED.format("headers_env"),
+    "mlflow": "MLflow reads MLFLOW_TRACKING_USERNAME and _PASSWORD",
+}
+
+
+def address_problems(loc: Loc, url: str | None, secrets: str) -> Iterator[Contradiction]:
+    """What is wrong with a server's address, which is published; `secrets` says where those belong."""
+    if url is None:
+        return
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    if parts.scheme not in {"http", "https"} or not parts.netloc:
+        yield loc, "is not an http or https address", "Write for example `http://localhost:8000/v1`."
+    elif "@" in parts.netloc or parts.query:
+        yield loc, "may hold a secret", f"Remove user, password and query; {secrets}."
+
+
+def _variable(loc: Loc, name: str | None) -> Iterator[Contradiction]:
+    """What is wrong with the name of the variable that has a key."""
+    if name is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         mend = "Write the variable's name, for example `OPENAI_API_KEY`; never the key itself."
-        yield (*loc, env_key), "is not the name of an environment variable", mend
+        yield loc, "is not the name of an environment variable", mend
 
 
 def _reference(loc: Loc, reference: str, example: str) -> Iterator[Contradiction]:

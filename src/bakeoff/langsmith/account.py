@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bakeoff.config import PublishLangSmith
-from bakeoff.config_file import endpoint_problems
+from bakeoff.config_file import SECRETS, address_problems
 from bakeoff.gateway.problem import Problem
 
 if TYPE_CHECKING:
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
 
 ENDPOINT = "https://api.smith.langchain.com"  # of the hosted service, in the United States
 ENDPOINT_ENV, WORKSPACE_ENV = "LANGSMITH_ENDPOINT", "LANGSMITH_WORKSPACE_ID"
+LOGS = ("langsmith", "urllib3")  # they quote half of the key, and attachments' signed addresses
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Account:
         if not key.isascii() or not key.isprintable():  # it could not be a header
             return Problem(f"what is in {given.api_key_env} is not a key", "Copy the key again.")
         endpoint = given.endpoint or environ.get(ENDPOINT_ENV, "").strip() or ENDPOINT
-        for _, problem, mend in endpoint_problems(endpoint, ENDPOINT_ENV):
+        for _, problem, mend in address_problems((), endpoint, SECRETS["langsmith"]):
             return Problem(f"the address of LangSmith {problem}", f"{ENDPOINT_ENV}: {mend}")
         workspace = given.workspace or environ.get(WORKSPACE_ENV, "").strip() or None
         return cls(endpoint.rstrip("/"), key, given.api_key_env, workspace)
@@ -100,20 +99,6 @@ class Account:
             f"{self.endpoint} did not answer as LangSmith does ({type(_cause(error)).__name__})",
             f"Check that {ENDPOINT_ENV} is LangSmith's API address.",
         )
-
-
-@contextmanager
-def unlogged() -> Iterator[None]:
-    """The client's own log lines are held back: they quote attachments' signed addresses, and say twice what we say."""
-    logs = [logging.getLogger(name) for name in ("langsmith", "urllib3")]
-    before = [log.level for log in logs]
-    for log in logs:
-        log.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        for log, level in zip(logs, before, strict=True):
-            log.setLevel(level)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -19,10 +19,11 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, TypeAdapter
 
+from bakeoff.clients import quiet
 from bakeoff.errors import InputError
 from bakeoff.gateway.problem import Problem
 from bakeoff.langsmith import attachment, cache
-from bakeoff.langsmith.account import Account, unlogged
+from bakeoff.langsmith.account import LOGS, Account
 from bakeoff.langsmith.example import OURS, Ours, row_files, row_metadata
 from bakeoff.langsmith.reference import LATEST, PREFIX, Origin, Reference
 from bakeoff.records import JsonDict
@@ -124,7 +125,7 @@ def fetch(reference: Reference, account: Account, pinned: Origin | None = None) 
         Unreadable: says why not.
     """
     try:
-        with unlogged(), closing(account.client()) as client, closing(attachment.session()) as http:
+        with quiet(*LOGS), closing(account.client()) as client, closing(attachment.session()) as http:
             with _explained(account):
                 dataset = _dataset(client, reference, account, pinned)
                 version = _version(client, dataset, reference, pinned)

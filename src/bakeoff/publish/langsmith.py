@@ -17,12 +17,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
+from bakeoff.clients import chunks
 from bakeoff.config import PublishLangSmith, Section
 from bakeoff.errors import InputError, NotPublished
 from bakeoff.gateway.problem import Problem
 from bakeoff.langsmith.account import Account
 from bakeoff.publish import langsmith_dataset, langsmith_experiment, langsmith_runs
-from bakeoff.publish.langsmith_client import Connection, chunks, connect
+from bakeoff.publish.langsmith_client import Connection, connect
 from bakeoff.publish.langsmith_dataset import Settled
 from bakeoff.publish.langsmith_experiment import Experiment
 from bakeoff.publish.langsmith_runs import Place, Traced

@@ -7,17 +7,16 @@ nothing of its environment variables is heeded, its log is silent, and whatever 
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
+from bakeoff.clients import chunks, quiet, variables
 from bakeoff.errors import InputError, NotPublished
 from bakeoff.gateway import redact
-from bakeoff.langsmith.account import Account, answer_of
+from bakeoff.langsmith.account import LOGS, Account, answer_of
 from bakeoff.records import JsonDict
 
 if TYPE_CHECKING:
@@ -39,9 +38,6 @@ RUN_FIELDS = [
 ]  # the least that is always there
 DETAIL_CHARS = 300
 _ENVIRONMENT = ("LANGSMITH_", "LANGCHAIN_")
-_LOGGERS = ("langsmith", "urllib3")
-
-Item = TypeVar("Item")
 
 
 class Connection:
@@ -214,7 +210,7 @@ class Connection:
 @contextmanager
 def connect(account: Account) -> Iterator[Connection]:
     """A connection that was answered with this key. Raises InputError."""
-    with _alone(), _silent():
+    with _alone(), quiet(*LOGS):
         connection = Connection(account)
         whole = False
         try:
@@ -223,13 +219,6 @@ def connect(account: Account) -> Iterator[Connection]:
             whole = True
         finally:
             connection.client.close(timeout=None if whole else 0)
-
-
-def chunks(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Lists of at most `size`."""
-    rest = iter(items)
-    while chunk := list(islice(rest, size)):
-        yield chunk
 
 
 def _said(error: Exception) -> str:
@@ -246,29 +235,9 @@ def _alone() -> Iterator[None]:
     from langsmith import utils
 
     forget = cast("_lru_cache_wrapper[str | None]", utils.get_env_var).cache_clear
-    taken = {name: value for name, value in os.environ.items() if name.startswith(_ENVIRONMENT)}
-    for name in taken:
-        del os.environ[name]
-    forget()
     try:
-        yield
+        with variables(dict.fromkeys(name for name in os.environ if name.startswith(_ENVIRONMENT))):
+            forget()
+            yield
     finally:
-        os.environ.update(taken)
         forget()
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    """Nothing of the client's log: it would quote half of the key, and tell on the side what we tell ourselves."""
-    nothing = logging.NullHandler()
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    before = [logger.propagate for logger in loggers]
-    for logger in loggers:
-        logger.addHandler(nothing)
-        logger.propagate = False
-    try:
-        yield
-    finally:
-        for logger, propagate in zip(loggers, before, strict=True):
-            logger.removeHandler(nothing)
-            logger.propagate = propagate

@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
+from bakeoff.clients import chunks
 from bakeoff.config import PublishLangSmith
 from bakeoff.errors import InputError, NotPublished
 from bakeoff.langsmith.example import OURS, attachment_names, metadata_of
 from bakeoff.langsmith.reference import Origin
-from bakeoff.publish.langsmith_client import LISTED_IDS, Connection, chunks
+from bakeoff.publish.langsmith_client import LISTED_IDS, Connection
 from bakeoff.publish.source import Source
 from bakeoff.records import JsonDict
 

@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bakeoff import escape
+from bakeoff.clients import quiet, variables
 from bakeoff.config import PublishMlflow, Section
 from bakeoff.errors import InputError, NotPublished
 from bakeoff.gateway import redact
-from bakeoff.publish import mlflow_fields, mlflow_files
+from bakeoff.publish import mlflow_fields, mlflow_files, mlflow_server
 from bakeoff.publish.mlflow_fields import Fields
 from bakeoff.publish.mlflow_files import INDEX, RESOURCES, Artifact, Entry, Index, TrialFiles
-from bakeoff.publish.mlflow_server import ADDRESS, FIRST, RETRIES, Dataset, Server, Trouble, quiet, variables
+from bakeoff.publish.mlflow_server import ADDRESS, FIRST, LOGS, RETRIES, Dataset, Server, Trouble
 from bakeoff.publish.source import Source
 from bakeoff.publish.targets import Publication, Say
 from bakeoff.records import ResourceLimits
@@ -71,13 +72,13 @@ def publish(source: Source, settings: Section, environ: Mapping[str, str], say: 
     ]
     whole: list[str] = []
     with (
-        quiet(),
-        variables(environ, RETRIES),
+        quiet(*LOGS),
+        variables(mlflow_server.settings(environ, RETRIES)),
         tempfile.TemporaryDirectory(prefix="bakeoff-mlflow-") as scratch,
     ):
         server = Server(url, redact.secrets_of(environ))
         try:
-            with variables(environ, FIRST):
+            with variables(mlflow_server.settings(environ, FIRST)):
                 server.probe()
             experiment = _experiment(server, settings.experiment or str(source.manifest.config["name"]))
             shared = mlflow_files.of_run(source.run)

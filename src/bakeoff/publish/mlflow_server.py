@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -24,11 +21,13 @@ from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException, RestException
 
 from bakeoff import escape
+from bakeoff.clients import chunks
 from bakeoff.gateway import redact
 from bakeoff.publish import mlflow_files
 from bakeoff.publish.mlflow_files import INDEX, Index
 
 ADDRESS = "MLFLOW_TRACKING_URI"
+LOGS = ("mlflow", "urllib3.connectionpool")
 # MLflow's own defaults wait four minutes for a server that is not there. The first request asks whether it is.
 RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4"}
 # Its progress bars, and the addresses that it prints on stdout, where `--json` prints one object.
@@ -109,17 +108,17 @@ class Server:
 
     def send_metrics(self, run_id: str, points: Iterable[tuple[str, float, int]], when: int) -> None:
         """Log (key, value, step), all at one time: milliseconds since the epoch."""
-        for batch in _batches(Metric(key, value, when, step) for key, value, step in points):
+        for batch in chunks((Metric(key, value, when, step) for key, value, step in points), BATCH):
             self.change(self.client.log_batch, run_id, metrics=batch)
 
     def send_params(self, run_id: str, params: Mapping[str, str]) -> None:
         """Log parameters; MLflow refuses to change one that is there."""
-        for batch in _batches(Param(key, value) for key, value in params.items()):
+        for batch in chunks((Param(key, value) for key, value in params.items()), BATCH):
             self.change(self.client.log_batch, run_id, params=batch)
 
     def send_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set tags."""
-        for batch in _batches(RunTag(key, value) for key, value in tags.items()):
+        for batch in chunks((RunTag(key, value) for key, value in tags.items()), BATCH):
             self.change(self.client.log_batch, run_id, tags=batch)
 
     def send_dataset(self, run_id: str, given: Dataset) -> None:
@@ -189,38 +188,7 @@ class Server:
         return Trouble(f"the MLflow server at {self.shown}: {said}")
 
 
-def _batches(values: Iterable[T]) -> Iterator[list[T]]:
-    rest = iter(values)
-    while batch := list(islice(rest, BATCH)):
-        yield batch
-
-
-@contextlib.contextmanager
-def variables(environ: Mapping[str, str], defaults: Mapping[str, str]) -> Iterator[None]:
-    """MLflow reads its settings from this process's environment alone: those of .env are there while it works."""
-    given = {key: value for key, value in environ.items() if key.startswith("MLFLOW_")}
-    wanted = {**defaults, **given, **SILENT}
-    before = {key: os.environ.get(key) for key in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for key, value in before.items():
-            if value is None:
-                os.environ.pop(key, None)
-            else:
-                os.environ[key] = value
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without the clients' own warnings: what matters in them becomes an error of ours."""
-    loggers = [logging.getLogger(name) for name in ("mlflow", "urllib3.connectionpool")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+def settings(environ: Mapping[str, str], defaults: Mapping[str, str]) -> dict[str, str]:
+    """The variables that MLflow's client is to see: those of `.env` too, and whatever else is not given by default."""
+    given = {name: value for name, value in environ.items() if name.startswith("MLFLOW_")}
+    return {**defaults, **given, **SILENT}

@@ -28,11 +28,12 @@ from opentelemetry.trace import (
 )
 
 import bakeoff
+from bakeoff.clients import quiet, variables
 from bakeoff.config import PublishOtlp, Section
 from bakeoff.errors import InputError, NotPublished
 from bakeoff.publish import otlp_spans
 from bakeoff.publish.journal import Journal
-from bakeoff.publish.otlp_destination import Destination, destination, quiet, visible
+from bakeoff.publish.otlp_destination import LOG, Destination, destination, seen_by_sdk
 from bakeoff.publish.otlp_exporter import Exporter
 from bakeoff.publish.otlp_replies import Failure
 from bakeoff.publish.otlp_spans import SpanData, Tracing
@@ -82,14 +83,15 @@ def publish(source: Source, settings: Section, environ: Mapping[str, str], say: 
     outbox = _Outbox(exporter, journal)
     there = len(present)
     try:
-        for number, trial in enumerate(source.trials(), start=1):
-            if trial.trial_id not in present:
-                for data in tracing.spans(source.timeline(trial)):
-                    outbox.put(spans.make(trial.candidate, data))
-                outbox.whole(trial.trial_id)
-            if number % SAY_EVERY == 0:
-                say(f"otlp: {number} of {total} trials")
-        outbox.send()
+        with quiet(LOG):  # it logs attributes that are over a limit too
+            for number, trial in enumerate(source.trials(), start=1):
+                if trial.trial_id not in present:
+                    for data in tracing.spans(source.timeline(trial)):
+                        outbox.put(spans.make(trial.candidate, data))
+                    outbox.whole(trial.trial_id)
+                if number % SAY_EVERY == 0:
+                    say(f"otlp: {number} of {total} trials")
+            outbox.send()
     except _NotTaken as error:
         raise _told(
             error.failure, to, total - there - outbox.traces, total, any_sent=outbox.traces > 0
@@ -253,7 +255,7 @@ class _SdkSpans:
         self.shortened = self.dropped = 0
         self._ids, self._ended = _Ids(), _Ended()
         self._tracers = {}
-        with visible(environ), quiet():
+        with variables(seen_by_sdk(environ)), quiet(LOG):
             for candidate, limits in source.effective_limits().items():
                 attributes = otlp_spans.resource(source, candidate, limits.most_common())
                 # OTEL_RESOURCE_ATTRIBUTES may name another project
@@ -281,19 +283,18 @@ class _SdkSpans:
 
     def _make(self, candidate: str, data: SpanData, attributes: otlp_spans.Attributes) -> ReadableSpan:
         self._ids.trace, self._ids.span = data.trace_id, data.span_id
-        with quiet():  # it logs values that are over a limit
-            span = self._tracers[candidate].start_span(
-                data.name,
-                context=_parent(data),
-                kind=KINDS[data.kind],
-                attributes=attributes,
-                start_time=data.start,
-            )
-            for event in data.events:
-                span.add_event(event.name, event.attributes, event.time)
-            if data.status != "unset":
-                span.set_status(Status(CODES[data.status], data.description))
-            span.end(data.end)
+        span = self._tracers[candidate].start_span(
+            data.name,
+            context=_parent(data),
+            kind=KINDS[data.kind],
+            attributes=attributes,
+            start_time=data.start,
+        )
+        for event in data.events:
+            span.add_event(event.name, event.attributes, event.time)
+        if data.status != "unset":
+            span.set_status(Status(CODES[data.status], data.description))
+        span.end(data.end)
         assert self._ended.span is not None
         return self._ended.span
 

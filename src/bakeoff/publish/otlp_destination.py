@@ -6,10 +6,8 @@ here too, since it answers a wrong value with a logged line, a traceback or its 
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,12 +15,14 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from opentelemetry.util.re import parse_env_headers
 
+from bakeoff.clients import quiet
 from bakeoff.config import PublishOtlp
 from bakeoff.errors import InputError
 from bakeoff.gateway.redact import secrets_of
 
 Protocol = Literal["http/protobuf", "grpc"]
 
+LOG = "opentelemetry"  # it quotes addresses and headers as they are
 PREFIX = "OTEL_EXPORTER_OTLP_"
 TRACES = f"{PREFIX}TRACES_"
 PATH = "/v1/traces"
@@ -99,30 +99,9 @@ def destination(settings: PublishOtlp, environ: Mapping[str, str]) -> Destinatio
     )
 
 
-@contextlib.contextmanager
-def visible(environ: Mapping[str, str]) -> Iterator[None]:
-    """Let the SDK, which reads `os.environ` alone, see the `OTEL_` variables of `.env` too."""
-    added = {
-        name: value for name, value in environ.items() if name.startswith("OTEL_") and name not in os.environ
-    }
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            os.environ.pop(name, None)
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """The SDK logs addresses and headers as they are, secrets too; what it has to say is said by bakeoff."""
-    logger = logging.getLogger("opentelemetry")
-    before = logger.propagate, logger.handlers[:]
-    logger.propagate, logger.handlers = False, [logging.NullHandler()]
-    try:
-        yield
-    finally:
-        logger.propagate, logger.handlers = before
+def seen_by_sdk(environ: Mapping[str, str]) -> dict[str, str]:
+    """What the SDK, which reads `os.environ` alone, is to find there: the `OTEL_` variables of `.env` too."""
+    return {name: value for name, value in environ.items() if name.startswith("OTEL_")}
 
 
 def _name(environ: Mapping[str, str], what: str) -> str | None:
@@ -180,7 +159,7 @@ def _parts(endpoint: str, setting: str, protocol: Protocol) -> SplitResult:
 
 def _headers(text: str, name: str) -> dict[str, str]:
     """`name=value,name=value`, values URL-encoded where they must be. What is no header is not left out in silence."""
-    with quiet():
+    with quiet(LOG):
         found = dict(parse_env_headers(text, liberal=True))
     wanted = [part for part in text.split(",") if part.strip()]
     sound = all(value.isprintable() and value.isascii() and key for key, value in found.items())

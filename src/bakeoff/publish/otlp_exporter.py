@@ -19,8 +19,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceS
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from bakeoff.clients import quiet, variables
 from bakeoff.errors import InputError
-from bakeoff.publish.otlp_destination import PREFIX, Destination, quiet, visible
+from bakeoff.publish.otlp_destination import LOG, PREFIX, Destination, seen_by_sdk
 from bakeoff.publish.otlp_replies import Failure, Verdict, grpc_error, http_error, http_reply, partial
 
 
@@ -38,7 +39,7 @@ class Exporter:
         self._witness: _HttpWitness | _GrpcWitness
         self._exporter: SpanExporter
         try:
-            with visible(environ), quiet():
+            with variables(seen_by_sdk(environ)), quiet(LOG):
                 if to.protocol == "grpc":
                     self._witness = _GrpcWitness()
                     self._exporter = _GrpcExporter(to, self._witness)
@@ -61,7 +62,7 @@ class Exporter:
     def send(self, spans: Sequence[ReadableSpan]) -> Failure | None:
         """Send one request; the exporter tries again by itself while its timeout lasts. None: all were taken."""
         self._witness.forget()
-        with quiet():
+        with quiet(LOG):
             result = self._exporter.export(spans)
         failure, said = self._witness.verdict(self._secrets)
         if failure is None and result is not SpanExportResult.SUCCESS:
@@ -72,7 +73,7 @@ class Exporter:
 
     def close(self) -> None:
         """Close the connection."""
-        with quiet():
+        with quiet(LOG):
             self._exporter.shutdown()
 
 

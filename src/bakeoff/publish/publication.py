@@ -97,7 +97,9 @@ def _settings(name: str, own: Mapping[str, Any], options: Mapping[str, Any]) -> 
         if setting not in target.settings.model_fields:
             raise InputError(f"means nothing to {name}", key=f"--{option}", mend="Leave it out.")
         changes[setting] = value
-    for loc, problem, mend in config_file.endpoint_problems(changes.get(target.url), target.url):
+    for loc, problem, mend in config_file.address_problems(
+        (target.url,), changes.get(target.url), config_file.SECRETS[name]
+    ):
         raise _CommandLine(meaning).error(loc, problem, mend)
     return fit(target.settings, {**own, **changes}, _CommandLine(meaning))
 
