@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import io
+import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
+from bakeoff import cli
 from bakeoff.records import Manifest
 from bakeoff.store import RunDirectory
 
@@ -64,18 +70,33 @@ def another(run: RunDirectory, out: Path, run_id: str, **changes: object) -> Run
 
 
 def publish(
-    run: RunDirectory, *options: str, env: dict[str, str] | None = None, timeout: float = 300
+    run: RunDirectory, *options: str, env: dict[str, str] | None = None, process: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """`bakeoff publish RUN --allow-inconclusive`, in an environment without the user's own settings of any target."""
-    return subprocess.run(
-        [COMMAND, "publish", str(run.path), "--allow-inconclusive", *options],
-        cwd=ROOT,
-        env=environment(env),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=timeout,
-    )
+    """`bakeoff publish RUN --allow-inconclusive`, in an environment without the user's own settings of any target.
+
+    In this process, where a start costs nothing, unless `process`: that alone shows what is read when a client is
+    imported, and what a library in C writes to stderr by itself.
+    """
+    words = [COMMAND, "publish", str(run.path), "--allow-inconclusive", *options]
+    if process:
+        return subprocess.run(
+            words, cwd=ROOT, env=environment(env), capture_output=True, text=True, check=False, timeout=300
+        )
+    out, err, before = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
+    with (
+        mock.patch.dict(os.environ, environment(env), clear=True),
+        mock.patch.object(sys, "argv", words),
+        mock.patch.object(logging.getLogger(), "handlers", []),  # pytest's would take what goes to stderr
+        contextlib.chdir(ROOT),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            with pytest.raises(SystemExit) as ended:
+                cli.main()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+    return subprocess.CompletedProcess(words, int(ended.value.code or 0), out.getvalue(), err.getvalue())
 
 
 def environment(changes: dict[str, str] | None = None) -> dict[str, str]:

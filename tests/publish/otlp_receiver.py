@@ -61,6 +61,7 @@ class Reply:
     rejected: int = 0
     message: str = ""
     action: Callable[[], None] | None = None
+    cut: bool = False  # HTTP: no answer
 
 
 @dataclass
@@ -173,6 +174,9 @@ class HttpReceiver(Receiver):
                 receiver.headers.append({key.lower(): text for key, text in self.headers.items()})
                 if reply.action:
                     reply.action()
+                if reply.cut:
+                    self.close_connection = True
+                    return
                 if self.path != "/v1/traces":
                     reply = Reply(404)
                 if self.headers["Content-Type"] != "application/x-protobuf":

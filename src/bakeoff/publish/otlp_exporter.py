@@ -7,7 +7,7 @@ how many spans it refused. So each request's reply is looked at too, and what wa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -22,7 +22,17 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from bakeoff.clients import quiet, variables
 from bakeoff.errors import InputError
 from bakeoff.publish.otlp_destination import LOG, PREFIX, Destination, seen_by_sdk
-from bakeoff.publish.otlp_replies import Failure, Verdict, grpc_error, http_error, http_reply, partial
+from bakeoff.publish.otlp_replies import (
+    Failure,
+    Verdict,
+    grpc_error,
+    http_error,
+    http_reply,
+    no_grpc_answer,
+    partial,
+)
+
+TRIES = 2  # of a server that never answered; one that has is tried again while a request's timeout lasts
 
 
 class Exporter:
@@ -41,10 +51,10 @@ class Exporter:
         try:
             with variables(seen_by_sdk(environ)), quiet(LOG):
                 if to.protocol == "grpc":
-                    self._witness = _GrpcWitness()
+                    self._witness = _GrpcWitness(self.close)
                     self._exporter = _GrpcExporter(to, self._witness)
                 else:
-                    self._witness = _HttpWitness()
+                    self._witness = _HttpWitness(self.close)
                     self._exporter = HttpSpanExporter(
                         endpoint=to.endpoint,
                         headers=dict(to.headers),
@@ -72,16 +82,33 @@ class Exporter:
         return failure
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection; a request that waits for its next try is given up."""
         with quiet(LOG):
             self._exporter.shutdown()
+
+
+class _Patience:
+    """Ends the tries of a server that never answered: its address is wrong, or it is not running."""
+
+    def __init__(self, give_up: Callable[[], None]) -> None:
+        self._give_up = give_up
+        self._left = TRIES
+
+    def answered(self) -> None:
+        self._left = -1
+
+    def unanswered(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._give_up()
 
 
 class _HttpWitness(requests.Session):
     """A session that keeps the last reply."""
 
-    def __init__(self) -> None:
+    def __init__(self, give_up: Callable[[], None]) -> None:
         super().__init__()
+        self._patience = _Patience(give_up)
         self._last: requests.Response | Exception | None = None
 
     def forget(self) -> None:
@@ -92,7 +119,9 @@ class _HttpWitness(requests.Session):
             self._last = super().send(request, **kwargs)
         except (requests.RequestException, OSError) as error:
             self._last = error
+            self._patience.unanswered()
             raise
+        self._patience.answered()
         return self._last
 
     def verdict(self, secrets: Iterable[str]) -> Verdict:
@@ -106,7 +135,8 @@ class _HttpWitness(requests.Session):
 class _GrpcWitness(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc] # grpc has no types
     """An interceptor that keeps the last call."""
 
-    def __init__(self) -> None:
+    def __init__(self, give_up: Callable[[], None]) -> None:
+        self._patience = _Patience(give_up)
         self._last: Any = None
 
     def forget(self) -> None:
@@ -114,6 +144,10 @@ class _GrpcWitness(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc] # gr
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         self._last = continuation(client_call_details, request)
+        if no_grpc_answer(self._last.code(), self._last.details() or ""):
+            self._patience.unanswered()
+        else:
+            self._patience.answered()
         return self._last
 
     def verdict(self, secrets: Iterable[str]) -> Verdict:

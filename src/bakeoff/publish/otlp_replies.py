@@ -120,12 +120,16 @@ def http_reply(status: int, headers: Mapping[str, str], body: bytes, secrets: It
 
 def grpc_error(code: grpc.StatusCode, details: str) -> Failure:
     """What a gRPC status other than OK means."""
-    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN):
-        text = details.lower()
-        found = next((failure for sign, failure in GRPC_DETAILS if sign in text), None)
-        if found is not None:
-            return found
-    return GRPC_CODES.get(code, Failure("refused", f"it refused the request ({code.name})"))
+    refused = Failure("refused", f"it refused the request ({code.name})")
+    return no_grpc_answer(code, details) or GRPC_CODES.get(code, refused)
+
+
+def no_grpc_answer(code: grpc.StatusCode, details: str) -> Failure | None:
+    """Why no answer came, where gRPC's own library made up the status."""
+    if code not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN):
+        return None
+    text = details.lower()
+    return next((failure for sign, failure in GRPC_DETAILS if sign in text), None)
 
 
 def partial(said: ExportTracePartialSuccess, secrets: Iterable[str]) -> Verdict:
