@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 from datetime import timedelta
@@ -12,7 +13,7 @@ import pytest
 import synthetic
 
 from bakeoff.config import PublishLangSmith, PublishOtlp
-from bakeoff.errors import InputError, NotPublished
+from bakeoff.errors import InputError, NotPublished, UnfitEnvironment
 from bakeoff.publish import publication, source, targets
 from bakeoff.publish.journal import Journal
 from bakeoff.publish.source import Source
@@ -190,6 +191,13 @@ def test_options_win_over_the_runs_own_settings(tmp_path: Path) -> None:
         (("otlp",), {"protocol": "udp"}, "--protocol", "'http/protobuf'", "Write"),
         (("otlp",), {"url": "nowhere"}, "--url", "not an http or https address", "http"),
         (("otlp",), {"url": "https://user:pw@host"}, "--url", "may hold a secret", "Remove"),
+        (
+            ("mlflow",),
+            {"url": "https://user:pw@host"},
+            "--url",
+            "may hold a secret",
+            "MLFLOW_TRACKING_USERNAME",
+        ),
         (("otlp", "langsmith"), {"url": "http://x"}, "--url", "is of one target", "one target at a time"),
     ],
 )
@@ -225,12 +233,35 @@ def test_one_target_that_fails_keeps_no_other_from_its_turn(tmp_path: Path) -> N
     def breaks(_: Source, *__: Any) -> Publication:
         raise NotPublished("10 of 72 trials are missing there")
 
+    def cannot_write(_: Source, *__: Any) -> Publication:
+        raise UnfitEnvironment("cannot write the journal", mend="Make it writable.")
+
     said: list[str] = []
-    plan: Any = {"otlp": (breaks, PublishOtlp()), "langsmith": (takes, PublishLangSmith())}
+    plan: Any = {
+        "otlp": (breaks, PublishOtlp()),
+        "mlflow": (cannot_write, PublishOtlp()),
+        "langsmith": (takes, PublishLangSmith()),
+    }
     publications = publication.publish(run, plan, said.append)
     assert next(publications)[0] == "langsmith"
     with pytest.raises(NotPublished, match="10 of 72"):
         next(publications)
+    assert said == ["error: cannot write the journal", "  mend: Make it writable."]
+
+
+def test_a_directory_that_cannot_be_locked_is_told_and_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As some network file systems answer, none of which is here."""
+
+    def flock(*_: Any) -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(publication.fcntl, "flock", flock)
+    plan: Any = {"otlp": (lambda *_: Publication("http://here", {}), PublishOtlp())}
+    said: list[str] = []
+    assert [name for name, _ in publication.publish(synthetic.run_directory(tmp_path), plan, said.append)]
+    assert "cannot be locked (Bad file descriptor)" in said[0]
 
 
 def test_the_examples_are_kept_with_their_files_digests(tmp_path: Path) -> None:

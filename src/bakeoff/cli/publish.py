@@ -39,6 +39,7 @@ def publish(
     out: Annotated[Path, typer.Option("--out", help=OUT_HELP)] = Path("runs"),
 ) -> None:
     """Publish a finished run. Publishing it again changes nothing, and goes on where it was cut off."""
+    from bakeoff.escape import terminal
     from bakeoff.publish import publication
     from bakeoff.store import RunDirectory
 
@@ -49,7 +50,7 @@ def publish(
     errors = Console(stderr=True)
 
     def say(line: str) -> None:
-        errors.print(line, highlight=False, markup=False, soft_wrap=True)
+        errors.print(terminal(line), highlight=False, markup=False, soft_wrap=True)
 
     published: dict[str, Publication] = {}
     try:

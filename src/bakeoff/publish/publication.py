@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from bakeoff import config_file
 from bakeoff.config import Section
-from bakeoff.errors import BakeoffError, InputError, NotPublished
+from bakeoff.errors import InputError, NotPublished, UnfitEnvironment
 from bakeoff.gateway import keys
 from bakeoff.publish import source
 from bakeoff.publish.targets import TARGETS, Publication, Publisher, Say
@@ -62,16 +64,40 @@ def publish(
         NotPublished: of the first target that did not take everything. Both come after the last target had its turn.
     """
     whole = source.read(run, allow_inconclusive=allow_inconclusive)
-    failures: list[BakeoffError] = []
-    for name, (publisher, settings) in plan.items():
-        try:
-            yield name, publisher(whole, settings, _environment(whole, name, settings), say)
-        except (InputError, NotPublished) as error:
-            failures.append(error)
+    failures: list[InputError | NotPublished | UnfitEnvironment] = []
+    with _alone(run, say):
+        for name, (publisher, settings) in plan.items():
+            try:
+                yield name, publisher(whole, settings, _environment(whole, name, settings), say)
+            except (InputError, NotPublished, UnfitEnvironment) as error:
+                failures.append(error)
     for later in failures[1:]:
         say(f"error: {later}")
+        say(f"  mend: {later.mend}")
     if failures:
         raise failures[0]
+
+
+@contextmanager
+def _alone(run: RunDirectory, say: Say) -> Iterator[None]:
+    """Wait for the end of another publication of the run: both would find the same things missing, and send them twice.
+
+    The lock is the directory's own: it needs no right to write there, and is gone with its process, however that ends.
+    """
+    directory = os.open(run.path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another publication of this run is under way: waiting for its end")
+            fcntl.flock(directory, fcntl.LOCK_EX)
+        except OSError as error:  # some network file systems lock no directory
+            say(
+                f"warning: {run.path} cannot be locked ({error.strerror}): let no other publication of it run"
+            )
+        yield
+    finally:
+        os.close(directory)
 
 
 class _CommandLine:

@@ -100,16 +100,17 @@ def read(run: RunDirectory, *, allow_inconclusive: bool = False) -> Source:
             file=str(run.path),
             mend=f"Finish it with `bakeoff run --resume {run.run_id}`; nothing was published.",
         )
-    finished = len({trial.trial_id for trial in run.trials()})
-    if finished != manifest.trials_planned or run.warnings:
+    report = data.collect(run)
+    if report.n != manifest.trials_planned or run.warnings:
+        for _ in run.trials():
+            pass  # a damaged line is an error of its own
         raise InputError(
-            f"this run is damaged: {finished} of {manifest.trials_planned} trials can be read whole",
+            f"this run is damaged: {report.n} of {manifest.trials_planned} trials can be read whole",
             file=str(run.path),
             mend="Restore its trials.jsonl; nothing was published.",
         )
     for _ in run.examples():
         pass  # damage is told before anything is sent
-    report = data.collect(run)
     if report.inconclusive and not allow_inconclusive:
         raise InputError(
             f"this run is inconclusive: {'; '.join(report.doubts)}",
