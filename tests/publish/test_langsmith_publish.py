@@ -158,11 +158,9 @@ def test_what_was_deleted_there_comes_back(run: RunDirectory, server: LangSmithS
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.8, 0.95])
 def test_killed_at_any_moment_and_begun_again_it_ends_the_same(run: RunDirectory, share: float) -> None:
-    whole = undisturbed(run)
     with LangSmithServer() as counted:
-        done = command(run, "--to", "langsmith", env=_leading_to(counted))
-        assert done.returncode == 0, done.stderr
-        requests = len(counted.requests)
+        publish(run, counted)
+        whole, requests = counted.state.content(), len(counted.requests)
     with LangSmithServer() as server:
         kill = Fault("call", after=int(share * requests), times=1)
         server.faults = [kill]
@@ -350,7 +348,7 @@ def test_the_users_own_tracing_settings_do_not_tell(run: RunDirectory, server: L
         "LANGSMITH_DISABLE_RUN_COMPRESSION": "true",
         "LANGSMITH_AGENT_ENVIRONMENT": "prod",
     }
-    done = command(run, "--to", "langsmith", env=_leading_to(server, **foreign))
+    done = command(run, "--to", "langsmith", env=_leading_to(server, **foreign), process=True)
     assert done.returncode == 0, done.stderr
     assert server.state.content() == whole
 
@@ -458,7 +456,7 @@ def test_bad_input_is_one_clear_error(
     places = {"unreachable": closed_port(), "stranger": stranger}
     given = [places.get(option, option) for option in options]
     env = _leading_to(server, **changes)
-    done = command(run, "--to", "langsmith", *given, env=env)
+    done = command(run, "--to", "langsmith", *given, env=env, process="unreachable" in options)
     assert done.returncode == 2, done.stderr
     assert said in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
@@ -479,7 +477,7 @@ def test_an_inconclusive_run_is_published_only_when_that_is_said(
     assert refused.returncode == 2
     assert "inconclusive" in refused.stderr
     assert server.requests == []
-    assert subprocess.run([*words, "--allow-inconclusive"], env=env, check=False).returncode == 0
+    assert command(run, "--to", "langsmith", env=_leading_to(server)).returncode == 0
     (one, _) = server.state.dump()["sessions"]
     assert one["extra"]["metadata"]["inconclusive"] is True
     assert "INCONCLUSIVE" in one["description"]

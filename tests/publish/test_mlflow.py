@@ -106,7 +106,7 @@ def rows(run: RunDirectory, candidate: str) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def published(demonstration: RunDirectory, mlflow_server: Server) -> dict[str, Any]:
     """What the command said when it published the demonstration."""
-    done = command(demonstration, "--to", "mlflow", "--url", mlflow_server.url, "--json")
+    done = command(demonstration, "--to", "mlflow", "--url", mlflow_server.url, "--json", process=True)
     assert done.returncode == 0, done.stderr
     said: dict[str, Any] = json.loads(done.stdout)["mlflow"]
     return said
@@ -515,6 +515,7 @@ def test_a_connection_that_breaks_is_told_and_what_is_missing_is_sent_the_next_t
             demonstration,
             *("--to", "mlflow", "--url", url, "--name", "broken"),
             env={"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"},
+            process=True,
         )
     assert done.returncode == 4
     error, mend = done.stderr.strip().splitlines()[-2:]
@@ -783,7 +784,7 @@ def test_a_server_that_forgets_is_found_out(demonstration: RunDirectory, mlflow_
 
     # in a process of its own: MLflow's client remembers for good by which road it sent a run's files
     with road(mlflow_server.url, forget) as url:
-        done = command(demonstration, "--to", "mlflow", "--url", url, "--name", "forgetful")
+        done = command(demonstration, "--to", "mlflow", "--url", url, "--name", "forgetful", process=True)
     assert done.returncode == 4
     assert "0 of 3 candidates' runs are whole at MLflow" in done.stderr
     assert "the server took report.md and does not have it" in done.stderr
