@@ -1,7 +1,10 @@
 """Streams that break, streams of simulated models, and a harness that streams in a supervised process."""
 
 import asyncio
+import contextlib
 import json
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +72,67 @@ def test_a_failure_after_the_first_token_is_final_for_it_would_be_said_twice(ser
     assert caught.value.attempts == len(server.requests) == 1
     assert caught.value.kind in (ModelErrorKind.UNAVAILABLE, ModelErrorKind.BAD_RESPONSE)
     assert "".join(chunk["data"]["content"] for chunk in chunks) == "it is "
+
+
+def drip(head: str, drop: str, content_type: str = "text/event-stream") -> Any:
+    """A reply whose next byte is never long in coming, and which does not end for three seconds."""
+
+    def answer(handler: Any) -> None:
+        handler.send_response(200)
+        handler.send_header("content-type", content_type)
+        handler.end_headers()
+        handler.wfile.write(head.encode())
+        for _ in range(60):
+            try:
+                handler.wfile.write(drop.encode())
+                handler.wfile.flush()
+            except ConnectionError:
+                return
+            time.sleep(0.05)
+
+    return answer
+
+
+SHORT = {"timeout": 0.3, "connect_timeout": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("streamed", "answer"),
+    [(False, drip("", " ", "application/json")), (True, drip("", ": not yet\n\n"))],
+)
+def test_a_reply_that_never_ends_is_a_timeout_however_alive_its_connection_is(
+    server: Server, streamed: bool, answer: Any
+) -> None:
+    server.answers(answer, answer)
+    with pytest.raises(ModelCallError) as caught:
+        backend(server, retries=1, params=SHORT).complete(request(stream=streamed), CALL)
+    assert (caught.value.kind, caught.value.attempts) == (ModelErrorKind.TIMEOUT, 2)
+    assert "not whole" in caught.value.message
+
+
+def test_a_try_that_was_given_up_says_no_more(server: Server) -> None:
+    said = threading.Event()
+
+    def late(handler: Any) -> None:
+        drip("", ": not yet\n\n")(handler)
+        with contextlib.suppress(ConnectionError):
+            handler.wfile.write(events("late", end=True).encode())
+        said.set()
+
+    server.answers(late, stream(events("it ", "is ", "3", end=True)))
+    chunks: list[JsonDict] = []
+    reply = backend(server, retries=1, params=SHORT).complete(request(stream=True), collect(chunks))
+    assert said.wait(30)
+    time.sleep(0.2)
+    assert (reply.attempts, "".join(chunk["data"]["content"] for chunk in chunks)) == (2, "it is 3")
+
+
+def test_the_end_of_the_attempt_ends_a_call_that_is_out(server: Server) -> None:
+    server.answers(drip("", " ", "application/json"))
+    over = threading.Event()
+    threading.Timer(0.3, over.set).start()
+    with pytest.raises(ModelCallError):
+        backend(server).complete(request(), CallContext("c/e/1", "e", 1, 0, {}, cancelled=over.is_set))
 
 
 def test_a_stream_of_nothing_is_a_bad_response(server: Server) -> None:

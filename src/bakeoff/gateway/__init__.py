@@ -171,11 +171,15 @@ def _terms(
     budget: Budget | None,
     shared: Shared | None,
 ) -> Terms:
+    from dataclasses import replace
+
+    from bakeoff.gateway.providers import timeouts
     from bakeoff.gateway.redact import secrets_of
     from bakeoff.gateway.retrying import Budget
     from bakeoff.gateway.terms import Terms
 
-    retry = budget or Budget(retries)
+    # the client's own timeouts come first, where they are for the whole
+    retry = replace(budget or Budget(retries), reply_seconds=sum(timeouts(candidate.params)))
     if shared:
         return shared.terms(candidate, retry)
     return Terms(retry, environ, secrets_of(environ, also=[environ.get(candidate.api_key_env or "")]))

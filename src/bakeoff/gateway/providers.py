@@ -172,6 +172,11 @@ def _check_timeouts(params: Mapping[str, Any]) -> Problem | None:
     return None
 
 
+def timeouts(params: Mapping[str, Any]) -> tuple[float, float]:
+    """Seconds until the reply comes, and of these until the connection stands."""
+    return params.get("timeout", READ_SECONDS), params.get("connect_timeout", CONNECT_SECONDS)
+
+
 # --- the client -------------------------------------------------------------------------------------
 
 
@@ -185,8 +190,8 @@ def build(candidate: Candidate, environ: Mapping[str, str], **more: Any) -> Base
 
     name, model = split(candidate.model, candidate.base_url)
     provider = PROVIDERS[name]
-    params = dict(candidate.params)
-    read, connect = params.pop("timeout", READ_SECONDS), params.pop("connect_timeout", CONNECT_SECONDS)
+    read, connect = timeouts(candidate.params)
+    params = {k: v for k, v in candidate.params.items() if k not in ("timeout", "connect_timeout")}
     more = {**provider.client(read, connect), **more}
     if candidate.base_url:
         more["base_url"] = candidate.base_url
@@ -242,12 +247,17 @@ class ProviderBackend:
     def complete(self, request: ModelRequest, call_context: CallContext) -> ModelReply:
         """Send exactly the harness's request, with the retry budget."""
         bound, messages = self._prepare(request)
-        stream = _Stream(lambda chunk: call_context.on_chunk(masked(_plain(chunk), self._secrets)))
-
         used: int | None = None
 
+        def hand_on(chunk: BaseMessage) -> None:
+            call_context.on_chunk(masked(_plain(chunk), self._secrets))
+
+        stream = _Stream(hand_on)
+
         def send() -> AIMessage:
-            nonlocal used
+            nonlocal used, stream
+            stream.given_up = True  # a try that was given up goes on in its thread, and must say no more
+            stream = _Stream(hand_on)
             # whole trials are published, if the user wishes; single calls are not traced behind his back
             with tracing_context(enabled=False):
                 message = (
@@ -262,14 +272,18 @@ class ProviderBackend:
 
         limiter = self._terms.limiter
         estimate = estimated_tokens(request) if limiter.counts_tokens else 0
-        outcome = call(
-            send,
-            self._terms.retry,
-            turn=lambda: limiter.turn(estimate, call_context.cancelled, lambda: used),
-            cancelled=call_context.cancelled,
-            secrets=self._secrets,
-            committed=lambda: stream.given,
-        )
+        try:
+            outcome = call(
+                send,
+                self._terms.retry,
+                turn=lambda: limiter.turn(estimate, call_context.cancelled, lambda: used),
+                cancelled=call_context.cancelled,
+                secrets=self._secrets,
+                committed=lambda: stream.given,
+                alive=lambda: stream.last_piece,
+            )
+        finally:
+            stream.given_up = True
         return replace(
             _reply(outcome, self._price, self._secrets), first_token_seconds=stream.first_token_seconds
         )
@@ -315,12 +329,15 @@ class _Stream:
 
     Attributes:
         given: whether any piece has been handed on.
+        given_up: nobody waits for it any more.
+        last_piece: when the last one came (`time.monotonic`); 0: none has.
         first_token_seconds: from the start of the last try to the first piece that says something.
     """
 
     def __init__(self, hand_on: Callable[[BaseMessage], None]) -> None:
         self._hand_on = hand_on
-        self.given = False
+        self.given = self.given_up = False
+        self.last_piece = 0.0
         self.first_token_seconds: float | None = None
 
     def gather(self, pieces: Iterator[AIMessage]) -> AIMessage:
@@ -337,7 +354,9 @@ class _Stream:
                 piece.content or piece.tool_calls or getattr(piece, "tool_call_chunks", None)
             ):
                 self.first_token_seconds = time.monotonic() - began
-            self.given = True
+            if self.given_up:
+                raise ValueError("nobody waits for this stream any more")
+            self.given, self.last_piece = True, time.monotonic()
             self._hand_on(piece)
             got.append(piece)
         if not got:

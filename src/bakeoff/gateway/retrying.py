@@ -18,6 +18,7 @@ from tenacity import (
 )
 
 from bakeoff.errors import ModelCallError, ModelErrorKind
+from bakeoff.gateway.deadline import within
 from bakeoff.gateway.faults import Fault, classify
 from bakeoff.gateway.redact import redact
 from bakeoff.gateway.waiting import Cancelled, wait
@@ -33,6 +34,7 @@ class Budget:
     first_seconds: float = 0.5  # back-off doubles from here, plus up to as much jitter
     longest_seconds: float = 60.0  # of one back-off
     patience_seconds: float = 300.0  # a Retry-After longer than this ends the call at once
+    reply_seconds: float = 150.0  # one try may take from its start, or from its last sign of life
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ def call(
     secrets: tuple[str, ...],
     turn: Callable[[], AbstractContextManager[object]] = nullcontext,
     committed: Callable[[], bool] = lambda: False,
+    alive: Callable[[], float] = lambda: 0.0,
 ) -> Outcome[T]:
     """Call `send` until it succeeds, fails for good, or the budget is spent.
 
@@ -69,6 +72,7 @@ def call(
         secrets: kept out of errors.
         turn: entered around each try; may wait, and raise Cancelled. Its waiting is queued time.
         committed: part of a reply has been handed on, so that a second try would say it twice.
+        alive: `time.monotonic` of the last piece of a streamed reply.
 
     Raises:
         ModelCallError: of the last failure, without `secrets`. The original exception is not chained, for it
@@ -85,8 +89,8 @@ def call(
         with turn():
             tries, last_began = tries + 1, time.monotonic()
             try:
-                return send()
-            except ModelCallError:
+                return within(budget.reply_seconds, send, alive=alive, cancelled=cancelled)
+            except (ModelCallError, Cancelled):
                 raise
             except Exception as error:  # noqa: BLE001 - the SDKs share no base class; classify() names them all
                 last_fault = classify(error)

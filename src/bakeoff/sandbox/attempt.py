@@ -101,7 +101,9 @@ class Attempt:
         self.pause_spans: list[Span] = []  # in which somebody outside had frozen the container
         self.paused_at: float | None = None  # since when it is frozen, while it is
         self.left_paused = False  # and that it stayed so
-        self.in_flight = 0
+        self.out: dict[
+            str, float | None
+        ] = {}  # calls that are out, and since when a streamed reply is coming
         self.calls_made = 0
         self.call_ids: set[str] = set()  # of calls that were made: a line sent twice is not a second call
         self.unwaited = 0.0  # model time that a replay did not wait for, and that counts all the same
@@ -239,6 +241,7 @@ class Attempt:
             elif kind == "reply":
                 self._reply(*value)
             elif kind == "chunk":
+                self._coming(value["id"])
                 self.container.send(wire.notification("model/chunk", value))
             elif kind == "piece":
                 self._piece(*value)
@@ -254,7 +257,11 @@ class Attempt:
                 killed_at = killed_at or time.monotonic()
 
     def _patience(self, killed_at: float | None) -> float | None:
-        """Seconds until something must be done; None while a model call is out, since its queueing is not yet known."""
+        """Seconds until something must be done; None while a model call is out, since its queueing is not yet known.
+
+        It is known once each reply that is out has begun: nothing begun is tried again, and a stream that never ends
+        must not hold the trial.
+        """
         now = time.monotonic()
         if killed_at is not None:
             return max(0.0, killed_at + STOP_SECONDS - now)
@@ -264,9 +271,12 @@ class Attempt:
             return max(0.0, self.paused_at + PAUSED_SECONDS - now)
         if self.started is None:
             return max(0.0, self.began + self.spec.startup_seconds + self._paused(self.began, now) - now)
-        if self.in_flight:
-            return None
         limit: float = self.spec.limits["seconds"]
+        if self.out:
+            begun = [since for since in self.out.values() if since is not None]
+            last = max(begun, default=now)
+            whole = len(begun) == len(self.out)
+            return max(0.0, last + limit + self._paused(last, now) - now) if whole else None
         left = limit - self._working(now)
         if self.refused is not None:
             left = min(left, self.refused + REFUSED_SECONDS - now)
@@ -461,9 +471,15 @@ class Attempt:
             self._start_call(ident, asked.request, lambda chunk: self.inbox.put(("piece", (ident, chunk))))
 
     def _piece(self, ident: str, chunk: JsonDict) -> None:
+        self._coming(ident)
         exchange = self.exchanges.get(ident)
         if exchange is not None and (events := exchange.piece(chunk)):
             self.container.send(wire.notification("model/chunk", {"id": ident, "chunk": {"body": events}}))
+
+    def _coming(self, ident: str) -> None:
+        """A piece of a streamed reply is there; of a call that was given up it says nothing."""
+        if ident in self.out:
+            self.out[ident] = self.out[ident] or time.monotonic()
 
     def _is_new(self, ident: Any) -> bool:
         if isinstance(ident, str) and ident not in self.call_ids:
@@ -487,7 +503,7 @@ class Attempt:
         )
         self.calls_made += 1
         self.call_ids.add(ident)
-        self.in_flight += 1
+        self.out[ident] = None
         self.calls.submit(self._complete, ident, request, context, time.monotonic())
 
     def _limit_reached(self) -> str | None:
@@ -523,7 +539,7 @@ class Attempt:
     def _reply(
         self, ident: str, index: int, sent: float, request: ModelRequest, outcome: ModelReply | ModelCallError
     ) -> None:
-        self.in_flight -= 1
+        del self.out[ident]
         exchange = self.exchanges.pop(ident, None)
         self._count_unwaited(outcome)
         started = sent - (self.started or self.began)
@@ -589,7 +605,7 @@ class Attempt:
         """
         if isinstance(outcome, ModelReply):
             self.unwaited_now = max(self.unwaited_now, outcome.unwaited_seconds)
-        if self.in_flight == 0:
+        if not self.out:
             self.unwaited, self.unwaited_now = self.unwaited + self.unwaited_now, 0.0
 
     def _reply_http(self, ident: str, reply: HttpReply) -> None:
