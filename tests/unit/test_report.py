@@ -247,6 +247,18 @@ def test_a_pipe_folds_no_table(monkeypatch: pytest.MonkeyPatch) -> None:
     assert terminal.console(stderr=True).width == 90
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_a_narrow_terminal_cuts_nothing(tmp_path: Path, width: int) -> None:
+    names = ["a-model-with-a-long-name-high", "a-model-with-a-long-name-low"]
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(terminal.run(collected(tmp_path, synthetic.trials(names), candidates=names)))
+    table = capture.get().partition("No dist")[0]
+    assert "…" not in capture.get()
+    for name in names:  # broken, in a column of its own
+        assert name in "".join(line.partition(" ")[0] for line in table.splitlines())
+
+
 def test_the_summary_has_its_documented_keys(tmp_path: Path) -> None:
     made = summary.summary(collected(tmp_path, synthetic.trials(infra_rate=0.05)))
     documented = summary.summary.__doc__ or ""

@@ -365,6 +365,55 @@ def test_a_hundred_thousand_trials_in_a_minute_and_in_bounded_memory(tmp_path: P
     assert "100000 of 100000 planned trials have a verdict" in (run.path / "report.md").read_text()
 
 
+def test_thirty_candidates_are_still_readable(tmp_path: Path) -> None:
+    """The decision in one sentence, few reservations, the leader's pairs open and all 435 folded away."""
+    names = [f"model-{number:02d}" for number in range(30)]
+    records = synthetic.trials(
+        names, 12, 2, skills=[0.95 - 0.03 * n for n in range(30)], infra_rate=0.05, seed=3
+    )
+    report = collected(tmp_path, records, synthetic.manifest(names, 12, 2, simulated=False))
+    assert len(report.doubts) > 4
+    assert re.search(r"; and \d+ more of this kind\.$", report.sentence)
+    assert len(report.sentence) < 400
+    assert report.decision.sentence.count("model-") <= 12
+    assert re.search(r" and \d+ others; this sample", report.decision.sentence)
+    text = markdown.render(report)
+    first_screen = text.partition("\n## ")[0]
+    assert len(report.decision.caveats) > 5
+    assert first_screen.count("How infrastructure errors are counted decides") == 5
+    assert f"{len(report.decision.caveats) - 5} more reservations of this kind are below." in first_screen
+    assert text.count("<summary>All 435 pairs</summary>") == 2
+    leader = report.decision.leader
+    assert text.count(f"| {leader} minus ") == 2 * 29
+    drawn = plots.draw(report)["cost"]
+    assert sum(name in drawn for name in names) < 12, "names of thirty dots would lie on each other"
+    with_all = collected(
+        tmp_path / "few",
+        synthetic.trials(names[:5], 12, 2, skills=[0.9] * 5),
+        synthetic.manifest(names[:5], 12, 2),
+    )
+    assert all(name in plots.draw(with_all)["cost"] for name in names[:5])
+
+
+@pytest.mark.parametrize(("dearest", "logarithmic"), [(0.1, False), (1.0, True)])
+def test_prices_far_apart_are_drawn_on_a_logarithmic_scale(
+    tmp_path: Path, dearest: float, logarithmic: bool
+) -> None:
+    cost = {"steady": dearest, "hasty": 0.01}
+    records = [
+        each.model_copy(update={"usage": each.usage.model_copy(update={"cost_usd": cost[each.candidate]})})
+        for each in synthetic.trials()
+    ]
+    assert ("US dollars, logarithmic" in plots.draw(collected(tmp_path, records))["cost"]) is logarithmic
+
+
+def test_a_candidate_without_a_trial_has_no_rate_of_errors(tmp_path: Path) -> None:
+    text = markdown.render(collected(tmp_path, []))
+    assert "– (0 of 0 trials), at most – for one candidate" in text
+    assert "steady has no score: it has no trial yet." in text
+    assert "or verdicts are missing" in text
+
+
 def test_a_host_that_broke_its_promise_is_a_warning(tmp_path: Path) -> None:
     calm = synthetic.trial()
     evidence = calm.attempts[-1].evidence

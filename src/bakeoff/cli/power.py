@@ -76,9 +76,9 @@ def _print(side: Side, found: list[Power], effect: float) -> None:
 
     points = f"{100 * effect:g} points"
     table = Table(box=None, pad_edge=False)
-    table.add_column("comparison", no_wrap=True)
-    for heading in ("could show", f"chance of {points}", "examples needed", "or repetitions"):
-        table.add_column(heading, justify="right")
+    table.add_column("comparison", overflow="fold")
+    for heading in ("could\nshow", f"chance of\n{points}", "examples\nneeded", "or repe-\ntitions"):
+        table.add_column(heading, justify="right", overflow="fold")
     told = []
     for each in found:
         name = escape.line(f"{each.first} against {'a rerun' if each.first == each.second else each.second}")
@@ -102,9 +102,10 @@ def _print(side: Side, found: list[Power], effect: float) -> None:
     for line in told:
         console.print(Text(line, style="yellow"))
     has = max(found, key=lambda each: each.examples)
+    repetitions = round(has.repetitions, 1)
     console.print(
         f"The run has {figures.count(has.examples, 'example')} in {figures.count(has.clusters, 'cluster')}, "
-        f"{figures.number(round(has.repetitions, 1), 3)} judged repetitions of each. "
+        f"{figures.number(repetitions, 3)} judged repetition{'' if repetitions == 1 else 's'} of each. "
         "Found in four runs of five, at p < 0.05 after the correction for the number of candidates. More "
         "examples are worth more than repetitions of the same.",
         style="dim",

@@ -68,7 +68,7 @@ class RunComparison:
 
     def _result(self) -> str:
         if self.doubts:
-            return f"INCONCLUSIVE: {'; '.join(self.doubts)}."
+            return f"INCONCLUSIVE: {figures.some(self.doubts)}."
         if self.failed:
             of = figures.count(len(self.gates), "gate")
             first = self.failed[0]

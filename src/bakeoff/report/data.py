@@ -219,7 +219,7 @@ class ReportData:
         """The decision in one sentence, stamped with what a reader must know before believing it."""
         stamp = "SIMULATED: " if self.simulated else ""
         if self.inconclusive:
-            return f"{stamp}INCONCLUSIVE: {'; '.join(self.doubts)}."
+            return f"{stamp}INCONCLUSIVE: {figures.some(self.doubts)}."
         return f"{stamp}{self.decision.sentence}"
 
     @property

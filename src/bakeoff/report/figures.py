@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -86,6 +87,12 @@ def moment(value: datetime | None) -> str:
 def count(value: int | None, noun: str) -> str:
     """A whole number and what is counted: `1 trial`, `3 trials`."""
     return f"{UNKNOWN if value is None else f'{value:,}'} {noun}{'' if value == 1 else 's'}"
+
+
+def some(phrases: Sequence[str], most: int = 3) -> str:
+    """The first few of many phrases in one sentence, and how many more there are."""
+    more = len(phrases) - most
+    return "; ".join(phrases if more < 2 else [*phrases[:most], f"and {more} more of this kind"])
 
 
 def plain(value: Any) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 WIDTH = 5.2  # inches; with 9 point text it can be read at 360 CSS pixels and at 700
 ROW, MARGIN = 0.34, 0.75  # inches of height: of one candidate, of everything else
 NAME = 24  # characters of a candidate's name
+SQUEEZED = 20  # times as dear as another: side by side, the cheap ones would be one dot
+LABELLED = 12  # candidates whose names all have room beside their dots
 CAUSES = 8  # causes told apart by colour; the rest are one
 
 # sentinel -> what the page calls the colour
@@ -108,18 +111,28 @@ def _cost(data: ReportData) -> str | None:
         return None
 
     def paint(axes: Axes) -> None:
-        dearest = max(cost.mean for _, _, cost in known) or 0.01
-        label_at = 200.0
+        costs = [cost.mean for _, _, cost in known]
+        dearest, cheapest = max(costs) or 0.01, min(costs)
+        wide = 0 < SQUEEZED * cheapest < dearest
+        label_at, undercut = 200.0, math.inf
         for row, score, cost in sorted(known, key=lambda each: -each[1].mean):
             axes.plot([cost.mean] * 2, [100 * score.low, 100 * score.high], color=ACCENT, lw=1.2, alpha=0.5)
             axes.plot(cost.mean, 100 * score.mean, "o", color=ACCENT, ms=6)
+            if cost.mean >= undercut and len(known) > LABELLED:
+                continue
+            undercut = min(cost.mean, undercut)
             label_at = min(100 * score.mean, label_at - 7)  # names of equal candidates stand below each other
             axes.annotate(
                 _name(row, " "), (cost.mean, label_at), xytext=(8, 0), textcoords="offset points", va="center"
             )
         axes.set_ylim(-4, 104)
-        axes.set_xlim(-0.05 * dearest, 1.6 * dearest)
-        axes.set_xlabel("mean cost of a trial, US dollars")
+        if wide:
+            axes.set_xscale("log")
+            axes.set_xlim(cheapest / 1.5, dearest * (dearest / cheapest) ** 0.5)
+            axes.xaxis.set_major_formatter("{x:g}")
+        else:
+            axes.set_xlim(-0.05 * dearest, 1.6 * dearest)
+        axes.set_xlabel(f"mean cost of a trial, US dollars{', logarithmic' if wide else ''}")
         axes.set_ylabel("trials passed, %")
         axes.grid(color=GRID, lw=0.5)
 

@@ -15,6 +15,7 @@ from bakeoff.report.data import ReportData
 from bakeoff.verdict import describe
 
 SHOWN_FAILURES = 20
+SHOWN_NOTES = 5
 UNBOUND_WIDTH = 160  # columns where there is no terminal: a log file folds no tables
 
 
@@ -29,7 +30,7 @@ def console(*, stderr: bool = False) -> Console:
 def scoreboard(data: ReportData) -> RenderableType:
     """The decision, one row a candidate, and what to be careful about."""
     table = Table(box=None, pad_edge=False)
-    table.add_column("candidate")
+    table.add_column("candidate", overflow="fold")  # a narrow terminal breaks a name, and cuts none
     for heading in (
         "score",
         "95 % interval",
@@ -40,7 +41,7 @@ def scoreboard(data: ReportData) -> RenderableType:
         "time p50",
         "turns",
     ):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", overflow="fold")
     for row in data.candidates:
         name = Text(escape.line(row.name, limit=40))
         if row.simulated:
@@ -58,7 +59,10 @@ def scoreboard(data: ReportData) -> RenderableType:
         )
     style = "bold yellow" if data.inconclusive else "bold"
     parts: list[RenderableType] = [table, Text(f"\n{escape.line(data.sentence, limit=1000)}", style=style)]
-    parts += [Text(f"note: {escape.line(each, limit=500)}", style="dim") for each in data.decision.caveats]
+    caveats = data.decision.caveats
+    parts += [Text(f"note: {escape.line(each, limit=500)}", style="dim") for each in caveats[:SHOWN_NOTES]]
+    if (more := len(caveats) - SHOWN_NOTES) > 0:
+        parts.append(Text(f"note: {more} more of this kind are in the report", style="dim"))
     parts += [Text(f"warning: {escape.line(each, limit=500)}", style="yellow") for each in data.warnings]
     return Group(*parts)
 
@@ -73,14 +77,14 @@ def _failures(data: ReportData) -> Iterator[RenderableType]:
         return
     causes = Table(box=None, pad_edge=False, title="\ncauses", title_justify="left")
     for heading in ("candidate", "trials", "cause", "meaning"):
-        causes.add_column(heading, justify="right" if heading == "trials" else "left")
+        causes.add_column(heading, justify="right" if heading == "trials" else "left", overflow="fold")
     for row in data.causes:
         names = (Text(escape.line(row.candidate)), str(row.count), Text(escape.line(row.cause)))
         causes.add_row(*names, describe(row.cause))
     yield causes
     trials = Table(box=None, pad_edge=False, title="\ntrials that did not pass", title_justify="left")
     for heading in ("trial", "verdict", "cause"):
-        trials.add_column(heading)
+        trials.add_column(heading, overflow="fold")
     for trial_id, verdict, cause in data.failing[:SHOWN_FAILURES]:
         trials.add_row(Text(escape.line(trial_id)), verdict, Text(escape.line(cause)))
     yield trials

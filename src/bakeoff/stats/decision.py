@@ -10,6 +10,8 @@ from itertools import combinations
 from bakeoff.stats.paired import Comparison, Sensitivity, sensitivities
 from bakeoff.stats.scores import Outcome, ScoreSet, score_set
 
+NAMED = 5  # candidates in one sentence
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -127,6 +129,8 @@ def _interval(c: Comparison) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
+    if len(names) > NAMED + 1:
+        names = [*names[:NAMED], f"{len(names) - NAMED} others"]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
@@ -134,7 +138,8 @@ def _caveats(sets: Sequence[ScoreSet], counted: Sequence[Sensitivity]) -> Iterab
     yield from (depends_on_counting(pair) for pair in counted if pair.depends)
     for s in sets:
         if s.score is None:
-            yield f"{s.candidate} has no score: none of its {s.trials} trials was completed."
+            why = f"none of its {s.trials} trials was completed" if s.trials else "it has no trial yet"
+            yield f"{s.candidate} has no score: {why}."
 
 
 def depends_on_counting(pair: Sensitivity) -> str:

@@ -10,16 +10,17 @@ from bakeoff.report.document import Block, Callout, Code, Items, Paragraph, Phra
 from bakeoff.report.sections import production
 
 WARNINGS_SHOWN = 20
+CAVEATS_SHOWN = 5
 
 
 def _in_short(data: ReportData) -> Iterator[Phrase]:
     """The three questions with their answers, for a reader who stops here."""
     yield (Strong("Harness:"), " the same for all, fingerprint ", Code(data.manifest.fingerprint), ".")
-    worst = max((row.infra_error_rate or 0.0 for row in data.candidates), default=None)
+    rates = [rate for row in data.candidates if (rate := row.infra_error_rate) is not None]
     yield (
         Strong("Infrastructure error rate:"),
         f" {figures.percent(data.infra_error_rate)} ({data.infra_errors} of {data.n} trials), at most "
-        f"{figures.percent(worst)} for one candidate.",
+        f"{figures.percent(max(rates, default=None))} for one candidate.",
     )
     found = production.differences(data)
     answer = (
@@ -52,9 +53,9 @@ def blocks(data: ReportData) -> Iterator[Block]:
             "warning",
             (
                 Strong("Inconclusive"),
-                " means: too much of what happened was not the models' doing. The numbers below are shown so "
-                "that the cause can be found, not to choose a model by. Without that reservation they would "
-                f"say: {data.decision.sentence}",
+                " means: too much of what happened was not the models' doing, or verdicts are missing. The "
+                "numbers below are shown so that the cause can be found, not to choose a model by. Without that "
+                f"reservation they would say: {data.decision.sentence}",
             ),
         )
     if simulated := [row.name for row in data.candidates if row.simulated]:
@@ -63,7 +64,10 @@ def blocks(data: ReportData) -> Iterator[Block]:
             f"{', '.join(simulated)} made no call to any model. These numbers say how the harness and the box "
             "behave, and nothing of a real model.",
         )
-    yield Items([*_in_short(data), *data.decision.caveats])
+    caveats = data.decision.caveats
+    yield Items([*_in_short(data), *caveats[:CAVEATS_SHOWN]])
+    if (more := len(caveats) - CAVEATS_SHOWN) > 0:
+        yield Paragraph(f"{more} more reservations of this kind are below.")
     for warning in data.warnings[:WARNINGS_SHOWN]:
         yield Callout("warning", warning)
     if (more := len(data.warnings) - WARNINGS_SHOWN) > 0:

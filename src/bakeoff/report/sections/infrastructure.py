@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from bakeoff.report import figures
 from bakeoff.report.data import SCORES, CandidateReport, ReportData
 from bakeoff.report.document import Block, Callout, Code, Heading, Items, Paragraph, Plot, Strong, Table
+from bakeoff.report.sections.pairs import of_pairs
 from bakeoff.stats import depends_on_counting
 from bakeoff.verdict import LIMIT_CAUSES, describe
 
@@ -18,6 +19,8 @@ SCORE_MEANINGS = {
     "worst_case": "every infrastructure error is a failure, and every such trial: the score cannot be lower.",
     "best_case": "every infrastructure error is a pass: the score cannot be higher.",
 }
+
+DEPENDING_SHOWN = 20
 
 
 def blocks(data: ReportData) -> Iterator[Block]:
@@ -155,24 +158,23 @@ def _depends(data: ReportData) -> Iterator[Block]:
         "Which of two is better, when the errors are left out, counted as deployed, and counted at their worst "
         "for the one and at their best for the other, and the reverse:"
     )
-    yield Table(
-        ("Pair", *(name.replace("_", " ") for name in SCORES), "Depends"),
-        [
-            (
-                f"{pair.first} against {pair.second}",
-                *(
-                    (pair.second, "neither", pair.first)[pair.by[name].conclusion + 1]
-                    if name in pair.by
-                    else ""
-                    for name in SCORES
-                ),
-                "yes" if pair.depends else "no",
-            )
-            for pair in pairs
-        ],
-    )
+    headings = ("Pair", *(name.replace("_", " ") for name in SCORES), "Depends")
+    rows = [
+        (
+            f"{pair.first} against {pair.second}",
+            *(
+                (pair.second, "neither", pair.first)[pair.by[name].conclusion + 1] if name in pair.by else ""
+                for name in SCORES
+            ),
+            "yes" if pair.depends else "no",
+        )
+        for pair in pairs
+    ]
+    yield from of_pairs(headings, rows, data)
     depending = [pair for pair in pairs if pair.depends]
-    for pair in depending:
+    for pair in depending[:DEPENDING_SHOWN]:
         yield Callout("warning", depends_on_counting(pair))
+    if (more := len(depending) - DEPENDING_SHOWN) > 0:
+        yield Paragraph(f"So it is of {figures.count(more, 'more pair')}.")
     if not depending:
         yield Paragraph("No conclusion depends on how infrastructure errors are counted.")

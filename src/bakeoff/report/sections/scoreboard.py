@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from bakeoff.report import figures
 from bakeoff.report.data import CandidateReport, ReportData, Spread
 from bakeoff.report.document import Block, Code, Heading, Paragraph, Plot, Table
+from bakeoff.report.plots import LABELLED
+from bakeoff.report.sections.pairs import of_pairs
 from bakeoff.stats import Comparison
 
 
@@ -56,12 +58,12 @@ def _pairs(data: ReportData) -> Iterator[Block]:
     yield Heading("Is the difference real?", 3)
     yield Paragraph(
         "Each pair is compared on the examples that both completed. The p-value is the chance of a difference at "
-        "least this large if the two were equal; it is corrected for the number of pairs (Holm). The smallest "
-        "detectable difference is what this many examples would show four times out of five: a smaller true "
-        "difference stays unseen, and not seeing one is no proof that there is none."
+        "least this large if the two were equal; it is corrected for the number of pairs (Holm), and the interval "
+        "is not. The smallest detectable difference is what this many examples would show four times out of "
+        "five: a smaller true difference stays unseen, and not seeing one is no proof that there is none."
     )
     headings = ("Pair", "#Examples", "#Difference (points)", "#95 % interval", "#p, corrected", "Told apart")
-    yield Table((*headings, "#Smallest detectable"), [_pair_row(pair) for pair in pairs])
+    yield from of_pairs((*headings, "#Smallest detectable"), [_pair_row(pair) for pair in pairs], data)
 
 
 def _pair_row(pair: Comparison) -> tuple[str, ...]:
@@ -148,7 +150,10 @@ def _cost(data: ReportData) -> Iterator[Block]:
     time = ("#Time p50", "#Time p95", "#Time, most", "#In the model p50", "#Queued p95")
     cost = ("#Cost of a trial", "#Cost of all", "#Cost of a pass", "#Tokens in", "#Tokens out")
     yield Table(("Candidate", *cost, *time), [_cost_row(row) for row in data.candidates])
-    yield Plot("cost", "Score against cost", "Higher is better, further left is cheaper.")
+    named = ""
+    if len(data.candidates) > LABELLED:
+        named = " Named are those that no better one undercuts."
+    yield Plot("cost", "Score against cost", f"Higher is better, further left is cheaper.{named}")
     yield Plot(
         "latency",
         "Working time of a trial",
