@@ -171,6 +171,11 @@ def ask_wrongly(method: str, params: dict) -> str:
     return str(channel().submit(method, params).result())
 
 
+def listen() -> str:
+    """Let the model speak, piece by piece, to its end."""
+    return "".join(str(piece.content) for piece in MODELS[0].stream("Tell me more."))
+
+
 def return_much(mib: int) -> str:
     """A result that no model can be shown."""
     return "x" * mib * 2**20
@@ -263,7 +268,7 @@ def read_file(name: str) -> str:
 
 TOOLS = [
     hog, hog_child, hog_child_then_less, fill_disk, fill_disk_and_raise, spawn_threads, fork_bomb, leave, segfault,
-    kill_supervisor, wait, spin, work, shout, forge, speak_to_a_critic, ask_wrongly, return_much, close_all,
+    kill_supervisor, wait, spin, work, shout, forge, speak_to_a_critic, ask_wrongly, return_much, close_all, listen,
     answer_oddly, long_line, probe, read_file,
 ]  # fmt: skip
 

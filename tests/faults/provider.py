@@ -19,6 +19,7 @@ from typing import Any
 RETRY_AFTER_SECONDS = 2.5  # twice that is more than the time limit of the run that asks
 HANG_SECONDS = 30.0  # far more than the client's timeout
 ANSWER = "done"
+LISTEN = {"name": "listen", "arguments": "{}"}
 TOOL_CALL = {"name": "wait", "arguments": '{"seconds": 0}'}
 
 
@@ -70,8 +71,11 @@ class Exchange(BaseHTTPRequestHandler):
             self.nth = self.server.turns[key]  # 1: this request is new; 2: it is sent again
         if "response_format" in body or "tool_choice" in body:
             self.judge(body)
+        elif body.get("stream"):
+            self.babble()
         elif all(message["role"] != "tool" for message in body["messages"]):
-            self.message(None, tool_calls=[{"id": "call_1", "type": "function", "function": TOOL_CALL}])
+            function = LISTEN if self.model == "babble" else TOOL_CALL
+            self.message(None, tool_calls=[{"id": "call_1", "type": "function", "function": function}])
         else:
             BEHAVIOURS[self.model](self)
 
@@ -135,6 +139,25 @@ class Exchange(BaseHTTPRequestHandler):
         self.server.closing.wait(HANG_SECONDS)
         self.close_connection = True
 
+    def drip(self) -> None:
+        """A reply that never comes, on a connection that is never silent for long."""
+        self.unending("application/json", b" ")
+
+    def babble(self) -> None:
+        """A streamed reply that never ends."""
+        choice = {"index": 0, "delta": {"content": "and "}, "finish_reason": None}
+        chunk = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": self.model}
+        self.unending("text/event-stream", f"data: {json.dumps({**chunk, 'choices': [choice]})}\n\n".encode())
+
+    def unending(self, content_type: str, piece: bytes) -> None:
+        self.close_connection = True
+        self.send_response(200)
+        self.send_header("Content-Type", content_type)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        while not self.server.closing.wait(0.2):
+            self.wfile.write(piece)  # until nobody reads it: the error ends this thread
+
     def reset(self) -> None:
         """Half an answer, then a TCP reset."""
         self.send_response(200)
@@ -175,6 +198,8 @@ BEHAVIOURS: dict[str, Callable[[Exchange], None]] = {
     "503": lambda e: e.refuse(503),
     "503-then-fine": lambda e: e.recover(1, lambda again: again.refuse(503)),
     "hang": lambda e: e.hang(),
+    "drip": lambda e: e.drip(),
+    "babble": lambda e: e.message("nobody came so far"),
     "reset": lambda e: e.reset(),
     "reset-then-fine": lambda e: e.recover(1, lambda again: again.reset()),
     "401": lambda e: e.refuse(401, "invalid_api_key"),
