@@ -50,6 +50,7 @@ SLOTS = 3  # trials at once
 WAITING_SLOTS = 8  # the same, of trials that do little but wait for a provider
 RUN_SECONDS = 1800.0  # no run of the campaign takes longer
 POLL_SECONDS = 0.05
+SHORT = {"timeout": 1.5, "connect_timeout": 1.0}  # for a provider that is waited for in vain
 SPARE = 3  # containers that a restart hits beyond those asked for: one may have answered just before
 
 
@@ -161,7 +162,7 @@ def http(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) -> No
                 "name": fault.name,
                 "model": f"openai:{fault.how.behaviour}",
                 "base_url": provider.base_url,
-                "params": {"timeout": 1.5 if fault.how.behaviour == "hang" else 20},
+                "params": SHORT if fault.how.behaviour in ("hang", "drip") else {"timeout": 20},
             }
             for fault in faults
             if isinstance(fault.how, Http)
