@@ -143,7 +143,7 @@ def play(tmp_path: Path, program: str) -> tuple[Runner, list[dict[str, Any]]]:
         if message.get("method") == "model/http":
             reply = {"status": 200, "content_type": "application/json", "body": '{"said": "hello"}'}
             runner.send(wire.encode({"id": message["id"], "result": reply}))
-    runner.process.wait(10)
+    runner.process.wait(60)
     return runner, lines
 
 

@@ -459,7 +459,7 @@ def test_what_has_come_is_there_before_the_rest(
         return rest
 
     monkeypatch.setattr(gateway, "submit", slowly)
-    with httpx.stream("POST", f"{url}/v1/messages", json={}, timeout=5) as reply:
+    with httpx.stream("POST", f"{url}/v1/messages", json={}, timeout=60) as reply:
         lines = reply.iter_lines()
         assert next(lines) == "data: 1"
         rest.set_result({"status": 200, "content_type": "text/event-stream", "body": "data: 2\n\n"})
@@ -512,7 +512,7 @@ def test_the_channel_gone_is_a_bad_gateway(
         return future
 
     monkeypatch.setattr(gateway, "submit", gone)
-    reply = httpx.post(f"{url}/v1/messages", json={})
+    reply = httpx.post(f"{url}/v1/messages", json={}, timeout=60)
     assert (reply.status_code, reply.json()["error"]["message"]) == (502, "unavailable: gone")
 
 
@@ -539,7 +539,7 @@ def test_requests_that_are_no_requests(
 ) -> None:
     host = url.removeprefix("http://")
     name, _, port = host.partition(":")
-    with socket.create_connection((name, int(port)), timeout=5) as connection:
+    with socket.create_connection((name, int(port)), timeout=60) as connection:
         connection.sendall(request_bytes(host))
         assert connection.recv(4096).startswith(f"HTTP/1.1 {status} ".encode())
     assert gateway.requests == []
@@ -549,7 +549,7 @@ def test_a_request_that_would_not_fit_into_a_line_is_refused_not_cut(url: str, g
     # a list of digits grows: it is written anew with ", " for each ","
     body = "[" + ",".join(["1"] * (command.MAX_BODY // 2 - 10)) + "]"
     assert len(body) < command.MAX_BODY
-    reply = httpx.post(f"{url}/v1/messages", content=body)
+    reply = httpx.post(f"{url}/v1/messages", content=body, timeout=60)
     assert (reply.status_code, reply.json()["error"]["type"]) == (413, "request_too_large")
     told, params = gateway.told[-1]
     assert told == "model/too_large"
@@ -558,7 +558,7 @@ def test_a_request_that_would_not_fit_into_a_line_is_refused_not_cut(url: str, g
 
 def test_a_client_that_sends_all_before_it_reads_gets_its_answer_too(url: str, gateway: Gateway) -> None:
     size = 4 * command.MAX_BODY
-    reply = httpx.post(f"{url}/v1/messages", content=b"x" * size)
+    reply = httpx.post(f"{url}/v1/messages", content=b"x" * size, timeout=60)
     assert (reply.status_code, reply.json()["error"]["type"]) == (413, "request_too_large")
     assert gateway.told[-1] == ("model/too_large", {"bytes": size})
 

@@ -90,7 +90,7 @@ def test_who_came_first_goes_first() -> None:
             while len(limiter._queue) <= number:
                 arrived.wait(0.001)
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
     assert order == [0, 1, 2, 3, 4]
 
 
@@ -109,7 +109,7 @@ def test_one_that_gives_up_holds_up_nobody() -> None:
         thread = threading.Thread(target=impatient)
         thread.start()
         gone.set()
-        thread.join(5)
+        thread.join(60)
     assert errors == [Cancelled]
     assert goes(limiter)
 

@@ -123,7 +123,7 @@ class Runner:
                 answer = waiting.pop(0)
                 key = "error" if "code" in answer else "result"
                 self.send(wire.encode({"id": message["id"], key: answer}))
-        self.process.wait(10)
+        self.process.wait(60)
         return lines
 
 
@@ -278,7 +278,7 @@ def test_the_host_going_away_ends_everything(tmp_path: Path) -> None:
             break
     runner.process.stdin.close()
     rest = runner.process.stdout.read()
-    assert runner.process.wait(10) == 0
+    assert runner.process.wait(60) == 0
     assert b'"signal": 9' in rest
 
 

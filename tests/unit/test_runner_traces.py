@@ -73,7 +73,7 @@ def post(receiver: traces.Receiver, path: str, body: bytes, **headers: str) -> i
         receiver.environment()["OTEL_EXPORTER_OTLP_ENDPOINT"] + path, body, headers=headers
     )
     try:
-        with urllib.request.urlopen(request, timeout=10) as reply:
+        with urllib.request.urlopen(request, timeout=60) as reply:
             return reply.status
     except urllib.error.HTTPError as error:
         return error.code
