@@ -28,7 +28,7 @@ from otlp_expected import Expected
 from otlp_receiver import MAX_GRPC_BYTES, GrpcReceiver, HttpReceiver, Receiver, Reply, Span, json_reply
 from servers import Phoenix, _free_port
 
-from bakeoff.publish import otlp_exporter
+from bakeoff.publish import otlp_replies
 from bakeoff.store import RunDirectory
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -658,18 +658,24 @@ def test_a_server_that_is_busy_for_a_moment_is_asked_again(small: RunDirectory) 
         assert done.stderr == ""
 
 
+def test_http_does_not_load_what_grpc_needs() -> None:
+    """It takes a tenth of a start."""
+    code = "import sys, bakeoff.publish.otlp, bakeoff.publish.otlp_http; sys.exit('grpc' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_a_server_that_never_answers_is_given_up_soon(small: RunDirectory) -> None:
     with HttpReceiver() as server:
         server.plan = [Reply(cut=True) for _ in range(20)]
         done = send(small, server.url, "http/protobuf")
         refused(done, 4, "it closed the connection without an answer", "72 of 72 trials are missing")
-        assert len(server.headers) == otlp_exporter.TRIES
+        assert len(server.headers) == otlp_replies.TRIES
 
 
 def test_a_server_that_answered_once_is_waited_for(tmp_path: Path) -> None:
     run = long_run(tmp_path, 20)
     with HttpReceiver() as server:
-        server.plan = [Reply(), *(Reply(cut=True) for _ in range(otlp_exporter.TRIES + 1))]
+        server.plan = [Reply(), *(Reply(cut=True) for _ in range(otlp_replies.TRIES + 1))]
         done = send(run, server.url, "http/protobuf", env={"OTEL_EXPORTER_OTLP_TIMEOUT": "120"})
         assert f"otlp: {trials(run)} traces" in done.stdout, done.stderr
         assert len(server.requests) == 2
