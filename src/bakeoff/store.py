@@ -37,6 +37,7 @@ from bakeoff.records import JsonDict, Manifest, ResourceLimits, TrialRecord
 
 RUNS = Path("runs")  # where runs are kept unless `--out` says otherwise
 BASELINE = "baseline"  # file below it that names the run to compare with
+ANEW = "remove the file, and make a good run the baseline with `bakeoff compare --set-baseline`"
 MANIFEST, EXAMPLES, TRIALS, REPORT = "manifest.json", "examples.jsonl", "trials.jsonl", "report.md"
 HTML_REPORT = "report.html"
 NAME_BYTES = 180  # longest readable part of a file name; file systems take 255 bytes
@@ -69,7 +70,8 @@ def baseline(runs: Path) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read: {error}", file=str(runs / BASELINE)) from error
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise InputError(f"cannot be read: {why}", file=str(runs / BASELINE), mend=ANEW) from error
 
 
 def set_baseline(runs: Path, run_id: str) -> Path:
@@ -137,6 +139,7 @@ class RunDirectory:
     @classmethod
     def resolve(cls, run: str, runs: Path = RUNS) -> RunDirectory:
         """A run as its user names it: a path, a run id below `runs` or its beginning, `latest` or `baseline`."""
+        known = sorted(entry.parent.name for entry in runs.glob(f"*/{MANIFEST}"))
         if run == BASELINE:
             named = baseline(runs)
             if named is None:
@@ -145,8 +148,9 @@ class RunDirectory:
                     file=str(runs / BASELINE),
                     mend="make a good run the baseline with `bakeoff compare --set-baseline`",
                 )
-            run = named
-        known = sorted(entry.parent.name for entry in runs.glob(f"*/{MANIFEST}"))
+            if named not in known:
+                raise InputError(f"no run called {named!r} is here", file=str(runs / BASELINE), mend=ANEW)
+            return cls.open(runs / named)
         if run == "latest":
             if not known:
                 raise InputError("there is no run yet", file=str(runs), mend="start one with `bakeoff run`")

@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import re
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
@@ -662,6 +663,33 @@ def test_a_run_that_is_not_there_is_refused_in_the_files_too(tmp_path: Path, goo
     assert unwritable.returncode == 2
     assert "note: cannot write" in unwritable.stderr
     assert "no such run" in unwritable.stderr
+
+
+@pytest.mark.parametrize(
+    ("pointer", "said"),
+    [("gone\n", "no run called 'gone' is here"), ("", "no run called ''"), ("1\n", "no run called '1'")],
+)
+def test_a_baseline_that_names_no_run_is_said_to(
+    tmp_path: Path, good: RunDirectory, pointer: str, said: str
+) -> None:
+    (tmp_path / "baseline").write_text(pointer)
+    with pytest.raises(InputError, match=re.escape(said)) as caught:
+        RunDirectory.resolve("baseline", tmp_path)
+    assert caught.value.file == str(tmp_path / "baseline")
+    assert "--set-baseline" in (caught.value.mend or "")
+    (tmp_path / "baseline").unlink()
+    (tmp_path / "baseline").mkdir()
+    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+        RunDirectory.resolve("baseline", tmp_path)
+
+
+def test_a_run_of_another_place_is_no_baseline_here(tmp_path: Path, good: RunDirectory) -> None:
+    elsewhere = run(tmp_path / "elsewhere", "2", rows(*GOOD))
+    done = command(tmp_path, str(good.path), str(elsewhere.path), "--set-baseline")
+    assert done.returncode == 2
+    assert "--set-baseline: HEAD is not below" in done.stderr
+    assert f"--out {tmp_path / 'elsewhere'}" in done.stderr
+    assert not (tmp_path / "baseline").exists()
 
 
 def test_the_first_night_has_its_files(tmp_path: Path, good: RunDirectory) -> None:

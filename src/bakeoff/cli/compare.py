@@ -133,12 +133,19 @@ def _compare(
     from bakeoff import store
 
     newer = store.RunDirectory.resolve(head, out)
+    if set_baseline and newer.path.resolve().parent != out.resolve():
+        raise InputError(
+            f"HEAD is not below {out}, where the baseline is kept",
+            file=str(newer.path),
+            key="--set-baseline",
+            mend=f"Write --out {newer.path.resolve().parent}.",
+        )
     first = base == store.BASELINE and set_baseline and store.baseline(out) is None
     older = newer if first else store.RunDirectory.resolve(base, out)
     side = comparing.read(newer, "HEAD")
     gates = _gates(side, asked)
     if first:
-        return _first(side, out, outlets)
+        return _first(side, newer.run_id, out, outlets)
     same_run = older.path.resolve() == newer.path.resolve()
     other = comparing.read(older, "BASE")
     pairs = comparing.parse_pairs(other, side, given, same_run=same_run)
@@ -147,7 +154,7 @@ def _compare(
     )
     told = []
     if set_baseline and compared.exit_code == 0:
-        told.append(_advance(compared, out))
+        told.append(_advance(compared, newer.run_id, out))
     _print(compared, told, outlets)
     return compared.exit_code
 
@@ -190,12 +197,11 @@ def _gates(head: Side, asked: dict[str, Any]) -> Gates:
     return own.model_copy(update=asked)
 
 
-def _first(head: Side, out: Path, outlets: Outlets) -> int:
+def _first(head: Side, run_id: str, out: Path, outlets: Outlets) -> int:
     """There is no baseline yet: a conclusive run becomes it. The exit code."""
     from bakeoff import escape, store
     from bakeoff.compare import junit
 
-    run_id = head.manifest.run_id
     if doubts := head.doubts(list(head.trials)):
         result, code = f"INCONCLUSIVE, and so no baseline: {'; '.join(doubts)}.", 3
     else:
@@ -213,7 +219,7 @@ def _first(head: Side, out: Path, outlets: Outlets) -> int:
     return code
 
 
-def _advance(compared: RunComparison, out: Path) -> str:
+def _advance(compared: RunComparison, run_id: str, out: Path) -> str:
     """Let the baseline be HEAD, unless that would make it smaller: what is not run cannot regress."""
     from bakeoff import store
 
@@ -221,8 +227,8 @@ def _advance(compared: RunComparison, out: Path) -> str:
     lost = [*sorted(base.trials.keys() - head.trials.keys()), *sorted(base.examples - head.examples)]
     if lost and not compared.drift:
         return f"The baseline stays {base.manifest.run_id}: HEAD did not run {', '.join(lost[:5])}."
-    store.set_baseline(out, head.manifest.run_id)
-    return f"The baseline is now {head.manifest.run_id}."
+    store.set_baseline(out, run_id)
+    return f"The baseline is now {run_id}."
 
 
 def _refuse(error: InputError, base: str, head: str, outlets: Outlets) -> None:
