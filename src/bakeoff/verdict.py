@@ -336,7 +336,7 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "infra.container_lost",
-        "the container was killed, removed or paused from outside",
+        "the container was killed, removed, paused or stopped from outside",
         "Docker: ended or frozen, by its events and its state; supervisor: no last word, or SIGTERM",
         lambda c: c.evidence.docker.error_kind == "lost" or _tool_lost_to_a_pause(c),
         _lost_says,

@@ -100,7 +100,7 @@ class Attempt:
         self.queue_spans: list[Span] = []
         self.pause_spans: list[Span] = []  # in which somebody outside had frozen the container
         self.paused_at: float | None = None  # since when it is frozen, while it is
-        self.left_paused = False  # and that it stayed so
+        self.held: str | None = None  # how somebody outside holds it to the end: paused, stopped
         self.out: dict[
             str, float | None
         ] = {}  # calls that are out, and since when a streamed reply is coming
@@ -158,8 +158,8 @@ class Attempt:
         """Taken from outside: told to end, frozen, or gone without its supervisor's last word, not by our hand."""
         if facts.error_kind is not None or facts.oom_killed:
             return facts
-        if self.left_paused:
-            text = "it was paused by somebody outside, and not resumed"
+        if self.held:
+            text = f"it was {self.held} by somebody outside, and not resumed"
         elif self.ended_by_us:
             return facts
         elif self.terminated and self.harness["reached"] != "answered":
@@ -229,8 +229,9 @@ class Attempt:
                     self._expire()
                     killed_at = time.monotonic()
                     continue
-                # it did not end as asked: no event tells of a pause where the stream of events is not to be had
-                self.left_paused = self.left_paused or (self.finished is None and self.container.is_paused())
+                # it did not end as asked: no event tells of a SIGSTOP, or of a pause where there is no stream of them
+                if self.finished is None:
+                    self.held = self.held or self.container.held()
                 self._kill()
                 killed_at = time.monotonic()
                 continue
@@ -284,7 +285,7 @@ class Attempt:
 
     def _expire(self) -> None:
         if self.finished is None and self.paused_at is not None:
-            self.left_paused = True
+            self.held = "paused"
         elif self.finished is None and self.refused is None:
             self.facts["time_limit_hit" if self.started is not None else "startup_timeout"] = True
         self._ask_to_stop()

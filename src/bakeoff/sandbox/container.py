@@ -168,12 +168,20 @@ class Container:
         facts = DockerFacts(container_id=self.id, exit_code=state["ExitCode"], oom_killed=state["OOMKilled"])
         return facts, info["HostConfig"]
 
-    def is_paused(self) -> bool:
-        """Whether somebody has frozen it; False also where Docker does not say."""
+    def held(self) -> str | None:
+        """How somebody outside holds it, `paused` or `stopped`; None: not at all, or Docker does not say.
+
+        PID 1 takes a SIGSTOP from outside its container only (pid_namespaces(7)): no agent can stop it.
+        """
         try:
-            return bool(self.api.inspect_container(self.id)["State"]["Paused"])
+            state = self.api.inspect_container(self.id)["State"]
+            if state["Paused"]:
+                return "paused"
+            listed = self.api.top(self.id, ps_args="-eo pid,stat")["Processes"]
         except DAEMON_GONE:
-            return False  # `end` meets the same daemon next and puts it on record
+            return None  # `end` meets the same daemon next; or it has no such `ps`
+        stopped = any(row[0] == str(state["Pid"]) and row[1].startswith("T") for row in listed)
+        return "stopped" if stopped else None
 
     def kill(self) -> None:
         """SIGKILL everything in it, frozen or not; gone already is as good."""
