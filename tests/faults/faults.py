@@ -184,6 +184,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(8, "docker-stop", Outside("stop"), ("infra.container_lost",)),
     Fault(9, "docker-rm", Outside("rm -f"), ("infra.container_lost",)),
     Fault(0, "docker-pause", Outside("pause"), ("infra.container_lost",)),
+    Fault(0, "sigstop", Outside("kill --signal STOP"), ("infra.container_lost",)),
     Fault(0, "docker-pause-unpause", Outside("pause", "unpause", 9.0), PASSED, was_given_back),
     Fault(10, "daemon-stopped", Restart("TERM"), ("infra.docker_unavailable", "infra.container_lost")),
     Fault(10, "daemon-killed", Restart("KILL"), ("infra.docker_unavailable", "infra.container_lost")),
