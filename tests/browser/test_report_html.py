@@ -172,6 +172,18 @@ def test_the_page_never_scrolls_sideways(browser: Browser, rich: Path, hostile: 
         assert page.locator("table").count() == page.locator(".scroll[tabindex='0'] > table").count() > 5
 
 
+def test_a_phone_shows_the_first_numbers_beside_the_names(browser: Browser, rich: Path) -> None:
+    page = Visit(browser, rich, viewport={"width": 390, "height": 844}).page
+    seen = page.evaluate(SEEN)
+    assert len(seen) > 10
+    assert all(columns >= 2 for columns in seen), seen
+
+
+# of each table: the columns that begin within the screen
+SEEN = """() => [...document.querySelectorAll('table')].map(table =>
+  [...table.querySelectorAll('thead th')].filter(th => th.getBoundingClientRect().left < 350).length)"""
+
+
 def test_the_page_is_one_file_with_sound_structure(browser: Browser, rich: Path) -> None:
     page = Visit(browser, rich).page
     ids = page.evaluate("[...document.querySelectorAll('[id]')].map(each => each.id)")
