@@ -19,6 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from bakeoff.errors import UnfitEnvironment
+
 WAIT_SECONDS = 0.25  # between looks at the ledger while another run holds the capacity
 
 
@@ -76,8 +78,9 @@ class Ledger:
 
     def __enter__(self) -> Self:
         if not self._home.exists():
-            self._home.mkdir(parents=True, exist_ok=True)
-            self._home.chmod(0o777)  # every user's runs share it
+            with self._writing():
+                self._home.mkdir(parents=True, exist_ok=True)
+                self._home.chmod(0o777)  # every user's runs share it
         with self._ordered():
             self._file = _open(self._own)
             fcntl.flock(self._file, fcntl.LOCK_EX)
@@ -141,20 +144,38 @@ class Ledger:
                         path.unlink(missing_ok=True)
                         continue
                     rows = json.loads(file.read() or "[]")
+                claims = [Claim(r["trial_id"], r["cpus"], r["memory_bytes"], tuple(r["cores"])) for r in rows]
             except FileNotFoundError:
                 continue  # it ended just now
-            for row in rows:
-                yield Claim(row["trial_id"], row["cpus"], row["memory_bytes"], tuple(row["cores"]))
+            except (ValueError, TypeError, KeyError) as error:  # its disk was full, or somebody else wrote it
+                raise UnfitEnvironment(
+                    f"what a run on this machine holds cannot be read: {path}: {error}",
+                    mend="end that run (`fuser` names it), or remove the file",
+                ) from error
+            yield from claims
 
     @contextmanager
     def _ordered(self) -> Iterator[None]:
-        with _open(self._home / "lock") as file:
+        with self._writing(), _open(self._home / "lock") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn a refusal of the file system into a sentence the user can act on."""
+        try:
+            yield
+        except OSError as error:
+            raise UnfitEnvironment(
+                f"cannot keep this machine's ledger of running trials in {self._home}: {error.strerror or error}",
+                mend="free some space or make the directory writable; finished trials are safe",
+            ) from error
 
 
 def _open(path: Path) -> IO[str]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    if (status := os.fstat(descriptor)).st_uid == os.geteuid() and status.st_mode & 0o666 != 0o666:
+        os.fchmod(descriptor, 0o666)  # whatever the umask took away: every user's runs share it
     return os.fdopen(descriptor, "r+")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bakeoff.errors import UnfitEnvironment
 from bakeoff.ledger import Claim, Ledger, Room, fits
 
 ROOM = Room(cpus=2.0, memory_bytes=1000, cores=(0, 1))
@@ -127,3 +128,29 @@ def test_many_threads_never_hold_more_than_there_is(tmp_path: Path) -> None:
         for thread in threads:
             thread.join(30)
     assert most == 1.5
+
+
+def test_every_user_may_open_it_whatever_the_umask_was(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with Ledger("engine", "run", ROOM, tmp_path) as ledger:
+            assert ledger.claim(claim(), never) is not None
+            [home] = tmp_path.iterdir()
+            modes = {path.name: path.stat().st_mode & 0o777 for path in [home, *home.iterdir()]}
+    finally:
+        os.umask(before)
+    assert modes == {home.name: 0o777, "lock": 0o666, "run.json": 0o666}
+
+
+def test_half_written_claims_of_another_run_are_told_with_their_file(tmp_path: Path) -> None:
+    with Ledger("engine", "other", ROOM, tmp_path), Ledger("engine", "mine", ROOM, tmp_path) as mine:
+        [path] = tmp_path.glob("*/other.json")
+        path.write_text('[{"trial_id": "a", "cp')
+        with pytest.raises(UnfitEnvironment, match=r"other\.json"):
+            mine.claim(claim(), never)
+
+
+def test_a_ledger_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UnfitEnvironment, match="ledger"), Ledger("e", "run", ROOM, tmp_path / "file"):
+        pass
