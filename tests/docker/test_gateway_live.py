@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from project import Outcome, Project, call
+from project import Outcome, Project, call, docker
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "unit"))
+import provider_server
 from provider_server import ProviderServer, serve
 
 pytestmark = pytest.mark.docker
@@ -112,10 +113,7 @@ def image_facts(outcome: Outcome) -> bytes:
     """How the image was made and what it is set up with; its files were searched from inside."""
     assert outcome.run is not None
     image = outcome.run.manifest().image["id"]
-    return b"".join(
-        subprocess.run(["docker", *command, image], check=True, capture_output=True).stdout
-        for command in (["history", "--no-trunc"], ["inspect"])
-    )
+    return (docker("history", "--no-trunc", image) + docker("inspect", image)).encode()
 
 
 FORGER = '''
@@ -126,13 +124,13 @@ def build_agent(model, context):
     """An agent whose tool sends lines of another attempt, of nobody, and its own twice."""
     channel = model.channel
     sent = []
-    send = channel.send
+    write = channel._write
 
-    def overhear(message):
-        sent.append(message)
-        send(message)
+    def overhear(line):
+        sent.append(line)
+        write(line)
 
-    channel.send = overhear
+    channel._write = overhear
 
     def forge() -> str:
         """Forge."""
@@ -143,7 +141,7 @@ def build_agent(model, context):
         for token in ("0" * 32, "", None):
             line(token, id=1, result=answer)
             line(token, id="h9", method="model/generate", params={"messages": [], "tools": None})
-        send(next(one for one in sent if one.get("method") == "model/generate"))
+        write(next(line for line in sent if b"model/generate" in line))
         return "forged"
 
     return create_agent(model, [forge], system_prompt="You forge.")
@@ -155,7 +153,7 @@ def test_lines_of_another_attempt_and_lines_sent_twice_are_refused(project: Proj
     project.row("forge", call("forge", "forged"))
     outcome = project.bake()
     trial = outcome.trials()["forge"]
-    assert trial.verdict == "passed", outcome.stderr
+    assert trial.verdict == "passed", trial.attempts
     assert trial.usage.model_calls == 2
     assert "forged answer" not in trial.output
     protests = trial.attempts[-1].evidence.protocol_errors
@@ -166,12 +164,13 @@ def test_lines_of_another_attempt_and_lines_sent_twice_are_refused(project: Proj
 # --- cassettes --------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone  # a time limit on a host that others keep busy may be the host's fault, and is then told so
 def test_a_replayed_run_equals_its_recording(project: Project) -> None:
-    project.config["harness"]["limits"] = {"turns": 4, "seconds": 6, "tool_seconds": 5}
+    project.config["harness"]["limits"] = {"turns": 4, "seconds": 8, "tool_seconds": 7}
     project.config["candidates"] = [
         {"name": "good", "model": "simulated:skill=1"},
         {"name": "bad", "model": "simulated:skill=0"},
-        {"name": "slow", "model": "simulated:skill=1,latency=2.1"},
+        {"name": "slow", "model": "simulated:skill=1,latency=2.7"},
     ]
     project.config["trials"] = 2
     project.row("two", call("wait", "waited", seconds=0), call("hog_child", "held", mib=8))
@@ -279,20 +278,20 @@ def build_agent(model, context):
 
 
 def test_waiting_for_the_provider_s_pace_is_nobody_s_fault(project: Project) -> None:
-    """Four calls at once, let through one by one: 3.2 seconds of models, and a time limit of 2."""
+    """Four calls at once, let through one by one: 8 seconds of models, and a time limit of 6."""
     with_agent(project, "parallel", PARALLEL)
-    project.config["harness"]["limits"] = {"turns": 4, "seconds": 2, "tool_seconds": 2}
-    project.config["candidates"][0]["model"] = "simulated:skill=1,latency=0.8"
+    project.config["harness"]["limits"] = {"turns": 4, "seconds": 6, "tool_seconds": 6}
+    project.config["candidates"][0]["model"] = "simulated:skill=1,latency=2"
     project.config["rate"] = {"simulated": {"concurrent": 1}}
     project.row("row")
     outcome = project.bake()
     trial = outcome.trials()["row"]
     assert trial.verdict == "passed", trial
-    assert trial.seconds.queued >= 2.3
-    assert trial.seconds.working < 2
+    assert trial.seconds.queued >= 5
+    assert trial.seconds.working < 6
     assert outcome.run is not None
     waits = sorted(one["queued_seconds"] for one in outcome.run.calls("sim/row/1"))
-    assert [round(wait / 0.8) for wait in waits] == [0, 1, 2, 3]
+    assert [round(wait / 2) for wait in waits] == [0, 1, 2, 3]
 
 
 STREAMER = '''
@@ -325,21 +324,31 @@ def build_agent(model, context):
 '''
 
 
-@pytest.mark.parametrize("model", ["openai:m", "anthropic:m", "google_genai:m"])
-def test_tokens_stream_into_the_container(project: Project, server: ProviderServer, model: str) -> None:
+def test_tokens_stream_into_the_container(
+    project: Project, server: ProviderServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        provider_server, "PAUSE_SECONDS", 1.0
+    )  # far more than a busy machine takes for a token
     with_agent(project, "streamer", STREAMER)
-    who = {"name": "sim", "model": model, "base_url": server.base_url(model), "api_key_env": "A_KEY"}
-    project.config["candidates"] = [who]
+    models = {"openai": "openai:m", "anthropic": "anthropic:m", "google": "google_genai:m"}
+    project.config["candidates"] = [
+        {"name": name, "model": model, "base_url": server.base_url(model), "api_key_env": "A_KEY"}
+        for name, model in models.items()
+    ]
     project.row("row", call("get_order", order_id="A-17"), answer="shipped on Monday")
     outcome = project.bake(env={"A_KEY": CANARIES["environment"]})
-    assert outcome.trials()["row"].verdict == "passed", outcome.stderr
-    assert outcome.run is not None
-    log = outcome.run.log("sim/row/1", 1) or ""
-    assert int(log.split("PIECES")[2].split()[0]) >= 5
-    calls = list(outcome.run.calls("sim/row/1"))
-    assert len(calls) == 2
-    answer = calls[1]
-    assert answer["request"]["stream"] is True
-    # the server pauses in the middle of its answer: the first token is there before it
-    assert 0 < answer["first_token_seconds"] < answer["seconds"] - 0.15
-    assert answer["input_tokens"] in (20, 25)  # Anthropic counts cached ones apart
+    assert outcome.run is not None, outcome.stderr
+    trials = list(outcome.run.trials())
+    assert len(trials) == len(models)
+    for trial in trials:
+        assert trial.verdict == "passed", trial
+        log = outcome.run.log(trial.trial_id, 1) or ""
+        assert int(log.split("PIECES")[2].split()[0]) >= 5
+        calls = list(outcome.run.calls(trial.trial_id))
+        assert len(calls) == 2
+        answer = calls[1]
+        assert answer["request"]["stream"] is True
+        # the server pauses in the middle of its answer: the first token is there before it
+        assert 0 < answer["first_token_seconds"] < answer["seconds"] - 0.5
+        assert answer["input_tokens"] in (20, 25)  # Anthropic counts cached ones apart
