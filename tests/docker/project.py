@@ -57,7 +57,7 @@ class Project:
                 "memory": "256MiB",
                 "pids": 64,
                 "disk": "16MiB",
-                "reserve": {"cpus": 0.5, "memory": "128MiB"},
+                "reserve": {"cpus": 0.25, "memory": "128MiB"},
             },
             "candidates": [{"name": "sim", "model": "simulated:skill=1"}],
             "dataset": "rows.jsonl",
@@ -66,6 +66,7 @@ class Project:
                 {"final_answer": {"match": "contains"}, "threshold": 1.0},
             ],
             "infra": {"attempts": 1, "max_error_rate": 1.0},
+            "max_concurrency": 4,
             "seed": 1,
         }
         self.rows: list[dict[str, Any]] = []
@@ -85,8 +86,7 @@ class Project:
         """Ids of the containers of this project's runs, running ones unless filters say otherwise."""
         found: list[str] = []
         for manifest in self.root.glob("*/*/manifest.json"):
-            command = ["docker", "ps", "-q", *filters, "--filter", f"label=bakeoff={manifest.parent.name}"]
-            found += subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+            found += docker("ps", "-q", *filters, "--filter", f"label=bakeoff={manifest.parent.name}").split()
         return found
 
     def bake(self, *args: str, env: dict[str, str] | None = None, timeout: float = 300) -> Outcome:
@@ -132,6 +132,13 @@ def _watch_memory(process: "subprocess.Popen[str]", peak: list[int]) -> None:
         if lines:
             peak[0] = max(peak[0], int(lines[0].split()[1]) * 1024)
         time.sleep(0.05)
+
+
+def docker(*args: str) -> str:
+    """What `docker <args>` prints; where it fails, what it complains of is the test's error."""
+    done = subprocess.run(["docker", *args], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"docker {' '.join(args)}: {done.stderr}"
+    return done.stdout
 
 
 def call(name: str, result: str | None = None, /, **args: Any) -> dict[str, Any]:

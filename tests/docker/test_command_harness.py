@@ -172,29 +172,31 @@ request = urllib.request.Request(os.environ["OPENAI_BASE_URL"] + "/chat/completi
 said = json.load(urllib.request.urlopen(request))["choices"][0]["message"]["content"]
 """
 FATES = {
-    "exit": ("sys.exit(3)", "infra.harness_crash", "exit code 3"),
-    "kill": ("os.kill(os.getpid(), 9)", "infra.harness_crash", "SIGKILL"),
-    "memory": ("bytearray(b'x') * 10**9", "infra.oom_killed", "SIGKILL"),
-    "no json": ("open('answer.json', 'w').write('{')", "infra.harness_crash", "answer.json is not JSON"),
+    "exit": (f"{ASK}sys.exit(3)", "infra.harness_crash", "exit code 3"),
+    "kill": (f"{ASK}os.kill(os.getpid(), 9)", "infra.harness_crash", "SIGKILL"),
+    "memory": (f"{ASK}bytearray(b'x') * 10**9", "infra.oom_killed", "SIGKILL"),
+    "no-json": (
+        f"{ASK}open('answer.json', 'w').write('{{')",
+        "infra.harness_crash",
+        "answer.json is not JSON",
+    ),
+    "never-asked": ("open('answer.txt', 'w').write('done')", "infra.harness_crash", "without one request"),
 }
+MEET_IT = f"""
+import json
+exec({ {name: fate for name, (fate, _, _) in FATES.items()} }[json.load(open("task.json"))["inputs"]["question"]])
+"""
 
 
-@pytest.mark.parametrize("name", FATES)
-def test_how_a_program_fails_is_not_the_models_fault(project: Project, name: str) -> None:
-    fate, cause, text = FATES[name]
-    program(project, ["python3", "agent.py"], {"agent.py": f"{ASK}{fate}\n"})
-    project.row("x", answer="x")
-    trial = project.bake().trials()["x"]
-    assert (trial.verdict, trial.cause) == ("infra_error", cause)
-    assert text in (trial.attempts[-1].evidence.harness.error_message or "")
-
-
-def test_a_program_that_never_calls_the_model_tested_nothing(project: Project) -> None:
-    program(project, ["sh", "-c", "echo x > answer.txt"])
-    project.row("x", answer="x")
-    trial = project.bake().trials()["x"]
-    assert (trial.verdict, trial.cause) == ("infra_error", "infra.harness_crash")
-    assert "without one request" in (trial.attempts[-1].evidence.harness.error_message or "")
+def test_how_a_program_fails_is_not_the_models_fault(project: Project) -> None:
+    program(project, ["python3", "agent.py"], {"agent.py": MEET_IT})
+    for name in FATES:
+        project.row(name)
+    trials = project.bake().trials()
+    for name, (_, cause, text) in FATES.items():
+        trial = trials[name]
+        assert (trial.verdict, trial.cause) == ("infra_error", cause), name
+        assert text in (trial.attempts[-1].evidence.harness.error_message or "")
 
 
 def test_a_program_that_hangs_before_it_asks_is_not_the_models_fault(project: Project) -> None:

@@ -6,7 +6,6 @@ import io
 import json
 import tarfile
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,14 +27,12 @@ def client() -> Iterator[docker.DockerClient]:
     client.close()
 
 
-def test_the_second_call_says_nothing_and_is_quick(client: docker.DockerClient) -> None:
+def test_the_second_call_says_nothing(client: docker.DockerClient) -> None:
     reference = "python:3.12-slim-bookworm"
     first = base_image.ensure(client, reference, print)
     said: list[str] = []
-    began = time.monotonic()
     assert base_image.ensure(client, reference, said.append) == first
-    assert time.monotonic() - began < 0.5  # 5 ms on an idle machine
-    assert said == []
+    assert said == []  # which it would say if it made, loaded or asked for anything
     assert first.kind in {"built", "pulled", "present"}
     assert first.packages["libc6"]
     assert base_image.find(client, first.image_id) is not None

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-from pathlib import Path
 
 import pytest
 
@@ -24,7 +23,8 @@ def test_connect_shares_one_large_pool() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("dockerd") is None, reason="needs root and dockerd")
-def test_an_engine_is_started_and_only_that_one_is_stopped(tmp_path: Path) -> None:
+def test_an_engine_is_started_and_only_that_one_is_stopped(tmp_path_factory: pytest.TempPathFactory) -> None:
+    tmp_path = tmp_path_factory.mktemp("engine")  # short: the address of a Unix socket has room for 107 bytes
     daemon = Daemon(
         socket=tmp_path / "d.sock",
         pid_file=tmp_path / "d.pid",

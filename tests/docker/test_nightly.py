@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from project import Project, call
+from project import Project, call, docker
 from ruamel.yaml import YAML
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
@@ -154,10 +154,8 @@ class Killing:
     def kill(self) -> None:
         while not self.over.wait(0.2):
             for run_id in {path.parent.name for path in self.root.glob("runs/*/manifest.json")} - self.before:
-                listed = ["docker", "ps", "-q", "--filter", f"label=bakeoff={run_id}"]
-                for container in subprocess.run(
-                    listed, capture_output=True, text=True, check=True
-                ).stdout.split():
+                for container in docker("ps", "-q", "--filter", f"label=bakeoff={run_id}").split():
+                    # it may have ended meanwhile
                     subprocess.run(["docker", "kill", container], capture_output=True, check=False)
 
 

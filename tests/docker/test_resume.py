@@ -69,11 +69,9 @@ def test_thirty_kills_lose_nothing(tmp_path_factory: pytest.TempPathFactory, pro
                 torn += 1
         begun = list((project.root / "runs").glob("*/manifest.json"))
         process = resume(project) if begun else project.start()
-    stdout, stderr = process.communicate(timeout=120)
-    if process.returncode == -signal.SIGKILL or kills == KILLS:
-        stdout, stderr = (
-            resume(project).communicate(timeout=120) if process.returncode != 0 else (stdout, stderr)
-        )
+    stdout, stderr = process.communicate(timeout=300)
+    if process.returncode != 0:
+        stdout, stderr = resume(project).communicate(timeout=300)
     trials = lines(project)
     assert kills >= 5, "the run was over before it could be disturbed"
     assert len(trials) == 2 * EXAMPLES, stdout + stderr
@@ -86,13 +84,12 @@ def test_thirty_kills_lose_nothing(tmp_path_factory: pytest.TempPathFactory, pro
 def stopped(project: Project) -> None:
     """Start a run and interrupt it in its middle."""
     process = project.start()
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+    while process.poll() is None:
         time.sleep(0.1)
         if any(path.read_text().count("\n") >= 2 for path in (project.root / "runs").glob("*/trials.jsonl")):
             break
     process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=300)
     assert process.returncode == 130, stderr
 
 
@@ -102,7 +99,7 @@ def test_an_interrupted_run_goes_on_where_it_was(project: Project) -> None:
     before = lines(project)
     assert 2 <= len(before) < 2 * EXAMPLES
     process = resume(project)
-    _, stderr = process.communicate(timeout=120)
+    _, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr
     assert lines(project)[: len(before)] == before
     assert len(lines(project)) == 2 * EXAMPLES
@@ -122,7 +119,7 @@ def test_a_changed_harness_dataset_or_evaluator_is_refused_by_name(project: Proj
         assert old in text
         path.write_text(text.replace(old, new))
         process = resume(project)
-        _, stderr = process.communicate(timeout=60)
+        _, stderr = process.communicate(timeout=300)
         path.write_text(text)
         assert process.returncode == 2, stderr
         return stderr
@@ -138,6 +135,7 @@ def test_a_run_that_cannot_write_its_record_is_interrupted_and_goes_on(project: 
     project.row("row", call("wait", "waited", seconds=0.5))
     process = project.start("--max-concurrency", "1")
     while not (written := list((project.root / "runs").glob("*/trajectories/*.json"))):
+        assert process.poll() is None, project.finish(process).stderr
         time.sleep(0.05)
     trajectories = written[0].parent
     trajectories.rename(trajectories.with_name("aside"))
@@ -163,11 +161,12 @@ def test_a_finished_run_is_not_run_again(project: Project) -> None:
     project.row("row", call("wait", "waited", seconds=0))
     assert project.bake().code == 0
     process = resume(project)
-    _, stderr = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=300)
     assert process.returncode == 2
     assert "finished" in stderr
 
 
+@pytest.mark.alone
 def test_two_runs_at_once_share_the_host(tmp_path_factory: pytest.TempPathFactory, project: Project) -> None:
     """Each alone could run two trials at once; together they must not run more than two."""
     other = Project(tmp_path_factory.mktemp("other"))

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from openai_server import USAGE, Server, serve
-from project import COMMAND, Project, call
+from project import COMMAND, Project, call, docker
 from ruamel.yaml import YAML
 
 from bakeoff.cli.init import write
@@ -214,8 +214,7 @@ def test_a_refused_key_stops_its_candidate_and_no_other(foreign: Bake) -> None:
 
 
 def test_no_container_is_left(foreign: Bake) -> None:
-    command = ["docker", "ps", "-aq", "--filter", f"label=bakeoff={foreign.summary['run_id']}"]
-    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
+    assert docker("ps", "-aq", "--filter", f"label=bakeoff={foreign.summary['run_id']}") == ""
 
 
 def test_json_is_one_object_and_the_rest_goes_to_stderr(foreign: Bake) -> None:
@@ -390,19 +389,17 @@ def run_in_terminal(command: list[str], root: Path) -> tuple[int, str]:
 def test_a_stopped_run_keeps_what_is_finished(project: Project, number: signal.Signals) -> None:
     project.config["seed"] = 5  # which puts the quick one first
     project.row("quick", call("wait", "waited", seconds=0))
-    project.row("endless", call("wait", "waited", seconds=14))
+    project.row("endless", call("wait", "waited", seconds=200))
+    project.config["harness"]["limits"] |= {"seconds": 300, "tool_seconds": 240}
     project.config["candidates"].append({"name": "other", "model": "simulated:skill=1"})
     process = project.start("--max-concurrency", "2")
-    deadline = time.monotonic() + 60
     lines: list[str] = []
-    while len(lines) < 2 and time.monotonic() < deadline:
+    while len(lines) < 2 and process.poll() is None:
         time.sleep(0.2)
         lines = [line for path in (project.root / "runs").glob("*/trials.jsonl") for line in path.open()]
     time.sleep(0.5)
-    asked = time.monotonic()
     process.send_signal(number)
-    stdout, stderr = process.communicate(timeout=60)
-    assert time.monotonic() - asked < 10
+    stdout, stderr = process.communicate(timeout=100)  # which is far less than the endless one takes
     assert (process.returncode, stdout) == (130, ""), stderr
     [path] = (project.root / "runs").glob("*")
     run = RunDirectory.open(path)

@@ -107,7 +107,9 @@ class Fault:
 
 
 def was_oom(trial: TrialRecord) -> str:
-    observed = trial.resources.observed.oom_kills or 0
+    docker, observed = trial.attempts[-1].evidence.docker, trial.resources.observed.oom_kills or 0
+    if docker.exit_code == 137:  # the kernel took PID 1 too, and its last count: Docker is the witness
+        observed = observed or int(docker.oom_killed or False)
     return "" if observed and trial.resource_bound == ["memory"] else f"{observed} OOM kills on record"
 
 
@@ -156,7 +158,7 @@ def was_unharmed(trial: TrialRecord) -> str:
     return f"bound by {bound}" if bound else ""
 
 
-OUTSIDE_SECONDS = 8.0  # time limit of the trials that are hit from outside
+OUTSIDE_SECONDS = 12.0  # time limit of the trials that are hit from outside
 PASSED = ("",)
 MALFORMED_CALL = tool(
     call("ask_wrongly", "never", method="model/generate", params={"messages": [], "tools": 5})
@@ -185,7 +187,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(9, "docker-rm", Outside("rm -f"), ("infra.container_lost",)),
     Fault(0, "docker-pause", Outside("pause"), ("infra.container_lost",)),
     Fault(0, "sigstop", Outside("kill --signal STOP"), ("infra.container_lost",)),
-    Fault(0, "docker-pause-unpause", Outside("pause", "unpause", 9.0), PASSED, was_given_back),
+    Fault(0, "docker-pause-unpause", Outside("pause", "unpause", 13.0), PASSED, was_given_back),
     Fault(10, "daemon-stopped", Restart("TERM"), ("infra.docker_unavailable", "infra.container_lost")),
     Fault(10, "daemon-killed", Restart("KILL"), ("infra.docker_unavailable", "infra.container_lost")),
     Fault(11, "image-removed", NoImage(), ("infra.image",)),
@@ -235,7 +237,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(24, "run-disk-full", SmallDisk(), ("exit 4",)),
     # the model's own failures: none may be excused
     Fault(25, "endless-loop", tool(*[call("wait", seconds=0)] * 8), ("model.turn_limit",)),
-    Fault(25, "slow", tool(*[call("wait", "waited", seconds=1.4)] * 4, hasty=True), ("model.time_limit",)),
+    Fault(25, "slow", tool(*[call("wait", "waited", seconds=1.7)] * 5, hasty=True), ("model.time_limit",)),
     Fault(25, "slow-tool", tool(call("wait", "waited", seconds=30), hasty=True), ("model.wrong_answer",)),
     Fault(25, "skip", Simulated("skip"), ("model.wrong_trajectory",)),
     Fault(25, "wrong-argument", Simulated("wrong_argument"), ("model.wrong_answer",)),

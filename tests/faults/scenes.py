@@ -121,7 +121,7 @@ def tools(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) -> N
         if not rows:
             continue
         project = Project(scratch / ("hasty" if hasty else "tools"))
-        limits = {"seconds": 4, "tool_seconds": 2} if hasty else {"seconds": 300, "tool_seconds": 240}
+        limits = {"seconds": 8, "tool_seconds": 3} if hasty else {"seconds": 300, "tool_seconds": 240}
         project.config["harness"]["limits"] = {"turns": 6, **limits}
         project.config["trials"] = times
         for fault, how in rows:
@@ -216,8 +216,8 @@ def outside(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) ->
     project = Project(scratch / "outside")
     project.config["infra"]["attempts"] = 4
     project.config["harness"]["limits"]["seconds"] = OUTSIDE_SECONDS
-    project.config["trials"] = 2 * times * len(faults)  # some strikes come too late and are tried again
-    project.row("row", call("wait", "waited", seconds=3))
+    project.config["trials"] = 2 * times * len(faults) + 4  # some strikes come too late and are tried again
+    project.row("row", call("wait", "waited", seconds=5))
     todo = [fault for fault in faults for _ in range(times)]
     dice = random.Random(3)
     dice.shuffle(todo)
@@ -391,16 +391,19 @@ def neighbour(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) 
     client = _engine()
     project = Project(scratch / "neighbour")
     project.config["harness"]["limits"] = {"turns": 4, "seconds": 8, "tool_seconds": 30}
+    project.config["resources"]["reserve"] = {"cpus": 0.5, "memory": "128MiB"}
     project.config["trials"] = times
     for fault in faults:
         assert isinstance(fault.how, Neighbour)
         project.row(fault.name, *fault.how.calls)
-    with _running(project, "--max-concurrency", "2") as run:
-        burner = ""
-        while run.goes_on():
-            if run.id and not burner:
-                burner = _burn(run.image)
-        if burner:
+    burner = ""
+    try:
+        with _running(project, "--max-concurrency", "2") as run:
+            while run.goes_on():
+                if run.id and not burner:
+                    burner = _burn(run.image)
+    finally:
+        if burner:  # also when the campaign is interrupted: it would burn on
             _docker("rm", "-f", burner)
     by_row = {fault.name: fault for fault in faults}
     for trial in scene.took(run.outcome, client):
