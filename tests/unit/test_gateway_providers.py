@@ -149,6 +149,12 @@ def fault(status, message, **more):
     return say(status, {"type": "error", "error": {"message": message, **more}})
 
 
+def calling(argument):
+    function = {"name": "f", "arguments": '{"x": ' + argument + "}"}
+    calls = [{"id": "c1", "type": "function", "function": function}]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
+
+
 OK = say(body=OPENAI_REPLY)
 
 
@@ -287,6 +293,11 @@ def test_each_fault_has_its_kind(server, model, answer, kind, status):
         ("openai:m-1", say(200, {"error": {"message": "upstream is down"}})),
         ("openai:m-1", say(200, {"hello": "world"})),
         ("openai:m-1", say(200, [])),
+        ("openai:m-1", say(200, "[" * 100_000)),
+        (
+            "openai:m-1",
+            say(200, {**OPENAI_REPLY, "choices": [{"index": 0, "message": calling("[" * 300 + "]" * 300)}]}),
+        ),
         ("anthropic:claude-x", say(200, "<html>Welcome</html>", content_type="text/html")),
         ("anthropic:claude-x", say(200, "{half")),
         ("anthropic:claude-x", say(200, {"hello": "world"})),
@@ -356,6 +367,32 @@ def test_retry_after_is_honoured(server, header):
     server.answers(say(429, {"error": {"message": "slow down"}}, header()), OK)
     reply = backend(server, retries=1).complete(request(), CALL)
     assert 0.9 <= reply.queued_seconds < 30
+
+
+@pytest.mark.parametrize("after", ["soon", "-5", "inf", "Fri, 31 Dec 9999 23:59:59 -1200"])
+def test_a_retry_after_that_is_none_is_as_if_it_had_not_been_sent(server, after):
+    server.answers(say(429, {"error": {"message": "slow down"}}, {"retry-after": after}), OK)
+    assert backend(server, retries=1).complete(request(), CALL).attempts == 2
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        {"prompt_tokens": -5, "completion_tokens": 1, "total_tokens": -4},
+        {"prompt_tokens": 5, "completion_tokens": 1e300, "total_tokens": 6},
+        {"prompt_tokens": "x", "completion_tokens": None, "total_tokens": {}},
+        {
+            "prompt_tokens": 5,
+            "completion_tokens": 1,
+            "total_tokens": 6,
+            "prompt_tokens_details": {"cached_tokens": -1},
+        },
+    ],
+)
+def test_a_count_of_tokens_that_cannot_be_is_not_known_and_costs_no_trial(server, usage):
+    server.answers(say(body={**OPENAI_REPLY, "usage": usage}))
+    reply = backend(server).complete(request(), CALL)
+    assert (reply.input_tokens, reply.output_tokens, reply.cached_tokens, reply.cost_usd) == (None,) * 4
 
 
 def test_a_retry_after_beyond_patience_ends_the_call(server):

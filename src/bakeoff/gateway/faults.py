@@ -82,7 +82,7 @@ _BY_CLASS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ),
     (Kind.BAD_REQUEST, re.compile(r"NotImplementedError|InvalidArgument|ParamValidation")),
 )
-_GARBLED = (ValueError, KeyError, TypeError, IndexError, AttributeError)
+_GARBLED = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +172,10 @@ def _retry_after(error: BaseException, now: datetime) -> float | None:
     if (seconds := _number(after)) is not None:
         return seconds
     try:
-        date = parsedate_to_datetime(after)
-    except ValueError:
-        return None  # neither form: as if it had not been sent
-    return max((date.astimezone(UTC) - now).total_seconds(), 0.0)
+        wait = parsedate_to_datetime(after).astimezone(UTC) - now
+    except (ValueError, OverflowError):
+        return None  # neither form, or beyond the calendar: as if it had not been sent
+    return max(wait.total_seconds(), 0.0)
 
 
 def _number(text: str) -> float | None:

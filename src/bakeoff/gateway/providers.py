@@ -31,12 +31,14 @@ from bakeoff.gateway.types import CallContext, JsonDict, ModelReply, ModelReques
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel, LanguageModelInput
     from langchain_core.messages import AIMessage, BaseMessage
+    from langchain_core.messages.ai import UsageMetadata
     from langchain_core.runnables import Runnable
     from langchain_core.tools import BaseTool
 
 READ_SECONDS = 120.0
 CONNECT_SECONDS = 10.0
 MOST_CHARS = 4 * 2**20  # of a streamed reply: half of what a line to the container may hold
+MOST_TOKENS = 10**9  # of one call: no count beyond it is one
 _NO_KEY = "none"  # SDKs insist on a key; servers without one ignore it
 
 # What would change who answers, or where the request goes. A harness has no say in that, nor has code it
@@ -265,7 +267,8 @@ class ProviderBackend:
                     if request.stream
                     else bound.invoke(messages, stop=request.stop)
                 )
-            used = message.usage_metadata["total_tokens"] if message.usage_metadata else None
+            usage = _usage(message)
+            used = usage["total_tokens"] if usage else None
             return message
 
         from langsmith import tracing_context
@@ -284,9 +287,12 @@ class ProviderBackend:
             )
         finally:
             stream.given_up = True
-        return replace(
-            _reply(outcome, self._price, self._secrets), first_token_seconds=stream.first_token_seconds
-        )
+        try:
+            reply = _reply(outcome, self._price, self._secrets)
+        except ValueError as error:  # nested too deeply to be written down
+            text = redact(str(error), self._secrets, limit=MAX_MESSAGE_CHARS)
+            raise ModelCallError(ModelErrorKind.BAD_RESPONSE, text, attempts=outcome.attempts) from None
+        return replace(reply, first_token_seconds=stream.first_token_seconds)
 
     def close(self) -> None:
         """Release the local server, if there is one. LangChain's HTTP clients are shared and stay."""
@@ -389,9 +395,23 @@ def _plain(message: BaseMessage) -> JsonDict:
     return plain
 
 
+def _usage(message: AIMessage) -> UsageMetadata | None:
+    """What the provider says was used; None where it says nothing, or what cannot be: half of it would be a guess."""
+    usage = message.usage_metadata
+    if usage is None:
+        return None
+    details: tuple[Mapping[str, Any], ...] = (
+        {"input": usage["input_tokens"], "output": usage["output_tokens"], "all": usage["total_tokens"]},
+        cast("Mapping[str, Any]", usage.get("input_token_details") or {}),
+        cast("Mapping[str, Any]", usage.get("output_token_details") or {}),
+    )
+    counts = [count for detail in details for count in detail.values() if count is not None]
+    return usage if all(type(count) is int and 0 <= count < MOST_TOKENS for count in counts) else None
+
+
 def _reply(outcome: Outcome[AIMessage], price: Price, secrets: tuple[str, ...]) -> ModelReply:
     message = outcome.value
-    usage = message.usage_metadata
+    usage = _usage(message)
     facts = message.response_metadata
     finish = next(
         (
