@@ -407,6 +407,13 @@ def test_prices_far_apart_are_drawn_on_a_logarithmic_scale(
     assert ("US dollars, logarithmic" in plots.draw(collected(tmp_path, records))["cost"]) is logarithmic
 
 
+def test_a_percent_sign_stays_with_its_number(tmp_path: Path) -> None:
+    page = html.render(collected(tmp_path), {})
+    decision = page.partition('<p class="decision">')[2].partition("</p>")[0]
+    assert re.search(r"\(\d+\.\d&nbsp;%\)", decision)
+    assert not re.search(r"\d %", decision)
+
+
 def test_a_candidate_without_a_trial_has_no_rate_of_errors(tmp_path: Path) -> None:
     text = markdown.render(collected(tmp_path, []))
     assert "– (0 of 0 trials), at most – for one candidate" in text

@@ -148,4 +148,5 @@ def _inline(part: Inline) -> str:
             return f"<strong>{escape(text, TEXT_LIMIT)}</strong>"
         case str(text):
             before, after = edges(text)
-            return f"{before}{escape(text, TEXT_LIMIT)}{after}"
+            shown = re.sub(r"(?<=\d) %", "&nbsp;%", escape(text, TEXT_LIMIT))  # no line begins with the sign
+            return f"{before}{shown}{after}"
