@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from bakeoff.errors import UnfitEnvironment
+
 if TYPE_CHECKING:
     import docker
 
@@ -89,6 +91,21 @@ def is_local(info: JsonDict) -> bool:
 def cache_dir() -> Path:
     """Where bakeoff keeps what it can make again; `$XDG_CACHE_HOME/bakeoff`, else `~/.cache/bakeoff`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bakeoff"
+
+
+def need_cache() -> None:
+    """Make the cache's directory, where there is none.
+
+    Raises:
+        UnfitEnvironment: it cannot be made.
+    """
+    try:
+        cache_dir().mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UnfitEnvironment(
+            f"the cache {cache_dir()} cannot be made: {error.strerror or error}",
+            mend="set XDG_CACHE_HOME to a directory that can be written",
+        ) from error
 
 
 def api_version(client: docker.DockerClient) -> str:

@@ -189,6 +189,7 @@ def execute(
         recorder = Recorder(record, config.candidates, shared.secrets, resumed=resumed is not None)
         shared = replace(shared, recorder=recorder)
     scorer = scoring.build(config.evaluators, root=config.root, judge_factory=_judge_factory(config, shared))
+    host.need_cache()
     harness_image = image.ensure(client, config, admission.info["Architecture"], say)
     machine = host.facts(admission.info, host.api_version(client))
     manifest = _manifest(task, machine, harness_image, admission.slots)

@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 from bakeoff import host
+from bakeoff.errors import UnfitEnvironment
 
 INFO = {
     "NCPU": 4,
@@ -58,3 +59,17 @@ def test_the_cache_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert host.cache_dir() == tmp_path / "bakeoff"
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     assert host.cache_dir() == Path.home() / ".cache" / "bakeoff"
+
+
+def test_a_cache_that_cannot_be_made_is_told_with_the_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "new"))
+    host.need_cache()
+    assert (tmp_path / "new/bakeoff").is_dir()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(UnfitEnvironment) as caught:
+        host.need_cache()
+    assert str(tmp_path / "file/bakeoff") in str(caught.value)
+    assert "XDG_CACHE_HOME" in str(caught.value.mend)
