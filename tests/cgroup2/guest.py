@@ -108,7 +108,7 @@ def running(home: Path, console: Path, *, cgroups: int) -> Iterator[str]:
             yield host
         finally:
             machine.terminate()
-            machine.wait(20)
+            machine.wait(120)
             swap.unlink()
 
 
