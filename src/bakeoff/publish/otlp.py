@@ -162,6 +162,12 @@ def _told(
             key=to.setting,
             mend="Correct the address or the protocol; nothing was published.",
         )
+    if not any_sent and failure.trouble == "nobody":
+        return InputError(
+            f"{to.shown} cannot be reached: {failure.reason}",
+            key=to.setting,
+            mend="Is it running, and is the address right? Nothing was sent.",
+        )
     if not any_sent and failure.trouble == "key":
         return InputError(
             f"{to.shown} does not let us in: {failure.reason}",
@@ -170,6 +176,7 @@ def _told(
         )
     stays = "what has arrived stays, and is not sent twice"
     mend = {
+        "nobody": f"Is it still running? Then publish again: {stays}.",
         "unreachable": f"Is it running, and is {to.setting} right? Then publish again: {stays}.",
         "busy": f"Publish again later: {stays}.",
         "refused": f"Look into its log, and publish again: {stays}.",

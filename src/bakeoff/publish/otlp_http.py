@@ -45,7 +45,7 @@ HTTP_ERRORS: tuple[tuple[str, Failure], ...] = (
     ("NameResolutionError", NO_HOST),
     ("gaierror", NO_HOST),
     ("ConnectionRefusedError", REFUSED),
-    ("ProxyError", Failure("unreachable", "the proxy makes no connection to it")),
+    ("ProxyError", Failure("nobody", "the proxy makes no connection to it")),
     ("RemoteDisconnected", CLOSED),
     ("ConnectionResetError", CLOSED),
     ("BrokenPipeError", CLOSED),
@@ -104,7 +104,7 @@ def _error(error: Exception) -> Failure:
     if found is not None:
         return found
     if isinstance(error, requests.ConnectionError):
-        return Failure("unreachable", "no connection can be made")
+        return Failure("nobody", "no connection can be made")
     return Failure("address", f"the request cannot be made ({type(error).__name__})")
 
 

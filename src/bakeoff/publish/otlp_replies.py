@@ -11,8 +11,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from bakeoff import escape
 from bakeoff.gateway.redact import redact
 
-# `address` and `key` are the user's to mend before anything can arrive
-Trouble = Literal["address", "key", "unreachable", "busy", "refused"]
+# `address`, `nobody` and `key` are the user's to mend before anything can arrive
+Trouble = Literal["address", "nobody", "key", "unreachable", "busy", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +26,10 @@ class Failure:
 Verdict = tuple[Failure | None, str | None]  # why not taken; else what the server had to say
 
 CLOSED = Failure("unreachable", "it closed the connection without an answer")
-NO_HOST = Failure("unreachable", "there is no host of that name")
+NO_HOST = Failure("nobody", "there is no host of that name")
 TLS = Failure("address", "no TLS connection can be made: check http or https, and the certificate")
 LATE = Failure("unreachable", "it did not answer in time")
-REFUSED = Failure("unreachable", "connection refused")
+REFUSED = Failure("nobody", "connection refused")
 
 TRIES = 2  # of a server that never answered; one that has is tried again while a request's timeout lasts
 
