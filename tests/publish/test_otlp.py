@@ -694,8 +694,8 @@ def test_what_a_server_says_of_spans_that_it_took_is_told(small: RunDirectory) -
     [
         ("http://127.0.0.1:{free}", "http/protobuf", 2, "cannot be reached: connection refused"),
         ("http://127.0.0.1:{free}", "grpc", 2, "cannot be reached: connection refused"),
-        ("http://no-such-host.invalid:4318", "http/protobuf", 2, "cannot be reached: there is no host of that name"),
-        ("http://no-such-host.invalid:4317", "grpc", 2, "cannot be reached: there is no host of that name"),
+        ("http://no-such-host.invalid:4318", "http/protobuf", 2, "cannot be reached: there is no host"),
+        ("http://no-such-host.invalid:4317", "grpc", 2, "cannot be reached: there is no host"),
         ("http://127.0.0.1:{grpc}", "http/protobuf", 2, "give --protocol grpc"),
         ("http://127.0.0.1:{http}", "grpc", 2, "give --protocol http/protobuf"),
         ("https://127.0.0.1:{http}", "http/protobuf", 2, "no TLS connection"),
