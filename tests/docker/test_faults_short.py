@@ -25,9 +25,11 @@ Scenes = Callable[[type], Scene]
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Scenes:
     """What a kind of run showed. The kinds are played side by side, but for the one that burns every core."""
 
+    roots = {kind: tmp_path_factory.mktemp(make.__name__) for kind, make in SCENES.items()}  # not for threads to make
+
     def play(kind: type) -> Scene:
         mine = [fault for fault in FAULTS if isinstance(fault.how, kind)]
-        return inject(kind, mine, 1, tmp_path_factory.mktemp(SCENES[kind].__name__))
+        return inject(kind, mine, 1, roots[kind])
 
     @cache
     def together() -> dict[type, Scene]:
