@@ -25,7 +25,7 @@ Scenes = Callable[[type], Scene]
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Scenes:
     """What a kind of run showed. The kinds are played side by side, but for the one that burns every core."""
 
-    roots = {kind: tmp_path_factory.mktemp(make.__name__) for kind, make in SCENES.items()}  # not for threads to make
+    roots = {kind: tmp_path_factory.mktemp(make.__name__) for kind, make in SCENES.items()}
 
     def play(kind: type) -> Scene:
         mine = [fault for fault in FAULTS if isinstance(fault.how, kind)]
