@@ -90,7 +90,7 @@ def read_again(run: RunDirectory) -> Task:
             "this run is finished", file=str(run.path), mend="read it with `bakeoff show`, or start another"
         )
     overrides = TypeAdapter(config_file.Overrides).validate_python(manifest.overrides)
-    task = read(Path(manifest.harness_file), overrides, pinned=manifest.dataset)
+    task = read(run.harness_file(manifest), overrides, pinned=manifest.dataset)
     _refuse_changes(run, _differing(manifest.config, config_file.dump(task.config)))
     if task.dataset.digest != manifest.dataset["digest"]:
         _refuse_changes(run, ["dataset (its rows or files)"])

@@ -285,6 +285,12 @@ class RunDirectory:
 
     # --- reading ------------------------------------------------------------------------------------
 
+    def harness_file(self, manifest: Manifest) -> Path:
+        """Where harness.yaml should be: beside this run's `runs/`, else as it was given to `bakeoff run`, from here."""
+        given = Path(manifest.harness_file)
+        beside = self.path.resolve().parent.parent / given
+        return beside if beside.is_file() else given
+
     def manifest(self, *, lenient: bool = False) -> Manifest:
         """The manifest. Raises InputError when it is damaged.
 

@@ -31,10 +31,10 @@ def lines(project: Project) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
 
 
-def resume(project: Project) -> "subprocess.Popen[str]":
+def resume(project: Project, run: str = "latest", *, cwd: Path | None = None) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [*COMMAND, "run", "--quiet", "--resume", "latest"],
-        cwd=project.root,
+        [*COMMAND, "run", "--quiet", "--resume", run],
+        cwd=cwd or project.root,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -93,12 +93,14 @@ def stopped(project: Project) -> None:
     assert process.returncode == 130, stderr
 
 
-def test_an_interrupted_run_goes_on_where_it_was(project: Project) -> None:
+def test_an_interrupted_run_goes_on_where_it_was_from_any_directory(project: Project, tmp_path: Path) -> None:
     build(project)
     stopped(project)
     before = lines(project)
     assert 2 <= len(before) < 2 * EXAMPLES
-    process = resume(project)
+    (tmp_path / "elsewhere").mkdir()
+    [run] = (project.root / "runs").glob("*/manifest.json")
+    process = resume(project, str(run.parent), cwd=tmp_path / "elsewhere")
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr
     assert lines(project)[: len(before)] == before

@@ -52,10 +52,8 @@ class Source:
 
     @property
     def harness_file(self) -> Path:
-        """Where harness.yaml should be: beside the run's `runs/`, else as it was given to `bakeoff run`, from here."""
-        given = Path(self.manifest.harness_file)
-        beside = self.run.path.resolve().parent.parent / given
-        return beside if beside.is_file() else given
+        """Where harness.yaml should be; see `RunDirectory.harness_file`."""
+        return self.run.harness_file(self.manifest)
 
     def examples(self) -> Iterator[JsonDict]:
         """The examples that were run; see `RunDirectory.examples`."""
