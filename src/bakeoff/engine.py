@@ -67,6 +67,7 @@ class Job:
 
     config: Config
     examples: Mapping[str, Example]
+    file_digests: Mapping[str, str]  # SHA-256, in hex, of the examples' files, by absolute path
     plan: Sequence[TrialSpec]
     image: Image
     backends: Mapping[str, ChatBackend]  # by candidate
@@ -319,6 +320,7 @@ class Engine:
             inputs=example.inputs,
             messages=example.messages,
             files=example.files,
+            file_digests={path: self.job.file_digests[path] for path in example.files.values()},
             reference=example.outputs,
             traceparent=trace_ids.traceparent(self.job.run.run_id, trial.trial_id, number),
         )

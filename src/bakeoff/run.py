@@ -216,6 +216,7 @@ def execute(
         job = Job(
             config=config,
             examples={example.id: example for example in task.dataset.examples},
+            file_digests=task.dataset.file_digests,
             plan=task.trials if resumed is None else left,
             image=harness_image,
             backends=backends,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import queue
 import secrets
@@ -70,6 +71,9 @@ class AttemptSpec(Record):
     inputs: JsonDict
     messages: list[JsonDict]
     files: dict[str, str] = Field(default_factory=dict)  # name below the workdir -> path on this host
+    file_digests: dict[str, str] = Field(
+        default_factory=dict
+    )  # path -> SHA-256, in hex, of what it must hold
     reference: JsonDict = Field(default_factory=dict)  # for simulated models; stays on this side
     traceparent: str = ""  # W3C Trace Context: what the harness traces itself joins the trial's trace
 
@@ -178,6 +182,14 @@ class Attempt:
         """Somebody outside froze the container, or let it go on, at this moment of `time.monotonic`."""
         self.inbox.put(("pause", (frozen, at)))
 
+    def _content(self, path: str) -> bytes:
+        content = Path(path).read_bytes()
+        if hashlib.sha256(content).hexdigest() != self.spec.file_digests[path]:
+            raise ValueError(
+                f"{path} has changed since the run read it: trials would not have the same inputs"
+            )
+        return content
+
     def _opening(self) -> bytes:
         spec = self.spec
         start = {
@@ -189,7 +201,9 @@ class Attempt:
         task = {
             "token": self.harness_token,
             "workdir": WORKDIR,
-            "files": {n: base64.b64encode(Path(p).read_bytes()).decode() for n, p in spec.files.items()},
+            "files": {
+                name: base64.b64encode(self._content(path)).decode() for name, path in spec.files.items()
+            },
             "limits": spec.limits,
             "harness": spec.harness,
             "inputs": spec.inputs,
