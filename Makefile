@@ -79,7 +79,7 @@ browser: ## Chromium for the tests of report.html, which skip without it, and in
 	}
 
 publish-servers: $(TEST_ENV) ## MLflow and Phoenix for the tests of publishing, which make them too when they are missing
-	@$(BIN)/python tests/publish/servers.py
+	@$(BIN)/python -m tests.publish.servers
 
 lint: $(TEST_ENV) ## ruff and mypy
 	$(BIN)/ruff check
@@ -88,11 +88,11 @@ lint: $(TEST_ENV) ## ruff and mypy
 
 bench: $(TEST_ENV) ## what a trial costs beside a bare `docker run`
 	@$(BIN)/bakeoff setup
-	$(BIN)/python tests/bench/bench.py $(ARGS)
+	$(BIN)/python -m tests.bench.bench $(ARGS)
 
 faults: $(TEST_ENV) ## every fault, ten times each, for real: the confusion table; 1 when any is blamed wrongly
 	@$(BIN)/bakeoff setup
-	$(BIN)/python tests/faults/campaign.py $(ARGS)
+	$(BIN)/python -m tests.faults.campaign $(ARGS)
 
 clean: ## the environment and caches here; run directories stay
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -1,7 +1,7 @@
 """Every exception bakeoff raises on purpose, in one tree.
 
     BakeoffError
-    ├── InputError            bad input or usage: exit 2, names file, line, key and mend
+    ├── InputError            bad input or usage: exit 2, names file, line, key and hint
     │   └── IncomparableRuns  two runs whose harness differs are not compared
     ├── UnfitEnvironment      this machine cannot run it: exit 4
     ├── NotPublished          a target did not take everything: exit 4; the local record is whole, publishing can go on
@@ -26,14 +26,14 @@ class BakeoffError(Exception):
 
 
 class InputError(BakeoffError):
-    """Bad input. One sentence on what is wrong, where, and how to mend it.
+    """Bad input. One sentence on what is wrong, where, and how to fix it.
 
     Args:
         problem: what is wrong, one sentence without the place.
         file: path as the user would write it.
         line: 1-based line, where known.
         key: dotted path of the key (`resources.memory`), where known.
-        mend: what to do about it, one sentence.
+        hint: what to do about it, one sentence.
     """
 
     exit_code = 2
@@ -45,9 +45,9 @@ class InputError(BakeoffError):
         file: str | None = None,
         line: int | None = None,
         key: str | None = None,
-        mend: str | None = None,
+        hint: str | None = None,
     ) -> None:
-        self.problem, self.file, self.line, self.key, self.mend = problem, file, line, key, mend
+        self.problem, self.file, self.line, self.key, self.hint = problem, file, line, key, hint
         place = ":".join(str(part) for part in (file, line) if part is not None)
         where = ": ".join(part for part in (place, key) if part)
         super().__init__(f"{where}: {problem}" if where else problem)
@@ -56,18 +56,18 @@ class InputError(BakeoffError):
 class IncomparableRuns(InputError):  # noqa: N818 - it reads as a state
     """Two runs are not compared, since their harness differs. `differences`: one phrase for each."""
 
-    def __init__(self, differences: Sequence[str], *, mend: str) -> None:
+    def __init__(self, differences: Sequence[str], *, hint: str) -> None:
         self.differences = list(differences)
-        super().__init__(f"the harness of HEAD is not that of BASE: {'; '.join(differences)}", mend=mend)
+        super().__init__(f"the harness of HEAD is not that of BASE: {'; '.join(differences)}", hint=hint)
 
 
 class UnfitEnvironment(BakeoffError):  # noqa: N818 - it reads as a state, not as an error of the program
-    """This machine cannot run it: no Docker, no image, not enough memory. `mend` says what to do."""
+    """This machine cannot run it: no Docker, no image, not enough memory. `hint` says what to do."""
 
     exit_code = 4
 
-    def __init__(self, problem: str, *, mend: str | None = None) -> None:
-        self.problem, self.mend = problem, mend
+    def __init__(self, problem: str, *, hint: str | None = None) -> None:
+        self.problem, self.hint = problem, hint
         super().__init__(problem)
 
 
@@ -76,9 +76,9 @@ class NotPublished(BakeoffError):  # noqa: N818 - it reads as a state
 
     exit_code = 4
 
-    def __init__(self, problem: str, *, mend: str | None = None) -> None:
+    def __init__(self, problem: str, *, hint: str | None = None) -> None:
         self.problem = problem
-        self.mend = mend or "Publish again: what has arrived stays, and is not sent twice."
+        self.hint = hint or "Publish again: what has arrived stays, and is not sent twice."
         super().__init__(problem)
 
 

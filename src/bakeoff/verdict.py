@@ -22,7 +22,7 @@ Decisions that the table makes (DESIGN.md, section 5, is the contract):
   are about the candidate's own provider, and a judge's refused key must not stop the candidate.
 - A harness that ended because a turn, token or time limit stopped it did not crash: the limit is the cause.
 - A tool's time limit is a time limit too: on a contended host it excuses the wrong answer that followed.
-- A paused container is `infra.container_lost`: one hand did it to one container, as a kill, and what mends it is
+- A paused container is `infra.container_lost`: one hand did it to one container, as a kill, and what fixes it is
   finding that hand; `infra.host_contention` speaks of a busy machine. A pause that ends costs the agent nothing:
   the trial's clock stands still in it, so a time limit that is met all the same is the model's.
 - `infra.cpu_throttled` extends DESIGN.md's list: it is the CPU among the pinned limits of `as_deployed`.
@@ -37,7 +37,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bakeoff.errors import ModelErrorKind
-from bakeoff.records import AnswerFacts, Evidence, Verdict
+from bakeoff.record.evidence import AnswerFacts, Evidence, Verdict
 
 Aspect = Literal["trajectory", "answer"]  # what an evaluator judges: the way, or the result
 
@@ -565,7 +565,7 @@ def transient(cause: str) -> bool:
 
     Never true of a model's failure, nor of the pinned limits: the same limits meet the same work again, and
     where a second try does get through, the model chose otherwise, which is re-rolling the model. Nor of an
-    evaluator: another run of the agent does not mend it.
+    evaluator: another run of the agent does not repair it.
     """
     return _BY_CODE[cause].transient
 

@@ -13,30 +13,26 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from langchain.chat_models import init_chat_model
+from langchain_core.messages import message_to_dict, messages_from_dict
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "unit"))
-
-from langchain.chat_models import init_chat_model
-from langchain_core.messages import message_to_dict, messages_from_dict
-from provider_server import serve
-
 from bakeoff import gateway
-from bakeoff.config import Candidate, Config, Harness, Money, Rate
-from bakeoff.gateway.call_record import call_record
-from bakeoff.gateway.cassette import Recorder
-from bakeoff.gateway.terms import Shared
+from bakeoff.config.schema import Candidate, Config, Harness, Money, Rate
+from bakeoff.gateway.policy.terms import Shared
+from bakeoff.gateway.recording.call_record import call_record
+from bakeoff.gateway.recording.cassette import Recorder
 from bakeoff.gateway.types import CallContext, ChatBackend, ModelRequest
-from bakeoff.records import ModelCall
+from bakeoff.record.trial import ModelCall
 from bakeoff_runner import wire
+from tests.fakes.provider_server import serve
 
 TOOL = {
     "type": "function",

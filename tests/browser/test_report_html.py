@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import synthetic
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from bakeoff.record.store import RunDirectory
 from bakeoff.report import data
 from bakeoff.report.write import write
-from bakeoff.store import RunDirectory
+from tests.fakes import synthetic
 
 pytestmark = pytest.mark.slow
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bakeoff.errors import UnfitEnvironment
-from bakeoff.sandbox.docker_engine import apt_install, connect, last_lines, privilege
+from bakeoff.provision.docker_engine import apt_install, connect, last_lines, privilege
 
 HERE = Path(__file__).parent
 CACHE = HERE.parents[1] / ".cache" / "guest"
@@ -131,7 +131,7 @@ def _as_root(*arguments: str | Path) -> None:
     if root is None:
         raise UnfitEnvironment(
             "making the guest's disk needs root: not root, no passwordless sudo",
-            mend="run `sudo -v` and this again",
+            hint="run `sudo -v` and this again",
         )
     command = [*root, "timeout", str(MAKE_SECONDS), str(HERE / "disk.sh"), *map(str, arguments)]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
@@ -147,7 +147,7 @@ def _programs() -> None:
     root = privilege()
     if root is None or shutil.which("apt-get") is None:
         what = ", ".join(missing)
-        raise UnfitEnvironment(f"the guest needs {what}", mend="install them with the system's packages")
+        raise UnfitEnvironment(f"the guest needs {what}", hint="install them with the system's packages")
     apt_install(root, [package for name in missing for package in PROGRAMS[name]])
 
 

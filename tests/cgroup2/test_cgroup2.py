@@ -9,13 +9,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import guest
 import pytest
-from project import Outcome, Project, call
 
-from bakeoff.config import Harness
-from bakeoff.sandbox import base_image
-from bakeoff.sandbox.docker_engine import connect
+from bakeoff.config.schema import Harness
+from bakeoff.provision import base_image
+from bakeoff.provision.docker_engine import connect
+from tests.cgroup2 import guest
+from tests.docker.project import Outcome, Project, call
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1500)]
 

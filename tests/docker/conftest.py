@@ -1,14 +1,11 @@
 """Docker tests share one project maker, and each leaves nothing behind."""
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
-from project import Project
+from tests.docker.project import Project
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

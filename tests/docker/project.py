@@ -12,8 +12,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from bakeoff.records import TrialRecord
-from bakeoff.store import RunDirectory
+from bakeoff.record.store import RunDirectory
+from bakeoff.record.trial import TrialRecord
 
 AGENT = Path(__file__).parent / "faulty_agent.py"
 COMMAND = [str(Path(sys.executable).parent / "bakeoff")]

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from project import Project, call
+
+from tests.docker.project import Project, call
 
 pytestmark = pytest.mark.docker
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from project import Outcome, Project, call
+
+from tests.docker.project import Outcome, Project, call
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 

@@ -5,7 +5,8 @@ import subprocess
 import time
 
 import pytest
-from project import Project, call
+
+from tests.docker.project import Project, call
 
 pytestmark = pytest.mark.docker
 

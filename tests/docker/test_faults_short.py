@@ -9,12 +9,12 @@ from functools import cache
 from typing import Any
 
 import pytest
-from campaign import beyond, inject
-from faults import FAULTS, Fault, Neighbour, Tool, was_oom
-from project import Outcome, Project, call
-from scenes import SCENES, Scene
 
-from bakeoff.records import TrialRecord
+from bakeoff.record.trial import TrialRecord
+from tests.docker.project import Outcome, Project, call
+from tests.faults.campaign import beyond, inject
+from tests.faults.faults import FAULTS, Fault, Neighbour, Tool, was_oom
+from tests.faults.scenes import SCENES, Scene
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 

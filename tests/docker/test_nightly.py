@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from project import Project, call, docker
 from ruamel.yaml import YAML
+
+from tests.docker.project import Project, call, docker
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 

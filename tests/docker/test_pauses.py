@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from docker import DockerClient
-from project import Project, call, docker
 
-from bakeoff.config import Harness
-from bakeoff.sandbox import base_image, docker_engine
-from bakeoff.sandbox.pauses import PauseWatch
+from bakeoff.backends.docker.pauses import PauseWatch
+from bakeoff.config.schema import Harness
+from bakeoff.provision import base_image, docker_engine
+from tests.docker.project import Project, call, docker
 
 pytestmark = pytest.mark.docker
 

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from project import COMMAND, Project, call
+
+from tests.docker.project import COMMAND, Project, call
 
 pytestmark = pytest.mark.docker
 

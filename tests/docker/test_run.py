@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openai_server import USAGE, Server, serve
-from project import COMMAND, Project, call, docker
 from ruamel.yaml import YAML
 
 from bakeoff.cli.init import write
-from bakeoff.records import TrialRecord
-from bakeoff.store import RunDirectory
+from bakeoff.record.store import RunDirectory
+from bakeoff.record.trial import TrialRecord
+from tests.docker.project import COMMAND, Project, call, docker
+from tests.fakes.openai_server import USAGE, Server, serve
 
 pytestmark = pytest.mark.docker
 
@@ -290,11 +290,11 @@ def test_a_harness_that_does_not_load_is_bad_input(project: Project, name: str) 
     agent.write_text(agent.read_text().replace(old, new, 1))
     project.row("row")
     outcome = project.bake()
-    said, mend = outcome.stderr.splitlines()
+    said, hint = outcome.stderr.splitlines()
     assert (outcome.code, outcome.stdout, outcome.run) == (2, "", None)
     assert re.match(r"error: harness\.yaml:\d+: harness\.entrypoint: ", said)
     assert problem in said
-    assert mend.startswith("  mend: ")
+    assert hint.startswith("  hint: ")
 
 
 def test_a_requirement_that_does_not_exist(project: Project) -> None:
@@ -303,10 +303,10 @@ def test_a_requirement_that_does_not_exist(project: Project) -> None:
     outcome = project.bake()
     if outcome.code == 4 and "package index does not answer" in outcome.stderr:
         pytest.skip("no package index answers")
-    said, mend = outcome.stderr.splitlines()
+    said, hint = outcome.stderr.splitlines()
     assert (outcome.code, outcome.run) == (2, None)
     assert re.match(r"error: harness\.yaml:\d+: harness\.requirements: .*tabulate==999", said)
-    assert mend.startswith("  mend: ")
+    assert hint.startswith("  hint: ")
 
 
 # --- options, and the display ------------------------------------------------------------------------

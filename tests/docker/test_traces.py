@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
-from project import Project, call
 
-from bakeoff import trace_ids
-from bakeoff.store import RunDirectory
+from bakeoff.record import trace_ids
+from bakeoff.record.store import RunDirectory
+from tests.docker.project import Project, call
 
 pytestmark = pytest.mark.docker
 

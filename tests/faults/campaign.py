@@ -20,10 +20,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "docker"))
-
-from faults import FAULTS, Fault, Http, Restart, Scoring, SmallDisk
-from scenes import SCENES, Scene, play
+from tests.faults.faults import FAULTS, Fault, Http, Restart, Scoring, SmallDisk
+from tests.faults.scenes import SCENES, Scene, play
 
 # The orchestrator's peak, at most. LangChain's OpenAI client is loaded into it only where a run calls one.
 MEMORY_MIB = 120

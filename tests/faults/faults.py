@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from project import call
-
-from bakeoff.records import TrialRecord
+from bakeoff.record.trial import TrialRecord
+from tests.docker.project import call
 
 JsonDict = dict[str, Any]
 

@@ -22,7 +22,15 @@ from typing import Any
 import docker
 import docker.errors
 import psutil
-from faults import (
+
+from bakeoff.backends.docker.images import image
+from bakeoff.config import loading
+from bakeoff.provision import base_image, docker_engine
+from bakeoff.provision.docker_engine import Daemon
+from bakeoff.record.store import RunDirectory
+from bakeoff.record.trial import AttemptRecord, TrialRecord
+from tests.docker.project import Outcome, Project, call
+from tests.faults.faults import (
     OUTSIDE_SECONDS,
     Fault,
     How,
@@ -37,14 +45,7 @@ from faults import (
     Tool,
     Update,
 )
-from project import Outcome, Project, call
-from provider import Provider
-
-from bakeoff import config_file
-from bakeoff.records import AttemptRecord, TrialRecord
-from bakeoff.sandbox import base_image, docker_engine, image
-from bakeoff.sandbox.docker_engine import Daemon
-from bakeoff.store import RunDirectory
+from tests.faults.provider import Provider
 
 SLOTS = 3  # trials at once
 WAITING_SLOTS = 8  # the same, of trials that do little but wait for a provider
@@ -606,7 +607,7 @@ def _copy_images(project: Project, environment: dict[str, str]) -> None:
     """The harness image and its base, so that nothing needs building there."""
     project.write()
     client = _engine()
-    config = config_file.load(project.root / "harness.yaml", config_file.Overrides())
+    config = loading.load(project.root / "harness.yaml", loading.Overrides())
     harness = image.ensure(client, config, client.info()["Architecture"], lambda _: None)
     base = base_image.ensure(client, config.harness.base_image, lambda _: None)
     names = [harness.reference, *client.api.inspect_image(base.image_id)["RepoTags"]]

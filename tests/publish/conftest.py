@@ -1,6 +1,6 @@
 """Fixtures of every test of publishing."""
 
-from demonstration import demonstration
-from servers import mlflow_server, mlflow_server_with_users, phoenix_server
+from tests.publish.demonstration import demonstration
+from tests.publish.servers import mlflow_server, mlflow_server_with_users, phoenix_server
 
 __all__ = ["demonstration", "mlflow_server", "mlflow_server_with_users", "phoenix_server"]

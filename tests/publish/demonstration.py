@@ -17,8 +17,8 @@ from unittest import mock
 import pytest
 
 from bakeoff import cli
-from bakeoff.records import Manifest
-from bakeoff.store import RunDirectory
+from bakeoff.record.manifest import Manifest
+from bakeoff.record.store import RunDirectory
 
 ROOT = Path(__file__).parents[2]
 COMMAND = str(Path(sys.executable).parent / "bakeoff")

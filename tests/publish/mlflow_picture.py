@@ -12,12 +12,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-import servers
-from demonstration import publish
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from bakeoff.store import RunDirectory
+from bakeoff.record.store import RunDirectory
+from tests.publish import servers
+from tests.publish.demonstration import publish
 
 WIDTH, LIST, ONE = 1400, 420, 760  # CSS pixels: width, and heights of the list of runs and of one run
 COLOURS = 64

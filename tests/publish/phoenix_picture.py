@@ -11,14 +11,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-import servers
-from demonstration import another, publish
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from bakeoff import trace_ids
-from bakeoff.records import TrialRecord
-from bakeoff.store import RunDirectory
+from bakeoff.record import trace_ids
+from bakeoff.record.store import RunDirectory
+from bakeoff.record.trial import TrialRecord
+from tests.publish import servers
+from tests.publish.demonstration import another, publish
 
 WIDTH, HEIGHT = 1500, 900  # CSS pixels
 COLOURS = 64

@@ -21,20 +21,20 @@ from typing import Any
 
 import httpx
 import pytest
-import synthetic
-from demonstration import COMMAND, ROOT, another, environment
-from demonstration import publish as command
-from road import Fate, road
-from servers import ADMIN_PASSWORD, Server
 
 from bakeoff import cli
-from bakeoff.config import PublishMlflow
-from bakeoff.publish import mlflow as publisher
-from bakeoff.publish import mlflow_files, source
+from bakeoff.config.schema import PublishMlflow
+from bakeoff.publish import source
+from bakeoff.publish.mlflow import files, publisher
 from bakeoff.publish.targets import Publication
+from bakeoff.record.store import RunDirectory
 from bakeoff.report import data
 from bakeoff.report.write import write
-from bakeoff.store import RunDirectory
+from tests.fakes import synthetic
+from tests.publish.demonstration import COMMAND, ROOT, another, environment
+from tests.publish.demonstration import publish as command
+from tests.publish.road import Fate, road
+from tests.publish.servers import ADMIN_PASSWORD, Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.docker]
 
@@ -419,20 +419,20 @@ def test_what_was_changed_or_taken_away_there_is_mended_and_what_its_users_wrote
     demonstration: RunDirectory, mlflow_server: Server, tmp_path: Path
 ) -> None:
     run = another(demonstration, tmp_path, "20260101-000000-support-desk-aaaa")
-    send(run, mlflow_server.url, "mended")
-    before = snapshot(mlflow_server, "mended")
+    send(run, mlflow_server.url, "repaired")
+    before = snapshot(mlflow_server, "repaired")
     mine = client(mlflow_server)
-    steady = runs(mlflow_server, "mended")["simulated-steady"]
+    steady = runs(mlflow_server, "repaired")["simulated-steady"]
     (stored(mlflow_server, steady) / "report.md").unlink()
     mine.delete_tag(steady.info.run_id, "bakeoff.fingerprint")
     mine.set_tag(steady.info.run_id, "bakeoff.passed", "1000")
     mine.set_tag(steady.info.run_id, "mlflow.note.content", "ours")
     mine.set_tag(steady.info.run_id, "reviewed-by", "somebody")
-    assert {k: v for k, v in send(run, mlflow_server.url, "mended").sent.items() if v} == {
+    assert {k: v for k, v in send(run, mlflow_server.url, "repaired").sent.items() if v} == {
         "tags": 2,
         "files": 1,
     }
-    after = snapshot(mlflow_server, "mended")
+    after = snapshot(mlflow_server, "repaired")
     tags = after["simulated-steady"]["tags"]
     assert (tags.pop("mlflow.note.content"), tags.pop("reviewed-by")) == ("ours", "somebody")
     before["simulated-steady"]["tags"].pop("mlflow.note.content")
@@ -441,11 +441,11 @@ def test_what_was_changed_or_taken_away_there_is_mended_and_what_its_users_wrote
     # a report of the same size is another report
     report = run.path / "report.md"
     report.write_bytes(report.read_bytes().replace(b"harness", b"HARNESS"))
-    assert send(run, mlflow_server.url, "mended").sent["files"] == 3
-    assert {each["files"]["report.md"] for each in snapshot(mlflow_server, "mended").values()} == {
+    assert send(run, mlflow_server.url, "repaired").sent["files"] == 3
+    assert {each["files"]["report.md"] for each in snapshot(mlflow_server, "repaired").values()} == {
         sha256(report)
     }
-    assert not any(send(run, mlflow_server.url, "mended").sent.values())
+    assert not any(send(run, mlflow_server.url, "repaired").sent.values())
 
 
 def nth(n: int, beginning: str) -> Callable[[int, str], bool]:
@@ -518,10 +518,10 @@ def test_a_connection_that_breaks_is_told_and_what_is_missing_is_sent_the_next_t
             process=True,
         )
     assert done.returncode == 4
-    error, mend = done.stderr.strip().splitlines()[-2:]
+    error, hint = done.stderr.strip().splitlines()[-2:]
     assert "of 3 candidates' runs are whole at MLflow" in error
     assert f"no MLflow server answers at {url}" in error
-    assert mend.endswith("Then publish again: what has arrived stays, and is not sent twice.")
+    assert hint.endswith("Then publish again: what has arrived stays, and is not sent twice.")
     sent = send(demonstration, mlflow_server.url, "broken").sent
     assert (
         0 < sent["files"] < sum(len(each["files"]) - 1 for each in snapshot(mlflow_server, "broken").values())
@@ -551,7 +551,7 @@ def assert_same_as_at_once(run: RunDirectory, server: Server, experiment: str) -
 
 
 def test_the_files_of_many_trials_go_in_packs(mlflow_server: Server, tmp_path: Path) -> None:
-    repetitions, examples = 3, mlflow_files.TRIALS_A_PACK // 3 + 1
+    repetitions, examples = 3, files.TRIALS_A_PACK // 3 + 1
     manifest = synthetic.manifest(["many"], examples, repetitions, run_id="packs")
     records = synthetic.trials(["many"], examples, repetitions, skills=(0.8,))
     run = synthetic.run_directory(tmp_path, records, manifest)
@@ -618,7 +618,7 @@ def test_a_parameter_that_is_otherwise_there_is_told(mlflow_server: Server, tmp_
 
 @pytest.fixture
 def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """`bakeoff publish RUN --to mlflow`, in this process: the one error that it ends with, and its mend."""
+    """`bakeoff publish RUN --to mlflow`, in this process: the one error that it ends with, and its hint."""
 
     def ask(run: RunDirectory, *options: str, code: int = 2, **environ: str) -> str:
         for name in set(os.environ) - set(environment()):
@@ -669,7 +669,7 @@ def test_an_address_that_is_none(
 ) -> None:
     said = refused(demonstration, "--allow-inconclusive", *options, **environ)
     assert problem in said
-    assert "  mend: " in said
+    assert "  hint: " in said
     assert "secret-word" not in said
 
 

@@ -20,22 +20,27 @@ from typing import Any
 
 import grpc
 import httpx
-import otlp_expected
 import pytest
-from demonstration import another, environment, publish
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from otlp_expected import Expected
-from otlp_receiver import MAX_GRPC_BYTES, GrpcReceiver, HttpReceiver, Receiver, Reply, Span, json_reply
-from servers import Phoenix, _free_port
 
-from bakeoff.publish import otlp_replies
-from bakeoff.store import RunDirectory
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parents[1] / "docker"))
-import synthetic
-from project import Project
-from project import call as reference
+from bakeoff.publish.otlp import replies
+from bakeoff.record.store import RunDirectory
+from tests.docker.project import Project
+from tests.docker.project import call as reference
+from tests.fakes import synthetic
+from tests.fakes.otlp_receiver import (
+    MAX_GRPC_BYTES,
+    GrpcReceiver,
+    HttpReceiver,
+    Receiver,
+    Reply,
+    Span,
+    json_reply,
+)
+from tests.publish import otlp_expected
+from tests.publish.demonstration import another, environment, publish
+from tests.publish.otlp_expected import Expected
+from tests.publish.servers import Phoenix, _free_port
 
 ROUNDING = timedelta(microseconds=2)  # Phoenix reads nanoseconds as a float of seconds
 RECEIVERS = [("http/protobuf", HttpReceiver), ("grpc", GrpcReceiver)]
@@ -565,7 +570,7 @@ def refused(done: subprocess.CompletedProcess[str], code: int, *texts: str) -> N
     """One clear error, and nothing else."""
     assert done.returncode == code, done.stdout + done.stderr
     assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 2, done.stderr  # the error and its mend
+    assert done.stderr.count("\n") == 2, done.stderr  # the error and its hint
     for text in texts:
         assert text in done.stderr, done.stderr
     assert KEY not in done.stderr
@@ -660,7 +665,7 @@ def test_a_server_that_is_busy_for_a_moment_is_asked_again(small: RunDirectory) 
 
 def test_http_does_not_load_what_grpc_needs() -> None:
     """It takes a tenth of a start."""
-    code = "import sys, bakeoff.publish.otlp, bakeoff.publish.otlp_http; sys.exit('grpc' in sys.modules)"
+    code = "import sys, bakeoff.publish.otlp, bakeoff.publish.otlp.http; sys.exit('grpc' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -669,13 +674,13 @@ def test_a_server_that_never_answers_is_given_up_soon(small: RunDirectory) -> No
         server.plan = [Reply(cut=True) for _ in range(20)]
         done = send(small, server.url, "http/protobuf")
         refused(done, 4, "it closed the connection without an answer", "72 of 72 trials are missing")
-        assert len(server.headers) == otlp_replies.TRIES
+        assert len(server.headers) == replies.TRIES
 
 
 def test_a_server_that_answered_once_is_waited_for(tmp_path: Path) -> None:
     run = long_run(tmp_path, 20)
     with HttpReceiver() as server:
-        server.plan = [Reply(), *(Reply(cut=True) for _ in range(otlp_replies.TRIES + 1))]
+        server.plan = [Reply(), *(Reply(cut=True) for _ in range(replies.TRIES + 1))]
         done = send(run, server.url, "http/protobuf", env={"OTEL_EXPORTER_OTLP_TIMEOUT": "120"})
         assert f"otlp: {trials(run)} traces" in done.stdout, done.stderr
         assert len(server.requests) == 2

@@ -6,10 +6,10 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
-import otlp_expected
-import synthetic
-from demonstration import COMMAND, environment
-from otlp_receiver import HttpReceiver, Reply
+from tests.fakes import synthetic
+from tests.fakes.otlp_receiver import HttpReceiver, Reply
+from tests.publish import otlp_expected
+from tests.publish.demonstration import COMMAND, environment
 
 
 def test_the_second_waits_for_the_first_and_sends_nothing_twice(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff import config_file, dataset
 from bakeoff.cli import app
+from bakeoff.config import loading
+from bakeoff.datasets import dataset
 from bakeoff.verdict import CAUSES, LIMIT_CAUSES
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +41,7 @@ def test_the_harness_file_and_the_row_are_read_without_an_error(tmp_path: Path) 
     (tmp_path / "datasets").mkdir()
     (tmp_path / "datasets/support_desk.jsonl").write_text(row)
     (tmp_path / "harness.yaml").write_text(harness)
-    config = config_file.load(tmp_path / "harness.yaml")
+    config = loading.load(tmp_path / "harness.yaml")
     assert len(config.candidates) == 4
     [example] = dataset.load(config).examples
     assert example.cluster == "order_status"

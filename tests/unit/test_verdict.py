@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bakeoff.errors import ModelErrorKind
-from bakeoff.records import (
+from bakeoff.record.evidence import (
     AnswerFacts,
     ClockFacts,
     DockerFacts,

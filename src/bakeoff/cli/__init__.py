@@ -16,7 +16,7 @@ from rich.markup import escape
 from bakeoff import __version__
 from bakeoff.cli import compare, doctor, init, power, publish, report, run, setup, show
 from bakeoff.errors import BakeoffError
-from bakeoff.escape import terminal
+from bakeoff.text.escape import terminal
 
 app = typer.Typer(
     name="bakeoff",
@@ -57,17 +57,17 @@ for _command in _commands:
     app.command()(_command)
 
 
-def complain(problem: str, mend: str | None) -> None:
-    """Print one error to stderr: what is wrong and where, and how to mend it. Both may hold hostile text."""
+def complain(problem: str, hint: str | None) -> None:
+    """Print one error to stderr: what is wrong and where, and how to fix it. Both may hold hostile text."""
     console = Console(stderr=True, soft_wrap=True)
     console.print(f"[bold red]error:[/] {escape(terminal(problem))}", highlight=False)
-    if mend:
-        console.print(f"[bold]  mend:[/] {escape(terminal(mend))}", highlight=False)
+    if hint:
+        console.print(f"[bold]  hint:[/] {escape(terminal(hint))}", highlight=False)
 
 
 def confess(error: Exception) -> None:
     """Say that an unexpected error is a bug of bakeoff's own; the traceback goes to a file, keys masked."""
-    from bakeoff.gateway.redact import redact, secrets_of
+    from bakeoff.text.redact import redact, secrets_of
 
     text = redact("".join(traceback.format_exception(error)), secrets_of(os.environ), limit=100_000)
     try:
@@ -94,7 +94,7 @@ def guarded(program: Callable[[], object]) -> None:
     try:
         program()
     except BakeoffError as error:
-        complain(str(error), getattr(error, "mend", None))
+        complain(str(error), getattr(error, "hint", None))
         sys.exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 - shown for what it is, and its traceback kept
         confess(error)

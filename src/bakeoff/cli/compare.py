@@ -17,7 +17,7 @@ from bakeoff.errors import InputError
 
 if TYPE_CHECKING:
     from bakeoff.compare import RunComparison, Side
-    from bakeoff.config import Gates
+    from bakeoff.config.schema import Gates
 
 RUN_HELP = "A run directory, a run id or its beginning, `latest`, or `baseline`."
 
@@ -78,7 +78,7 @@ def compare(
     Gates are HEAD's own (`gates:` in harness.yaml); options replace them. Exit codes: 0 done, 1 a gate failed,
     2 refused, 3 inconclusive.
     """
-    from bakeoff.config import Gates
+    from bakeoff.config.schema import Gates
 
     outlets = Outlets(as_json, markdown, junit)
     try:
@@ -130,7 +130,7 @@ def _compare(
 ) -> int:
     """Compare, print and write; the exit code. Raises InputError where nothing can be compared."""
     from bakeoff import compare as comparing
-    from bakeoff import store
+    from bakeoff.record import store
 
     newer = store.RunDirectory.resolve(head, out)
     if set_baseline and newer.path.resolve().parent != out.resolve():
@@ -138,7 +138,7 @@ def _compare(
             f"HEAD is not below {out}, where the baseline is kept",
             file=str(newer.path),
             key="--set-baseline",
-            mend=f"Write --out {newer.path.resolve().parent}.",
+            hint=f"Write --out {newer.path.resolve().parent}.",
         )
     first = base == store.BASELINE and set_baseline and store.baseline(out) is None
     older = newer if first else store.RunDirectory.resolve(base, out)
@@ -161,11 +161,11 @@ def _compare(
 
 def _options(schema: type[Gates], **given: Any) -> dict[str, Any]:
     """The gates that the command line gives. Raises InputError for a bound that makes no sense."""
-    from bakeoff.schema import fit
+    from bakeoff.config.fitting import fit
 
     class CommandLine:
-        def error(self, loc: tuple[str | int, ...], problem: str, mend: str) -> InputError:
-            return InputError(problem, key=f"--{str(loc[0]).replace('_', '-')}", mend=mend)
+        def error(self, loc: tuple[str | int, ...], problem: str, hint: str) -> InputError:
+            return InputError(problem, key=f"--{str(loc[0]).replace('_', '-')}", hint=hint)
 
     asked = {key: value for key, value in given.items() if value is not None}
     fit(schema, asked, CommandLine())
@@ -176,8 +176,8 @@ def _gates(head: Side, asked: dict[str, Any]) -> Gates:
     """HEAD's own gates with the command line's in their place."""
     from pydantic import ValidationError
 
-    from bakeoff import gates
-    from bakeoff.config import Gates
+    from bakeoff.compare import gates
+    from bakeoff.config.schema import Gates
 
     try:
         own = Gates.model_validate(head.manifest.config.get("gates") or {})
@@ -185,22 +185,23 @@ def _gates(head: Side, asked: dict[str, Any]) -> Gates:
         raise InputError(
             f"the gates in HEAD's manifest cannot be read: {error.errors()[0]['msg']}",
             key="gates",
-            mend="Give the gates as options.",
+            hint="Give the gates as options.",
         ) from error
     for text in asked.get("must_pass", ()):
         if not gates.selected(text, head):
             raise InputError(
                 f"no example of HEAD meets {text!r}",
                 key="--must-pass",
-                mend="A gate that asks nothing stops nothing.",
+                hint="A gate that asks nothing stops nothing.",
             )
     return own.model_copy(update=asked)
 
 
 def _first(head: Side, run_id: str, out: Path, outlets: Outlets) -> int:
     """There is no baseline yet: a conclusive run becomes it. The exit code."""
-    from bakeoff import escape, store
     from bakeoff.compare import junit
+    from bakeoff.record import store
+    from bakeoff.text import escape
 
     if doubts := head.doubts(list(head.trials)):
         result, code = f"INCONCLUSIVE, and so no baseline: {'; '.join(doubts)}.", 3
@@ -221,7 +222,7 @@ def _first(head: Side, run_id: str, out: Path, outlets: Outlets) -> int:
 
 def _advance(compared: RunComparison, run_id: str, out: Path) -> str:
     """Let the baseline be HEAD, unless that would make it smaller: what is not run cannot regress."""
-    from bakeoff import store
+    from bakeoff.record import store
 
     base, head = compared.base, compared.head
     lost = [*sorted(base.trials.keys() - head.trials.keys()), *sorted(base.examples - head.examples)]
@@ -273,5 +274,5 @@ def _write(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8", errors="replace")
     except OSError as error:
         raise UnfitEnvironment(
-            f"cannot write {path}: {error.strerror or error}", mend="give another file"
+            f"cannot write {path}: {error.strerror or error}", hint="give another file"
         ) from error

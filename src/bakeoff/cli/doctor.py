@@ -18,8 +18,8 @@ from bakeoff.errors import BakeoffError, InputError, UnfitEnvironment
 if TYPE_CHECKING:
     import docker
 
-    from bakeoff.config import Config, Resources
-    from bakeoff.host import Capacity
+    from bakeoff.backends.docker.host import Capacity
+    from bakeoff.config.schema import Config, Resources
 
 GIB = 2**30
 MIB = 2**20
@@ -34,7 +34,7 @@ class Check:
     subject: str
     state: Literal["ok", "warning", "failed"]
     says: str
-    mend: str | None = None
+    hint: str | None = None
     exit_code: int = 0
 
 
@@ -43,14 +43,14 @@ def ok(subject: str, says: str) -> Check:
     return Check(subject, "ok", says)
 
 
-def warning(subject: str, says: str, mend: str) -> Check:
+def warning(subject: str, says: str, hint: str) -> Check:
     """It runs, but a number may suffer."""
-    return Check(subject, "warning", says, mend)
+    return Check(subject, "warning", says, hint)
 
 
 def failed(subject: str, error: BakeoffError) -> Check:
     """It does not run."""
-    return Check(subject, "failed", str(error), getattr(error, "mend", None), error.exit_code)
+    return Check(subject, "failed", str(error), getattr(error, "hint", None), error.exit_code)
 
 
 def doctor(
@@ -87,14 +87,14 @@ def _print(check: Check) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from bakeoff import escape
+    from bakeoff.text import escape
 
     mark, colour = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red")}[check.state]
     line = Text.assemble(
         (mark, colour), " ", (f"{check.subject:<14}", "bold"), " ", escape.line(check.says, 500)
     )
-    if check.mend:
-        line.append(f"\n  {'':<14} → {escape.line(check.mend, 500)}")
+    if check.hint:
+        line.append(f"\n  {'':<14} → {escape.line(check.hint, 500)}")
     Console(soft_wrap=True).print(line)
 
 
@@ -103,7 +103,8 @@ def _print(check: Check) -> None:
 
 def examine(path: Path | None) -> Iterator[Check]:
     """Every check, cheapest cause first; what depends on something that failed is left out."""
-    from bakeoff import config_file, host
+    from bakeoff.backends.docker import host
+    from bakeoff.config import loading
 
     config: Config | None = None
     if path is None:
@@ -112,7 +113,7 @@ def examine(path: Path | None) -> Iterator[Check]:
         )
     else:
         try:
-            config = config_file.load(path)
+            config = loading.load(path)
             yield ok("harness", f"{path}: {config.name}")
         except InputError as error:
             yield failed("harness", error)
@@ -140,7 +141,7 @@ def examine(path: Path | None) -> Iterator[Check]:
 def _engine() -> tuple[docker.DockerClient, dict[str, Any]]:
     from docker.errors import DockerException
 
-    from bakeoff.sandbox import docker_engine
+    from bakeoff.provision import docker_engine
 
     client = docker_engine.connect()
     try:
@@ -150,7 +151,9 @@ def _engine() -> tuple[docker.DockerClient, dict[str, Any]]:
 
 
 def _inputs(config: Config) -> Iterator[Check]:
-    from bakeoff import config_file, dataset, gateway
+    from bakeoff import gateway
+    from bakeoff.config import loading
+    from bakeoff.datasets import dataset
 
     try:
         found = dataset.load(config)
@@ -167,16 +170,17 @@ def _inputs(config: Config) -> Iterator[Check]:
         subject = f"model {candidate.name}"
         if problem := gateway.check(candidate, environ=environ, root=config.root):
             key = f"candidates[{config.candidates.index(candidate)}].model"
-            line = config_file.line_of(config.file, key)
-            place = {"file": str(config.file), "key": key, "mend": problem.mend}
+            line = loading.line_of(config.file, key)
+            place = {"file": str(config.file), "key": key, "hint": problem.hint}
             yield failed(subject, InputError(problem.problem, line=line, **place))
         else:
             yield ok(subject, candidate.model)
 
 
 def _images(client: docker.DockerClient, config: Config | None, machine: str) -> Iterator[Check]:
-    from bakeoff.config import Harness
-    from bakeoff.sandbox import base_image, image
+    from bakeoff.backends.docker.images import image
+    from bakeoff.config.schema import Harness
+    from bakeoff.provision import base_image
 
     reference = config.harness.base_image if config else Harness.model_fields["base_image"].default
     try:
@@ -198,8 +202,8 @@ def _images(client: docker.DockerClient, config: Config | None, machine: str) ->
         packages = f"{len(made.packages)} packages"
         yield ok("harness image", f"{made.reference}: Python {made.python}, {packages}, {made.id[:19]}")
     else:
-        mend = "`bakeoff run` makes it; `bakeoff setup` does so now."
-        yield warning("harness image", "not made yet, or the harness has changed since", mend)
+        hint = "`bakeoff run` makes it; `bakeoff setup` does so now."
+        yield warning("harness image", "not made yet, or the harness has changed since", hint)
 
 
 # --- deciding ---------------------------------------------------------------------------------------
@@ -213,7 +217,7 @@ def limits(info: dict[str, Any]) -> Iterator[Check]:
             "cgroup",
             UnfitEnvironment(
                 "the engine manages no cgroups (rootless on cgroup v1), so no limit would hold",
-                mend="Use cgroup v2 with systemd delegation, or an engine that runs as root.",
+                hint="Use cgroup v2 with systemd delegation, or an engine that runs as root.",
             ),
         )
         return
@@ -225,7 +229,7 @@ def limits(info: dict[str, Any]) -> Iterator[Check]:
             "limits",
             UnfitEnvironment(
                 f"the engine cannot enforce: {', '.join(missing)}",
-                mend="Enable these cgroup controllers in the kernel (see `docker info`, last lines).",
+                hint="Enable these cgroup controllers in the kernel (see `docker info`, last lines).",
             ),
         )
     else:
@@ -269,7 +273,7 @@ def fits(
     ]
     too_large = [(key, says) for key, larger, says in ceilings if larger]
     for key, says in too_large:
-        yield failed(key, InputError(f"asks for {says}", mend="Lower it, or use a larger host."))
+        yield failed(key, InputError(f"asks for {says}", hint="Lower it, or use a larger host."))
     if too_large:
         return
     reserve = resources.reserve
@@ -279,7 +283,7 @@ def fits(
             f"one trial reserves {reserve.cpus:g} CPUs and {reserve.memory // MIB} MiB; "
             f"free are {room.cpus:g} CPUs and {room.memory_bytes // MIB} MiB"
         )
-        yield failed("capacity", UnfitEnvironment(problem, mend="Free memory, or lower resources.reserve."))
+        yield failed("capacity", UnfitEnvironment(problem, hint="Free memory, or lower resources.reserve."))
     elif max_concurrency != "auto" and max_concurrency > at_once:
         yield warning(
             "capacity",
@@ -295,7 +299,7 @@ def disk(subject: str, place: str, free: int) -> Check:
     least, enough = DISK[subject]
     says = f"{free / GIB:.1f} GiB free at {place}"
     if free < least:
-        return failed(f"disk {subject}", UnfitEnvironment(says, mend=f"Free at least {least / GIB:.1f} GiB."))
+        return failed(f"disk {subject}", UnfitEnvironment(says, hint=f"Free at least {least / GIB:.1f} GiB."))
     if free < enough:
         return warning(f"disk {subject}", says, f"{enough / GIB:.0f} GiB would be safe.")
     return ok(f"disk {subject}", says)

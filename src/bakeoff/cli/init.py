@@ -37,9 +37,9 @@ def write(directory: Path, *, force: bool = False) -> None:
     """
     there = [name for name in FILES if (directory / name).exists()]
     if there and not force:
-        mend = "Give another directory, or --force to overwrite."
+        hint = "Give another directory, or --force to overwrite."
         problem = f"would overwrite {', '.join(there)}"
-        raise InputError(problem, file=str(directory), mend=mend)
+        raise InputError(problem, file=str(directory), hint=hint)
     template = files("bakeoff") / "init_template"
     try:
         for name in FILES:
@@ -48,5 +48,5 @@ def write(directory: Path, *, force: bool = False) -> None:
             target.write_bytes(template.joinpath(name).read_bytes())
     except OSError as error:
         problem = f"cannot be written: {error.strerror}"
-        mend = "Give a directory that you may write to."
-        raise InputError(problem, file=str(error.filename or directory), mend=mend) from None
+        hint = "Give a directory that you may write to."
+        raise InputError(problem, file=str(error.filename or directory), hint=hint) from None

@@ -34,10 +34,10 @@ def power(
     """Say how large a difference this run could show, and what it would take to show EFFECT in four runs of five."""
     from bakeoff import compare, stats
     from bakeoff.errors import InputError
-    from bakeoff.store import RunDirectory
+    from bakeoff.record.store import RunDirectory
 
     if not 0 < effect <= 1:
-        raise InputError(f"{effect} is not a share", key="--effect", mend="Write 0.03 for 3 points.")
+        raise InputError(f"{effect} is not a share", key="--effect", hint="Write 0.03 for 3 points.")
     side = compare.read(RunDirectory.resolve(run, out), "RUN")
     pairs = compare.parse_pairs(side, side, candidate or _pairs(side), same_run=False)
     outcomes = [
@@ -71,8 +71,8 @@ def _print(side: Side, found: list[Power], effect: float) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from bakeoff import escape
-    from bakeoff.report import figures, terminal
+    from bakeoff.report import terminal
+    from bakeoff.text import escape, figures
 
     points = f"{100 * effect:g} points"
     table = Table(box=None, pad_edge=False)

@@ -39,9 +39,9 @@ def publish(
     out: Annotated[Path, typer.Option("--out", help=OUT_HELP)] = Path("runs"),
 ) -> None:
     """Publish a finished run. Publishing it again changes nothing, and goes on where it was cut off."""
-    from bakeoff.escape import terminal
     from bakeoff.publish import publication
-    from bakeoff.store import RunDirectory
+    from bakeoff.record.store import RunDirectory
+    from bakeoff.text.escape import terminal
 
     directory = RunDirectory.resolve(run, out)
     options = {"url": url, "name": name, "protocol": protocol, "content": content or None}
@@ -64,7 +64,7 @@ def publish(
 
 
 def _print(target: str, done: Publication) -> None:
-    from bakeoff.escape import terminal
+    from bakeoff.text.escape import terminal
 
     console = Console(soft_wrap=True)
     counts = ", ".join(f"{count} {what}" for what, count in done.sent.items() if count) or "nothing new"

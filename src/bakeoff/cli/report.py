@@ -18,8 +18,8 @@ def report(
     out: Annotated[Path, typer.Option("--out", help=OUT_HELP)] = Path("runs"),
 ) -> None:
     """Make a run's report.md and report.html again from its directory, and print where they are."""
+    from bakeoff.record.store import RunDirectory
     from bakeoff.report import data, write
-    from bakeoff.store import RunDirectory
 
     directory = RunDirectory.resolve(run, out)
     for path in write.write(directory, data.collect(directory)):

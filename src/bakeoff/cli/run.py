@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from bakeoff.run import Task
+    from bakeoff.run.run import Task
 
 
 def run(
@@ -48,11 +48,11 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")] = False,
 ) -> None:
     """Run the bake-off that HARNESS describes and write its report."""
-    from bakeoff import config_file
-    from bakeoff import run as runs
-    from bakeoff.store import RunDirectory
+    from bakeoff.config import loading
+    from bakeoff.record.store import RunDirectory
+    from bakeoff.run import run as runs
 
-    overrides = config_file.Overrides(
+    overrides = loading.Overrides(
         candidates=tuple(candidate or ()),
         examples=tuple(example or ()),
         suites=tuple(suite or ()),
@@ -68,9 +68,9 @@ def run(
         _print_plan(task, as_json)
         return
 
-    from bakeoff import live
-    from bakeoff.report import closing
-    from bakeoff.sandbox import docker_engine
+    from bakeoff.provision import docker_engine
+    from bakeoff.report import finalize
+    from bakeoff.run import progress
 
     errors = Console(stderr=True)
     client = docker_engine.connect()
@@ -85,23 +85,23 @@ def run(
         client,
         admission,
         out=out,
-        display=live.display(quiet=quiet),
+        display=progress.display(quiet=quiet),
         say=say,
         resumed=resumed,
         record=record,
     )
-    style: closing.Style = "json" if as_json else "quiet" if quiet else "table"
-    code = closing.close(directory.path, style)
+    style: finalize.Style = "json" if as_json else "quiet" if quiet else "table"
+    code = finalize.close(directory.path, style)
     targets = [name for name, settings in task.config.publish if settings is not None]
     if targets and code == 0:
-        code = closing.publish(directory.path)
+        code = finalize.publish(directory.path)
     elif targets:
         say(f"not published to {', '.join(targets)}: see `bakeoff publish --help`")
     raise typer.Exit(code)
 
 
 def _print_plan(task: Task, as_json: bool) -> None:
-    from bakeoff import plan
+    from bakeoff.run import plan
 
     config, examples = task.config, task.dataset.examples
     limits, reserve = config.resources, config.resources.reserve

@@ -21,9 +21,9 @@ def setup(
 ) -> None:
     """Make sure of Docker, the base image and the harness image. A second call does nothing again."""
     # Imported here: Docker's client costs a quarter of a second that `bakeoff --help` need not pay.
-    from bakeoff import config_file
-    from bakeoff.config import Harness
-    from bakeoff.sandbox import base_image, docker_engine
+    from bakeoff.config import loading
+    from bakeoff.config.schema import Harness
+    from bakeoff.provision import base_image, docker_engine
 
     if stop_docker:
         stopped = docker_engine.stop()
@@ -33,7 +33,7 @@ def setup(
         return
 
     path = harness or default_harness()
-    config = config_file.load(path) if path else None
+    config = loading.load(path) if path else None
     with _step() as done:
         client = docker_engine.ensure(_say)
         done(f"Docker Engine {client.version()['Version']}")
@@ -42,7 +42,7 @@ def setup(
         base = base_image.ensure(client, reference, _say)
         done(f"base image {base.reference}: {base.kind}, Python {base.python_version}, {base.digest[:19]}")
     if config:
-        from bakeoff.sandbox import image
+        from bakeoff.backends.docker.images import image
 
         with _step() as done:
             image.ensure(client, config, client.info()["Architecture"], _say)

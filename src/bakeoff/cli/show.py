@@ -23,8 +23,8 @@ def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
     """Show a run's scoreboard, causes and failing trials; or one trial, step by step."""
+    from bakeoff.record.store import RunDirectory
     from bakeoff.report import terminal
-    from bakeoff.store import RunDirectory
 
     directory = RunDirectory.resolve(run, out)
     if trial is None:

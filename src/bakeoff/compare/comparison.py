@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bakeoff import gates as gates_
 from bakeoff import stats
+from bakeoff.compare import gates as gates_
 from bakeoff.compare.changes import Change, changes
 from bakeoff.compare.drift import drift
+from bakeoff.compare.gates import GateResult
 from bakeoff.compare.side import Side
-from bakeoff.config import Gates
+from bakeoff.config.fitting import nearest
+from bakeoff.config.schema import Gates
 from bakeoff.errors import IncomparableRuns, InputError
-from bakeoff.gates import GateResult
-from bakeoff.report import figures
-from bakeoff.schema import nearest
+from bakeoff.text import figures
 
 EXIT_DONE, EXIT_GATE_FAILED, EXIT_INCONCLUSIVE = 0, 1, 3
 
@@ -107,13 +107,13 @@ def parse_pairs(base: Side, head: Side, given: Sequence[str], *, same_run: bool)
             raise InputError(
                 "BASE and HEAD are the same run",
                 key="--candidate",
-                mend=f"Name two of its candidates, as `--candidate A:B`: {', '.join(ours)}.",
+                hint=f"Name two of its candidates, as `--candidate A:B`: {', '.join(ours)}.",
             )
         if not (both := [name for name in ours if name in theirs]):
             raise InputError(
                 "the two runs have no candidate in common",
                 key="--candidate",
-                mend=f"Pair them, as `--candidate A:B`; BASE has {', '.join(ours) or 'none'}, HEAD has "
+                hint=f"Pair them, as `--candidate A:B`; BASE has {', '.join(ours) or 'none'}, HEAD has "
                 f"{', '.join(theirs) or 'none'}.",
             )
         return [(name, name) for name in both]
@@ -124,15 +124,15 @@ def parse_pairs(base: Side, head: Side, given: Sequence[str], *, same_run: bool)
         for name, known, label in ((pair[0], ours, "BASE"), (pair[1], theirs, "HEAD")):
             if name not in known:
                 meant = nearest(name, known)
-                mend = f"Candidates of {label}: {', '.join(known) or 'none'}."
+                hint = f"Candidates of {label}: {', '.join(known) or 'none'}."
                 raise InputError(
                     f"{label} has no candidate {name!r}",
                     key="--candidate",
-                    mend=f"Did you mean {meant}? {mend}" if meant else mend,
+                    hint=f"Did you mean {meant}? {hint}" if meant else hint,
                 )
         if same_run and pair[0] == pair[1]:
             raise InputError(
-                f"{text!r} compares a candidate with itself", key="--candidate", mend="Write A:B."
+                f"{text!r} compares a candidate with itself", key="--candidate", hint="Write A:B."
             )
         pairs.append(pair)
     return list(dict.fromkeys(pairs))
@@ -155,7 +155,7 @@ def compare_runs(
     if differences and not allow_drift:
         raise IncomparableRuns(
             differences,
-            mend="Run both with the same harness, or go on all the same with --allow-drift; the report is stamped.",
+            hint="Run both with the same harness, or go on all the same with --allow-drift; the report is stamped.",
         )
     changed = changes(base, head, pairs)
     sides = ((base, [first for first, _ in pairs]), (head, [second for _, second in pairs]))

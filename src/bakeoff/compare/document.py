@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from bakeoff.compare.changes import Change, ExampleChange, Measure, Turn
 from bakeoff.compare.comparison import RunComparison
 from bakeoff.compare.side import Side
-from bakeoff.report import figures
 from bakeoff.report.document import Block, Callout, Code, Heading, Items, Paragraph, Phrase, Strong, Table
 from bakeoff.stats import Counting
+from bakeoff.text import figures
 from bakeoff.verdict import describe
 
 LISTED = 50  # examples named of one turn

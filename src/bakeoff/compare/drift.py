@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import zip_longest
 from typing import Any
 
-from bakeoff import plan
-from bakeoff.records import JsonDict, Manifest
-from bakeoff.report import figures
+from bakeoff.record.base import JsonDict
+from bakeoff.record.manifest import Manifest
+from bakeoff.run import plan
+from bakeoff.text import figures
 
 LISTED = 12  # differences named of one part
 SHOWN = 80  # characters of a value

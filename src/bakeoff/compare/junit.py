@@ -10,11 +10,11 @@ import re
 from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
-from bakeoff import escape
 from bakeoff.compare import refusal
 from bakeoff.compare.changes import Change
 from bakeoff.compare.comparison import RunComparison
 from bakeoff.errors import InputError
+from bakeoff.text import escape
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, section 2.2
 
@@ -33,7 +33,7 @@ def render_refusal(error: InputError, base: str, head: str) -> str:
     said = refusal.sentence(error)
     root, case = _single([("base", base), ("head", head), ("result", said)], "comparable")
     found = ET.SubElement(case, "error", message=_clean(said), type="refused")
-    lines = [*refusal.reasons(error), *([error.mend] if error.mend else [])]
+    lines = [*refusal.reasons(error), *([error.hint] if error.hint else [])]
     found.text = "\n".join(map(_clean, lines))
     return _text(root)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bakeoff.errors import IncomparableRuns, InputError
-from bakeoff.records import JsonDict
+from bakeoff.record.base import JsonDict
 from bakeoff.report.document import Block, Callout, Code, Items, Paragraph, Strong
 
 
@@ -27,8 +27,8 @@ def document(error: InputError, base: str, head: str) -> Iterator[Block]:
     else:
         yield Callout("decision", sentence(error))
     yield Paragraph((Strong("BASE"), " ", Code(base), "; ", Strong("HEAD"), " ", Code(head), "."))
-    if error.mend:
-        yield Paragraph(error.mend)
+    if error.hint:
+        yield Paragraph(error.hint)
 
 
 def summary(error: InputError, base: str, head: str) -> JsonDict:
@@ -40,5 +40,5 @@ def summary(error: InputError, base: str, head: str) -> JsonDict:
         "result": sentence(error),
         "refused": True,
         "reasons": list(reasons(error)),
-        "mend": error.mend,
+        "hint": error.hint,
     }

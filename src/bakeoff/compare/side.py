@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bakeoff import stats, verdict
-from bakeoff.records import JsonDict, Manifest, TrialRecord, VerdictName
-from bakeoff.report import figures
-from bakeoff.store import RunDirectory
+from bakeoff.record.base import JsonDict, VerdictName
+from bakeoff.record.manifest import Manifest
+from bakeoff.record.store import RunDirectory
+from bakeoff.record.trial import TrialRecord
+from bakeoff.text import figures
 
 
 @dataclass(frozen=True, slots=True)

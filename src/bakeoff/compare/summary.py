@@ -7,7 +7,7 @@ from dataclasses import asdict
 from bakeoff.compare.changes import Change, ExampleChange, Measure
 from bakeoff.compare.comparison import RunComparison
 from bakeoff.compare.side import Side
-from bakeoff.records import JsonDict
+from bakeoff.record.base import JsonDict
 from bakeoff.stats import Comparison, Estimate, ScoreSet
 
 

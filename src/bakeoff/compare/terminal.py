@@ -8,11 +8,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from bakeoff import escape
 from bakeoff.compare.comparison import RunComparison
 from bakeoff.compare.document import document
 from bakeoff.report.document import Block, Callout, Heading, Items, Paragraph, Phrase, Strong, Table, parts
-from bakeoff.report.figures import UNKNOWN
+from bakeoff.text import escape
+from bakeoff.text.figures import UNKNOWN
 
 LIMIT = 2000  # characters of one phrase
 

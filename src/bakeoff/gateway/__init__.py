@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from bakeoff.config import Candidate, Config
+from bakeoff.config.schema import Candidate, Config
 from bakeoff.errors import InputError
 from bakeoff.gateway.problem import Problem
 from bakeoff.gateway.types import ChatBackend
@@ -20,8 +20,8 @@ from bakeoff.gateway.types import ChatBackend
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-    from bakeoff.gateway.retrying import Budget
-    from bakeoff.gateway.terms import Shared, Terms
+    from bakeoff.gateway.policy.retry import Budget
+    from bakeoff.gateway.policy.terms import Shared, Terms
 
 __all__ = [
     "KINDS",
@@ -38,7 +38,7 @@ __all__ = [
 def check(
     candidate: Candidate, *, environ: Mapping[str, str] = os.environ, root: Path = Path()
 ) -> Problem | None:
-    """Whether this candidate can be called: None, or what stands in the way and how to mend it.
+    """Whether this candidate can be called: None, or what stands in the way and how to fix it.
 
     Imports no provider package and opens no connection. `root` is where relative paths start.
     """
@@ -49,16 +49,17 @@ def check_budget(config: Config) -> tuple[str, Problem] | None:
     """A budget needs the price of every model: the first candidate's name without one, and what to do."""
     if config.budget is None:
         return None
-    from bakeoff.gateway import prices, providers
+    from bakeoff.gateway.models import providers
+    from bakeoff.gateway.policy import prices
 
     for candidate in config.candidates:
         own = candidate.model in config.prices or candidate.model.partition(":")[0] in KINDS
         if not own and isinstance(providers.price(candidate), prices.Unknown):
-            mend = (
+            hint = (
                 f'Add `prices: {{"{candidate.model}": {{input: ..., output: ...}}}}`, USD per million tokens.'
             )
             return candidate.name, Problem(
-                f"has no known price, and `budget` needs one: {candidate.model}", mend
+                f"has no known price, and `budget` needs one: {candidate.model}", hint
             )
     return None
 
@@ -81,7 +82,7 @@ def is_simulated(candidate: Candidate, root: Path) -> bool:
     """
     if candidate.model.partition(":")[0] != "replay":
         return candidate.simulated
-    from bakeoff.gateway import replay
+    from bakeoff.gateway.models import replay
 
     return replay.recorded_model(_located(candidate, root)).startswith("simulated:")
 
@@ -110,16 +111,16 @@ def open_backend(
     environ = shared.environ if shared else environ
     root = shared.root if shared else Path()
     if problem := check(candidate, environ=environ, root=root):
-        raise InputError(problem.problem, key=f"candidates.{candidate.name}.model", mend=problem.mend)
+        raise InputError(problem.problem, key=f"candidates.{candidate.name}.model", hint=problem.hint)
     backend = _kind(candidate).open_backend(
         _located(candidate, root), _terms(candidate, retries, environ, budget, shared)
     )
     if shared and shared.spending.limit_usd is not None and not candidate.model.startswith("replay:"):
-        from bakeoff.gateway.spending import Metered
+        from bakeoff.gateway.policy.spending import Metered
 
         backend = Metered(backend, shared.spending)
     if shared and shared.recorder:
-        from bakeoff.gateway.cassette import Recording
+        from bakeoff.gateway.recording.cassette import Recording
 
         backend = Recording(backend, shared.recorder)
     return backend
@@ -149,12 +150,12 @@ def judge_model(
     if problem is None and candidate.model.partition(":")[0] in KINDS:
         problem = Problem(f"{model} cannot judge", "name a provider's model, such as openai:gpt-4.1")
     if problem:
-        raise InputError(problem.problem, key="model", mend=problem.mend)
+        raise InputError(problem.problem, key="model", hint=problem.hint)
     from dataclasses import replace
 
-    from bakeoff.gateway import providers
-    from bakeoff.gateway.judge import Judge
-    from bakeoff.gateway.spending import Spending
+    from bakeoff.gateway.models import providers
+    from bakeoff.gateway.models.judge import Judge
+    from bakeoff.gateway.policy.spending import Spending
 
     terms = _terms(candidate, retries, environ, budget, shared)
     return Judge(
@@ -173,10 +174,10 @@ def _terms(
 ) -> Terms:
     from dataclasses import replace
 
-    from bakeoff.gateway.providers import timeouts
-    from bakeoff.gateway.redact import secrets_of
-    from bakeoff.gateway.retrying import Budget
-    from bakeoff.gateway.terms import Terms
+    from bakeoff.gateway.models.providers import timeouts
+    from bakeoff.gateway.policy.retry import Budget
+    from bakeoff.gateway.policy.terms import Terms
+    from bakeoff.text.redact import secrets_of
 
     # the client's own timeouts come first, where they are for the whole
     retry = replace(budget or Budget(retries), reply_seconds=sum(timeouts(candidate.params)))
@@ -187,7 +188,7 @@ def _terms(
 
 def _key_variables(config: Config) -> Iterator[str]:
     """The variables that hold the keys of the run's models, judges too."""
-    from bakeoff.gateway import providers
+    from bakeoff.gateway.models import providers
 
     judges = [spec.options for spec in config.evaluators if spec.kind == "llm_judge"]
     models = [(one.model, one.base_url, one.api_key_env) for one in config.candidates]
@@ -208,15 +209,15 @@ class _Kind(Protocol):
 
 # A new kind of model is one new entry: its prefix, and the module that has `check` and `open_backend`.
 KINDS = {
-    "simulated": "bakeoff.gateway.simulated",
-    "local": "bakeoff.gateway.local",
-    "replay": "bakeoff.gateway.replay",
+    "simulated": "bakeoff.gateway.models.simulated",
+    "local": "bakeoff.gateway.models.local",
+    "replay": "bakeoff.gateway.models.replay",
 }
 
 
 def _kind(candidate: Candidate) -> _Kind:
     prefix = candidate.model.partition(":")[0]
-    return cast(_Kind, importlib.import_module(KINDS.get(prefix, "bakeoff.gateway.providers")))
+    return cast(_Kind, importlib.import_module(KINDS.get(prefix, "bakeoff.gateway.models.providers")))
 
 
 def _located(candidate: Candidate, root: Path) -> Candidate:

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from io import StringIO
 from pathlib import Path
 
-from bakeoff.config import Config
-from bakeoff.config_file import line_of
+from bakeoff.config.loading import line_of
+from bakeoff.config.schema import Config
 from bakeoff.errors import InputError
 
 COMMAND_SECONDS = 60.0  # a password manager may ask its user first
@@ -52,14 +52,16 @@ def _dotenv(config: Config) -> dict[str, str]:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise InputError(f"cannot be read: {reason}", file=shown, mend="Mend or remove the file.") from None
+        raise InputError(
+            f"cannot be read: {reason}", file=shown, hint="Correct or remove the file."
+        ) from None
     for binding in parse_stream(StringIO(text)):
         if binding.error or (binding.key is not None and binding.value is None):
             raise InputError(
                 "this line gives no variable a value",
                 file=shown,
                 line=binding.original.line,
-                mend="Write NAME=value, one a line; quote a value with spaces.",
+                hint="Write NAME=value, one a line; quote a value with spaces.",
             )
     return {name: value for name, value in dotenv_values(stream=StringIO(text)).items() if value is not None}
 
@@ -67,9 +69,9 @@ def _dotenv(config: Config) -> dict[str, str]:
 def _ask(config: Config, name: str, command: list[str]) -> str:
     """What the command prints, without the line's end."""
 
-    def error(problem: str, mend: str) -> InputError:
+    def error(problem: str, hint: str) -> InputError:
         key = f"key_command.{name}"
-        return InputError(problem, file=str(config.file), line=line_of(config.file, key), key=key, mend=mend)
+        return InputError(problem, file=str(config.file), line=line_of(config.file, key), key=key, hint=hint)
 
     program = shutil.which(command[0], path=os.environ.get("PATH")) or (
         str(Path(config.root, command[0])) if (config.root / command[0]).is_file() else None

@@ -12,7 +12,7 @@ class Problem:
     """What is wrong with a candidate, and what to do about it."""
 
     problem: str  # one sentence, without the place
-    mend: str  # one sentence
+    hint: str  # one sentence
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

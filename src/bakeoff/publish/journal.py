@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bakeoff.errors import UnfitEnvironment
-from bakeoff.store import RunDirectory
+from bakeoff.record.store import RunDirectory
 
 DIRECTORY = "published"
 
@@ -54,7 +54,7 @@ class Journal:
         except OSError as error:
             raise UnfitEnvironment(
                 f"cannot write {self.path}: {error.strerror or error}",
-                mend="Make the run directory writable: what was sent is written down there, lest it is sent twice.",
+                hint="Make the run directory writable: what was sent is written down there, lest it is sent twice.",
             ) from error
         self.taken.update(ids)
 

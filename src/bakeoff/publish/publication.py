@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from bakeoff import config_file
-from bakeoff.config import Section
+from bakeoff.config import loading
+from bakeoff.config.fitting import fit, nearest
+from bakeoff.config.schema import Section
 from bakeoff.errors import InputError, NotPublished, UnfitEnvironment
 from bakeoff.gateway import keys
 from bakeoff.publish import source
 from bakeoff.publish.targets import TARGETS, Publication, Publisher, Say
-from bakeoff.schema import fit, nearest
-from bakeoff.store import RunDirectory
+from bakeoff.record.store import RunDirectory
 
 Plan = Mapping[str, tuple[Publisher, Section]]
 
@@ -35,20 +35,20 @@ def plan(run: RunDirectory, names: Sequence[str], options: Mapping[str, Any]) ->
     chosen = list(dict.fromkeys(names)) or [name for name, settings in own.items() if settings is not None]
     if not chosen:
         raise InputError(
-            "nothing says where to publish", key="--to", mend=f"Give --to, one of {', '.join(TARGETS)}."
+            "nothing says where to publish", key="--to", hint=f"Give --to, one of {', '.join(TARGETS)}."
         )
     for name in chosen:
         if name not in TARGETS:
             meant = nearest(name, TARGETS)
-            mend = f"Did you mean {meant}? " if meant else ""
+            hint = f"Did you mean {meant}? " if meant else ""
             raise InputError(
-                f"there is no target {name!r}", key="--to", mend=f"{mend}Targets are {', '.join(TARGETS)}."
+                f"there is no target {name!r}", key="--to", hint=f"{hint}Targets are {', '.join(TARGETS)}."
             )
     if options and len(chosen) > 1:
         raise InputError(
             f"is of one target, and there are {len(chosen)}",
             key=f"--{next(iter(options))}",
-            mend="Publish to one target at a time, or write the settings into harness.yaml.",
+            hint="Publish to one target at a time, or write the settings into harness.yaml.",
         )
     settings = {name: _settings(name, own.get(name) or {}, options) for name in chosen}
     return {name: (TARGETS[name].publisher(name), settings[name]) for name in chosen}
@@ -73,7 +73,7 @@ def publish(
                 failures.append(error)
     for later in failures[1:]:
         say(f"error: {later}")
-        say(f"  mend: {later.mend}")
+        say(f"  hint: {later.hint}")
     if failures:
         raise failures[0]
 
@@ -106,9 +106,9 @@ class _CommandLine:
     def __init__(self, names: Mapping[str, str]) -> None:
         self._options = {setting: option for option, setting in names.items()}
 
-    def error(self, loc: tuple[str | int, ...], problem: str, mend: str) -> InputError:
+    def error(self, loc: tuple[str | int, ...], problem: str, hint: str) -> InputError:
         setting = str(loc[0]) if loc else ""
-        return InputError(problem, key=f"--{self._options.get(setting, setting)}", mend=mend)
+        return InputError(problem, key=f"--{self._options.get(setting, setting)}", hint=hint)
 
 
 def _settings(name: str, own: Mapping[str, Any], options: Mapping[str, Any]) -> Section:
@@ -121,12 +121,12 @@ def _settings(name: str, own: Mapping[str, Any], options: Mapping[str, Any]) -> 
     for option, value in options.items():
         setting = meaning.get(option)
         if setting not in target.settings.model_fields:
-            raise InputError(f"means nothing to {name}", key=f"--{option}", mend="Leave it out.")
+            raise InputError(f"means nothing to {name}", key=f"--{option}", hint="Leave it out.")
         changes[setting] = value
-    for loc, problem, mend in config_file.address_problems(
-        (target.url,), changes.get(target.url), config_file.SECRETS[name]
+    for loc, problem, hint in loading.address_problems(
+        (target.url,), changes.get(target.url), loading.SECRETS[name]
     ):
-        raise _CommandLine(meaning).error(loc, problem, mend)
+        raise _CommandLine(meaning).error(loc, problem, hint)
     return fit(target.settings, {**own, **changes}, _CommandLine(meaning))
 
 
@@ -137,4 +137,4 @@ def _environment(whole: source.Source, name: str, settings: Section) -> Mapping[
     wanted = [value] if key_env and (value := getattr(settings, key_env)) else []
     if not file.is_file():  # published elsewhere: the environment alone
         return dict(os.environ)
-    return keys.environment(config_file.load(file), wanted)
+    return keys.environment(loading.load(file), wanted)

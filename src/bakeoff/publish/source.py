@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bakeoff.errors import InputError
-from bakeoff.publish import timeline
-from bakeoff.publish.timeline import Timeline
-from bakeoff.records import JsonDict, Manifest, ResourceLimits, TrialRecord
-from bakeoff.store import RunDirectory
+from bakeoff.record import timeline
+from bakeoff.record.base import JsonDict
+from bakeoff.record.manifest import Manifest
+from bakeoff.record.store import RunDirectory
+from bakeoff.record.timeline import Timeline
+from bakeoff.record.trial import ResourceLimits, TrialRecord
 
 if TYPE_CHECKING:
     from bakeoff.report.data import CandidateReport, ReportData
@@ -96,7 +98,7 @@ def read(run: RunDirectory, *, allow_inconclusive: bool = False) -> Source:
         raise InputError(
             f"this run is not finished (its state is {manifest.state})",
             file=str(run.path),
-            mend=f"Finish it with `bakeoff run --resume {run.run_id}`; nothing was published.",
+            hint=f"Finish it with `bakeoff run --resume {run.run_id}`; nothing was published.",
         )
     report = data.collect(run)
     if report.n != manifest.trials_planned or run.warnings:
@@ -105,7 +107,7 @@ def read(run: RunDirectory, *, allow_inconclusive: bool = False) -> Source:
         raise InputError(
             f"this run is damaged: {report.n} of {manifest.trials_planned} trials can be read whole",
             file=str(run.path),
-            mend="Restore its trials.jsonl; nothing was published.",
+            hint="Restore its trials.jsonl; nothing was published.",
         )
     for _ in run.examples():
         pass  # damage is told before anything is sent
@@ -113,6 +115,6 @@ def read(run: RunDirectory, *, allow_inconclusive: bool = False) -> Source:
         raise InputError(
             f"this run is inconclusive: {'; '.join(report.doubts)}",
             file=str(run.path),
-            mend="Mend the cause and run again, or publish it stamped so with --allow-inconclusive.",
+            hint="Correct the cause and run again, or publish it stamped so with --allow-inconclusive.",
         )
     return Source(run, report)

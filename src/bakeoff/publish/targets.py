@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
-from bakeoff.config import PublishLangSmith, PublishMlflow, PublishOtlp, Section
+from bakeoff.config.schema import PublishLangSmith, PublishMlflow, PublishOtlp, Section
 from bakeoff.errors import InputError
 from bakeoff.publish.source import Source
 
@@ -62,7 +62,7 @@ class Target:
             raise InputError(
                 f"publishing to {target} needs a package that is not installed",
                 key=f"--to {target}",
-                mend=f"Install it: pip install 'bakeoff[{target}]'",
+                hint=f"Install it: pip install 'bakeoff[{target}]'",
             )
         return cast(Publisher, importlib.import_module(self.module).publish)
 
@@ -77,10 +77,17 @@ def _installed(name: str) -> bool:
 
 TARGETS: Mapping[str, Target] = {
     "langsmith": Target(
-        "bakeoff.publish.langsmith", PublishLangSmith, None, "endpoint", "dataset", "api_key_env"
+        "bakeoff.publish.langsmith.publisher", PublishLangSmith, None, "endpoint", "dataset", "api_key_env"
     ),
     "otlp": Target(
-        "bakeoff.publish.otlp", PublishOtlp, "opentelemetry.exporter.otlp", "endpoint", None, "headers_env"
+        "bakeoff.publish.otlp.publisher",
+        PublishOtlp,
+        "opentelemetry.exporter.otlp",
+        "endpoint",
+        None,
+        "headers_env",
     ),
-    "mlflow": Target("bakeoff.publish.mlflow", PublishMlflow, "mlflow", "tracking_uri", "experiment"),
+    "mlflow": Target(
+        "bakeoff.publish.mlflow.publisher", PublishMlflow, "mlflow", "tracking_uri", "experiment"
+    ),
 }

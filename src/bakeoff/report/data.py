@@ -15,11 +15,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bakeoff import stats, verdict
-from bakeoff.records import Manifest, ResourceLimits, TrialRecord, VerdictName
-from bakeoff.report import excerpt, figures, retried
+from bakeoff.record.base import VerdictName
+from bakeoff.record.manifest import Manifest
+from bakeoff.record.store import HTML_REPORT, REPORT, RunDirectory
+from bakeoff.record.trial import ResourceLimits, TrialRecord
+from bakeoff.report import excerpt, retried
 from bakeoff.report.excerpt import Excerpt
 from bakeoff.report.retried import Retried
-from bakeoff.store import HTML_REPORT, REPORT, RunDirectory
+from bakeoff.text import figures
 
 SCORES: tuple[stats.Counting, ...] = (
     "score",

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bakeoff.errors import InputError
-from bakeoff.records import JsonDict
-from bakeoff.store import RunDirectory
+from bakeoff.record.base import JsonDict
+from bakeoff.record.store import RunDirectory
 
 FIRST, LAST = 2, 8  # lines kept of the beginning and of the end
 LINE = 240  # characters kept of a line

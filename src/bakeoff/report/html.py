@@ -10,8 +10,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 
-from bakeoff.escape import html as escape
-from bakeoff.escape import html_block
 from bakeoff.report import sections
 from bakeoff.report.data import ReportData
 from bakeoff.report.document import (
@@ -33,7 +31,9 @@ from bakeoff.report.document import (
     edges,
     parts,
 )
-from bakeoff.report.figures import UNKNOWN
+from bakeoff.text.escape import html as escape
+from bakeoff.text.escape import html_block
+from bakeoff.text.figures import UNKNOWN
 
 WHOLE = 30  # characters of a code that no line is broken in
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from bakeoff import escape
 from bakeoff.report import sections
 from bakeoff.report.data import ReportData
 from bakeoff.report.document import (
@@ -29,7 +28,8 @@ from bakeoff.report.document import (
     edges,
     parts,
 )
-from bakeoff.report.figures import UNKNOWN
+from bakeoff.text import escape
+from bakeoff.text.figures import UNKNOWN
 
 
 def render(data: ReportData) -> str:

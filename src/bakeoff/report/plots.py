@@ -15,9 +15,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bakeoff.escape import line
-from bakeoff.report import figures
 from bakeoff.report.data import CandidateReport, ReportData, Spread
+from bakeoff.text import figures
+from bakeoff.text.escape import line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

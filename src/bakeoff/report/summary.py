@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bakeoff.records import JsonDict
+from bakeoff.record.base import JsonDict
 from bakeoff.report.data import SCORES, CandidateReport, CauseReport, ReportData
 from bakeoff.stats import Estimate
 

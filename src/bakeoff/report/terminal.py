@@ -9,9 +9,8 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bakeoff import escape
-from bakeoff.report import figures
 from bakeoff.report.data import ReportData
+from bakeoff.text import escape, figures
 from bakeoff.verdict import describe
 
 SHOWN_FAILURES = 20

@@ -11,11 +11,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from bakeoff import escape
 from bakeoff.errors import InputError
-from bakeoff.records import AttemptRecord, JsonDict, TrialRecord
-from bakeoff.report import figures
-from bakeoff.store import RunDirectory, file_name
+from bakeoff.record.base import JsonDict
+from bakeoff.record.store import RunDirectory, file_name
+from bakeoff.record.trial import AttemptRecord, TrialRecord
+from bakeoff.text import escape, figures
 from bakeoff.verdict import describe
 
 LOG_LINES = 20  # of the end of each attempt's log
@@ -36,7 +36,7 @@ def find(run: RunDirectory, trial_id: str) -> TrialRecord:
     raise InputError(
         f"no finished trial is called {escape.line(trial_id)}",
         file=str(run.path),
-        mend=f"perhaps {' or '.join(near)}" if near else f"`bakeoff show {run.path}` lists the failing ones",
+        hint=f"perhaps {' or '.join(near)}" if near else f"`bakeoff show {run.path}` lists the failing ones",
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bakeoff.record.store import HTML_REPORT, REPORT, RunDirectory
 from bakeoff.report import html, markdown, plots
 from bakeoff.report.data import ReportData
-from bakeoff.store import HTML_REPORT, REPORT, RunDirectory
 
 
 def write(run: RunDirectory, data: ReportData) -> tuple[Path, Path]:

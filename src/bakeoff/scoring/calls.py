@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from bakeoff.records import Example
+from bakeoff.record.trial import Example
 from bakeoff.scoring.types import JsonDict, Outputs
 
 

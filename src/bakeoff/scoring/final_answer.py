@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bakeoff.evaluator_options import FinalAnswer
-from bakeoff.records import Example
+from bakeoff.config.evaluators import FinalAnswer
+from bakeoff.record.trial import Example
 from bakeoff.scoring.types import Evaluate, Mark, Outputs
 
 # An agent can write a text that a careless pattern searches for hours; `regex` can be told when to stop.

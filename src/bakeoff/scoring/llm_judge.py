@@ -8,9 +8,9 @@ from functools import cache
 from string import Formatter
 from typing import Any
 
+from bakeoff.config.evaluators import LlmJudge
 from bakeoff.errors import InputError
-from bakeoff.evaluator_options import LlmJudge
-from bakeoff.records import Example
+from bakeoff.record.trial import Example
 from bakeoff.scoring.types import Evaluate, JudgeFactory, Mark, Outputs
 
 PLACEHOLDERS = ("inputs", "outputs", "reference_outputs", "messages")
@@ -60,12 +60,12 @@ def _check_prompt(prompt: str | None) -> None:
         raise InputError(
             f"the prompt is no format string ({error})",
             key="llm_judge.prompt",
-            mend="Write a literal brace as {{ or }}.",
+            hint="Write a literal brace as {{ or }}.",
         ) from error
     for field in fields:
         if field not in PLACEHOLDERS:
             raise InputError(
                 f"the prompt has the unknown placeholder {{{field}}}",
                 key="llm_judge.prompt",
-                mend=f"Use {_ALLOWED}; write a literal brace as {{{{ or }}}}.",
+                hint=f"Use {_ALLOWED}; write a literal brace as {{{{ or }}}}.",
             )

@@ -9,10 +9,10 @@ from numbers import Real
 from pathlib import Path
 from typing import Any
 
-from bakeoff.config import EvaluatorSpec
+from bakeoff.config.evaluators import BUILT_IN
+from bakeoff.config.schema import EvaluatorSpec
 from bakeoff.errors import BakeoffError, EvaluatorError
-from bakeoff.evaluator_options import BUILT_IN
-from bakeoff.records import Example
+from bakeoff.record.trial import Example
 from bakeoff.scoring import (
     final_answer,
     llm_judge,

@@ -16,7 +16,7 @@ from importlib import metadata
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
-from bakeoff.config import EvaluatorSpec
+from bakeoff.config.schema import EvaluatorSpec
 from bakeoff.errors import InputError
 
 OURS = ("bakeoff", "bakeoff_runner")  # the house's own version is told elsewhere
@@ -60,7 +60,7 @@ def _digest(use: str, root: Path) -> str:
     except OSError as error:
         raise InputError(
             f"its code cannot be read: {error.strerror or error}", file=error.filename, key=use,
-            mend="Let the file be readable: the run's fingerprint has its digest.",
+            hint="Let the file be readable: the run's fingerprint has its digest.",
         ) from error  # fmt: skip
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 

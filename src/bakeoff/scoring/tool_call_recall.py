@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bakeoff.evaluator_options import ToolCallRecall
-from bakeoff.records import Example
+from bakeoff.config.evaluators import ToolCallRecall
+from bakeoff.record.trial import Example
 from bakeoff.scoring import calls
 from bakeoff.scoring.types import Evaluate, Mark, Outputs
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
-from bakeoff.evaluator_options import TrajectoryMatch
-from bakeoff.records import Example
+from bakeoff.config.evaluators import TrajectoryMatch
+from bakeoff.record.trial import Example
 from bakeoff.scoring import calls
 from bakeoff.scoring.types import Evaluate, JsonDict, Mark, Outputs
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
-from bakeoff.records import Example
+from bakeoff.record.trial import Example
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-    from bakeoff.evaluator_options import LlmJudge
+    from bakeoff.config.evaluators import LlmJudge
 
 JsonDict = dict[str, Any]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff.errors import InputError
-from bakeoff.records import Example
+from bakeoff.record.trial import Example
 from bakeoff.scoring.types import Evaluate, Mark, Outputs
 
 
@@ -26,12 +26,12 @@ def make(use: str, options: Mapping[str, Any], root: Path) -> Evaluate:
     """
     function = _load(use, root)
     if inspect.iscoroutinefunction(function):
-        raise InputError(f"{use} is an async function", key=use, mend="Make it a plain function.")
+        raise InputError(f"{use} is an async function", key=use, hint="Make it a plain function.")
     try:
         inspect.signature(function).bind(inputs={}, outputs={}, reference_outputs={}, **options)
     except TypeError as error:
-        mend = "Let it take (*, inputs, outputs, reference_outputs) and the keys under `with`."
-        raise InputError(f"{use} cannot be called as an evaluator: {error}", key=use, mend=mend) from error
+        hint = "Let it take (*, inputs, outputs, reference_outputs) and the keys under `with`."
+        raise InputError(f"{use} cannot be called as an evaluator: {error}", key=use, hint=hint) from error
 
     def evaluate(example: Example, outputs: Outputs) -> Mark:
         result = function(
@@ -58,9 +58,9 @@ def _load(use: str, root: Path) -> Callable[..., Any]:
         for part in name.split("."):
             function = getattr(function, part)
     except (Exception, SystemExit) as error:
-        mend = f"Check the path; modules are looked for in {root} and among the installed packages."
-        raise InputError(f"cannot import it: {type(error).__name__}: {error}", key=use, mend=mend) from error
+        hint = f"Check the path; modules are looked for in {root} and among the installed packages."
+        raise InputError(f"cannot import it: {type(error).__name__}: {error}", key=use, hint=hint) from error
     if not callable(function):
-        raise InputError("it is not a function", key=use, mend="Name a function: `module:function`.")
+        raise InputError("it is not a function", key=use, hint="Name a function: `module:function`.")
     loaded: Callable[..., Any] = function
     return loaded

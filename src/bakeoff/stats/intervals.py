@@ -124,7 +124,7 @@ def estimate(values: Sequence[float], clusters: Sequence[str]) -> Estimate | Non
     Mean ± t · SE covers too rarely near 0 and 1 (`docs/statistics.md`). Wilson's interval holds there, given
     the effective number of trials (among the best in Dean & Pagano 2015 and in Franco et al. 2019). What the
     spread says of that number, p (1 - p) / SE², is a guess where few clusters differ, and too large a one
-    where hardly any fails; t for clusters - 1 in the place of z does not mend it. As Franco et al. (2019)
+    where hardly any fails; t for clusters - 1 in the place of z does not repair it. As Franco et al. (2019)
     found, a better estimate of the number itself does: see `_effective`.
     """
     if not values:

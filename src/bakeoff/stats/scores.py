@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal
 
-from bakeoff.records import VerdictName
+from bakeoff.record.base import VerdictName
 from bakeoff.stats.intervals import Estimate, estimate, estimate_errors
 
 Counting = Literal["score", "as_deployed", "worst_case", "best_case"]

@@ -1,6 +1,6 @@
 """The desk's tools: plain typed functions over the shop in the working directory, one module a subject.
 
-A tool answers with a dict that LangChain sends to the model as JSON. What the model can mend (an unknown id,
+A tool answers with a dict that LangChain sends to the model as JSON. What the model can fix (an unknown id,
 an amount too high) comes back as `{"error": ...}`; what it cannot (a full disk) is raised.
 """
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bakeoff.gateway.types import JsonDict, ModelReply
-from bakeoff.messages import text_of
+from bakeoff.record.messages import text_of
 
 Finish = Literal["stop", "calls", "length", "refusal"]
 _LENGTH = frozenset({"length", "max_tokens", "max_output_tokens", "model_context_window_exceeded"})

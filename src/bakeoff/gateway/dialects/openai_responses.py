@@ -15,7 +15,7 @@ from bakeoff.gateway.dialects.answer import Answer, Head
 from bakeoff.gateway.dialects.failures import Failure
 from bakeoff.gateway.dialects.http import Refused, content, event, objects, text
 from bakeoff.gateway.types import JsonDict, ModelRequest
-from bakeoff.messages import text_of
+from bakeoff.record.messages import text_of
 
 # Taken apart below, or about the program's account and connection. Everything else is the harness's parameter.
 _OWN = frozenset(

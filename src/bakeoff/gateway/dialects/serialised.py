@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bakeoff.messages import too_deep
+from bakeoff.record.messages import too_deep
 
 JsonDict = dict[str, Any]
 Content = str | list[JsonDict]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from bakeoff.records import JsonDict
+from bakeoff.record.base import JsonDict
 from bakeoff.report.data import ReportData
 from bakeoff.report.document import Block, Code, Heading, Listing, Paragraph, Phrase, Table
 

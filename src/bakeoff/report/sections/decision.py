@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bakeoff.report import figures
 from bakeoff.report.data import ReportData
 from bakeoff.report.document import Block, Callout, Code, Items, Paragraph, Phrase, Plot, Strong
 from bakeoff.report.sections import production
+from bakeoff.text import figures
 
 WARNINGS_SHOWN = 20
 CAVEATS_SHOWN = 5

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bakeoff.escape import line
-from bakeoff.report import figures
 from bakeoff.report.data import ReportData
 from bakeoff.report.document import Block, Code, Details, Heading, Listing, Paragraph, Table
+from bakeoff.text import figures
+from bakeoff.text.escape import line
 from bakeoff.verdict import describe
 
 EXCERPT = 160  # characters of hostile text in a table

@@ -7,10 +7,10 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bakeoff.records import JsonDict
-from bakeoff.report import figures
+from bakeoff.record.base import JsonDict
 from bakeoff.report.data import ReportData
 from bakeoff.report.document import Block, Code, Details, Heading, Items, Listing, Paragraph, Phrase, Table
+from bakeoff.text import figures
 
 STORES = ("memory_store", "memory", "store", "checkpointer")  # keys of `harness.config` that name one
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from bakeoff.report import figures
 from bakeoff.report.data import CandidateReport, ReportData, Spread
 from bakeoff.report.document import Block, Heading, Items, Paragraph, Plot, Table
 from bakeoff.report.sections.production import requested, shown
+from bakeoff.text import figures
 
 
 def blocks(data: ReportData) -> Iterator[Block]:

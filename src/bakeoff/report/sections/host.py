@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from bakeoff.report import figures
 from bakeoff.report.data import ReportData
 from bakeoff.report.document import Block, Heading, Table
+from bakeoff.text import figures
 
 # key of `manifest.host_worst` -> what it is
 WORST = {

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from bakeoff.report import figures
 from bakeoff.report.data import SCORES, CandidateReport, ReportData
 from bakeoff.report.document import Block, Callout, Code, Heading, Items, Paragraph, Plot, Strong, Table
 from bakeoff.report.sections.pairs import of_pairs
 from bakeoff.stats import depends_on_counting
+from bakeoff.text import figures
 from bakeoff.verdict import LIMIT_CAUSES, describe
 
 SCORE_MEANINGS = {

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from bakeoff.records import JsonDict, ResourceLimits
-from bakeoff.report import figures
+from bakeoff.record.base import JsonDict
+from bakeoff.record.trial import ResourceLimits
 from bakeoff.report.data import ReportData, Spread
 from bakeoff.report.document import Block, Callout, Code, Heading, Items, Listing, Paragraph, Table
+from bakeoff.text import figures
 
 EXAMPLE = """\
 production: # what the same harness gets in production

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from bakeoff.report import figures
 from bakeoff.report.data import ReportData
 from bakeoff.report.document import Block, Code, Heading, Items, Listing, Paragraph, Table
+from bakeoff.text import figures
 
 
 def blocks(data: ReportData) -> Iterator[Block]:

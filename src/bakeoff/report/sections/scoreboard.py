@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bakeoff.report import figures
 from bakeoff.report.data import CandidateReport, ReportData, Spread
 from bakeoff.report.document import Block, Code, Heading, Paragraph, Plot, Table
 from bakeoff.report.plots import LABELLED
 from bakeoff.report.sections.pairs import of_pairs
 from bakeoff.stats import Comparison
+from bakeoff.text import figures
 
 
 def blocks(data: ReportData) -> Iterator[Block]:

@@ -1,0 +1,1 @@
+"""harness.yaml and the command line's options, as typed values."""

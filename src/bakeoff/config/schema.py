@@ -1,0 +1,252 @@
+"""harness.yaml -> Config: the schema of version 1, each field with one sentence on what it does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from bakeoff.config.sizes import parse_size
+
+Size = Annotated[int, BeforeValidator(parse_size)]  # written as 512MiB, kept in bytes
+
+
+class Section(BaseModel):
+    """Base of every section: immutable, unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Limits(Section):
+    """What the production harness allows the agent."""
+
+    turns: Annotated[int, Field(ge=1)] = 12  # model calls a trial may make
+    seconds: Annotated[float, Field(gt=0)] = 120.0  # working time: queueing and back-off are not counted
+    tool_seconds: Annotated[float, Field(gt=0)] = 30.0  # one tool call; past it the agent gets an error
+    tokens: Annotated[int, Field(ge=1)] | None = None  # input + output tokens of a trial
+
+
+class Retries(Section):
+    """The production retry budget, spent in the gateway."""
+
+    model_call: Annotated[int, Field(ge=0, le=20)] = 2  # extra tries of one model call
+
+
+class MiddlewareSpec(Section):
+    """One LangChain middleware: `{use: module:Class, with: {...}}`."""
+
+    use: str
+    with_: dict[str, Any] = Field(default_factory=dict, alias="with")
+
+
+class Harness(Section):
+    """The constant: everything but the model."""
+
+    entrypoint: str | None = None  # module:function, (model, context) -> Runnable
+    command: list[str] = Field(default_factory=list)  # or any program: see bakeoff_runner.command
+    prompt: str | None = None  # system prompt, when there is no entrypoint
+    tools: list[str] = Field(default_factory=list)  # module:function
+    middleware: list[MiddlewareSpec] = Field(default_factory=list)
+    source: str = "."  # directory copied into the image, importable there by its own name
+    requirements: list[str] = Field(default_factory=list)  # pip requirements of the harness
+    npm: list[str] = Field(default_factory=list)  # npm packages of the harness: name, name@version
+    base_image: str = "python:3.12-slim-bookworm"
+    limits: Limits = Limits()
+    retries: Retries = Retries()
+    config: dict[str, Any] = Field(default_factory=dict)  # handed to build_agent, or the command, as it is
+    traces: bool = (
+        False  # its own OpenTelemetry spans are taken, and join the trial's trace where that is published
+    )
+
+
+class Reserve(Section):
+    """The floor: guaranteed, or the trial is not admitted."""
+
+    cpus: Annotated[float, Field(gt=0)] = 0.5
+    memory: Size = 256 * 2**20  # bytes
+
+
+class Resources(Section):
+    """The ceiling of one container. Sizes in bytes after reading."""
+
+    cpus: Annotated[float, Field(gt=0)] = 1.0
+    memory: Size = 512 * 2**20
+    reserve: Reserve = Reserve()
+    pids: Annotated[int, Field(ge=8)] = 128
+    disk: Size = 64 * 2**20
+    network: Literal["none"] = "none"
+    pin: bool = False  # each running trial gets cores of its own (cpuset), as many as `cpus`, rounded up
+
+
+class Candidate(Section):
+    """A model under test."""
+
+    name: str
+    model: str  # provider:model, simulated:..., local:...
+    params: dict[str, Any] = Field(default_factory=dict)  # temperature, max_tokens, ...
+    base_url: str | None = None  # an OpenAI-compatible server
+    api_key_env: str | None = None  # environment variable of the key, where it is not the provider's own
+
+    @property
+    def provider(self) -> str:
+        """Who answers, and whose limits it shares: the name before the colon, or host and port of `base_url`."""
+        return provider_of(self.model, self.base_url)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its numbers are a simulation's and must be stamped as such."""
+        return self.model.startswith("simulated:")
+
+
+def provider_of(model: str, base_url: str | None) -> str:
+    """The provider's name, or host and port of `base_url` (the whole of it, where it is not an address)."""
+    return (urlsplit(base_url).netloc or base_url) if base_url else model.partition(":")[0]
+
+
+class Rate(Section):
+    """What a provider allows all its candidates together; what is not given is not limited here."""
+
+    requests_per_minute: Annotated[int, Field(ge=1)] | None = None  # tries, those of retries too
+    tokens_per_minute: Annotated[int, Field(ge=1)] | None = None  # input and output
+    concurrent: Annotated[int, Field(ge=1)] | None = None  # calls at a time
+
+
+class TokenPrice(Section):
+    """US dollars per million tokens: wins over the bundled price list."""
+
+    input: Annotated[float, Field(ge=0)]
+    output: Annotated[float, Field(ge=0)]
+    cached: Annotated[float, Field(ge=0)] | None = (
+        None  # input read from the provider's cache; none: as input
+    )
+
+
+class Money(Section):
+    """What a run may spend."""
+
+    usd: Annotated[float, Field(gt=0)]  # no model call is admitted once so much is spent
+
+
+class EvaluatorSpec(Section):
+    """One evaluator. `kind` is a built-in's name, or `use` for a user's own."""
+
+    kind: str
+    name: str  # key in `scores`: the kind, or the function's name for `use`
+    options: dict[str, Any] = Field(default_factory=dict)
+    use: str | None = None  # module:function
+    threshold: float | None = None  # none: reported, not required
+
+
+class Infra(Section):
+    """What to do about infrastructure errors."""
+
+    attempts: Annotated[int, Field(ge=1, le=20)] = 3  # executions of one trial at most
+    max_error_rate: Annotated[float, Field(ge=0, le=1)] = 0.02  # above it the run is inconclusive
+    startup_seconds: Annotated[float, Field(gt=0)] = 120.0  # container start to the agent's first step
+
+
+class Production(Section):
+    """What the same harness gets in production, as far as it is known: the report names each difference.
+
+    Nothing here changes a run, and nothing of it is in the fingerprint.
+    """
+
+    cpus: Annotated[float, Field(gt=0)] | None = None  # CPUs of one agent process
+    memory: Size | None = None  # bytes at which it is killed
+    pids: Annotated[int, Field(ge=1)] | None = None  # processes and threads
+    disk: Size | None = None  # bytes it may write
+    network: str | None = None  # `none`, or in words what it can reach
+    turns: Annotated[int, Field(ge=1)] | None = None  # model calls of one conversation
+    seconds: Annotated[float, Field(gt=0)] | None = None  # time limit of one conversation
+    tool_seconds: Annotated[float, Field(gt=0)] | None = None  # time limit of one tool call
+    tokens: Annotated[int, Field(ge=1)] | None = None  # input + output tokens of one conversation
+    retries: Retries | None = None  # retry budget
+
+
+class Change(Section):
+    """What a decision would change in production: the report's change record."""
+
+    replaces: str | None = None  # the model that production runs today
+    owner: str | None = None  # who answers for the change
+    rollback: str | None = None  # how it is undone
+    notes: str | None = None  # anything an approver must know
+
+
+class Gates(Section):
+    """What `bakeoff compare` asks of the newer run; a missing gate is not asked. Shares: 0.02 is 2 %."""
+
+    max_drop: Annotated[float, Field(ge=0, le=1)] | None = (
+        None  # largest fall of a score, in shares of all trials
+    )
+    max_infra: Annotated[float, Field(ge=0, le=1)] | None = (
+        None  # largest share of trials ending as infra errors
+    )
+    max_cost_increase: Annotated[float, Field(ge=0)] | None = None  # largest rise of a trial's mean cost
+    max_latency_increase: Annotated[float, Field(ge=0)] | None = None  # largest rise of its mean working time
+    must_pass: list[str] = Field(
+        default_factory=list
+    )  # `suite=benchmark,severity<=0`: no trial of these may fail
+
+
+class PublishLangSmith(Section):
+    """Where in LangSmith the experiments go; what is not given is the client's own default."""
+
+    endpoint: str | None = None  # API address; else LANGSMITH_ENDPOINT
+    api_key_env: str = "LANGSMITH_API_KEY"  # environment variable of the key
+    workspace: str | None = None  # workspace id; else LANGSMITH_WORKSPACE_ID
+    dataset: str | None = None  # name there; else the harness's
+
+
+class PublishOtlp(Section):
+    """Where traces go; what is not given is the OTEL_EXPORTER_OTLP_* variables' or the SDK's default."""
+
+    endpoint: str | None = None  # http: with or without /v1/traces; grpc: http://host:4317
+    protocol: Literal["http/protobuf", "grpc"] | None = None
+    headers_env: str | None = None  # environment variable with headers, `name=value,name=value`
+    content: bool = False  # prompts, outputs, arguments and results too
+
+
+class PublishMlflow(Section):
+    """Which MLflow the runs go to."""
+
+    tracking_uri: str | None = None  # http(s) address; else MLFLOW_TRACKING_URI
+    experiment: str | None = None  # name there; else the harness's
+
+
+class Publish(Section):
+    """Targets that every conclusive run is published to at its end. Nothing here is in the fingerprint."""
+
+    langsmith: PublishLangSmith | None = None
+    otlp: PublishOtlp | None = None
+    mlflow: PublishMlflow | None = None
+
+
+class Config(Section):
+    """The whole of harness.yaml, resolved."""
+
+    version: Literal[1] = 1
+    name: str
+    harness: Harness
+    resources: Resources = Resources()
+    candidates: list[Candidate]
+    dataset: str
+    trials: Annotated[int, Field(ge=1)] = 1
+    evaluators: list[EvaluatorSpec]
+    infra: Infra = Infra()
+    seed: int = 0
+    rate: dict[str, Rate] = Field(default_factory=dict)  # by provider, or by host:port of a `base_url`
+    prices: dict[str, TokenPrice] = Field(default_factory=dict)  # by model, as `candidates` writes it
+    budget: Money | None = None
+    # environment variable -> command that prints its value; run when neither environment nor .env has it
+    key_command: dict[str, Annotated[list[str], Field(min_length=1)]] = Field(default_factory=dict)
+    max_concurrency: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    gates: Gates = Gates()
+    production: Production | None = None  # for the report alone: what to compare the limits with
+    change: Change | None = None  # for the report alone: its change record
+    publish: Publish = Publish()
+
+    # not a key of the file: where it was read from
+    file: Path = Field(default=Path("harness.yaml"), exclude=True)
+    root: Path = Field(default=Path(), exclude=True)  # its absolute directory; paths are relative to it

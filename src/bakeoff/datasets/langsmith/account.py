@@ -1,0 +1,133 @@
+"""The LangSmith account that is spoken to: address, key and workspace; and the client's errors in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bakeoff.config.loading import SECRETS, address_problems
+from bakeoff.config.schema import PublishLangSmith
+from bakeoff.gateway.problem import Problem
+
+if TYPE_CHECKING:
+    from langsmith import Client
+    from requests import Response
+
+ENDPOINT = "https://api.smith.langchain.com"  # of the hosted service, in the United States
+ENDPOINT_ENV, WORKSPACE_ENV = "LANGSMITH_ENDPOINT", "LANGSMITH_WORKSPACE_ID"
+LOGS = ("langsmith", "urllib3")  # they quote half of the key, and attachments' signed addresses
+
+
+@dataclass(frozen=True)
+class Account:
+    """Where requests go, and in whose name.
+
+    Attributes:
+        endpoint: the API's address, without a slash at its end.
+        key_env: the variable that the key came from, for errors: the key itself is never told.
+        workspace: its id; None: the key's own.
+    """
+
+    endpoint: str
+    key: str = field(repr=False)
+    key_env: str
+    workspace: str | None
+
+    @classmethod
+    def of(cls, settings: PublishLangSmith | None, environ: Mapping[str, str]) -> Account | Problem:
+        """What `publish.langsmith` says; what it does not say, the environment; or what is wrong with either."""
+        given = settings or PublishLangSmith()
+        key = environ.get(given.api_key_env, "").strip()
+        if not key:
+            return Problem(
+                f"LangSmith needs a key, and {given.api_key_env} is not set",
+                f"Put the key into {given.api_key_env}: in the environment, .env, or `key_command`.",
+            )
+        if not key.isascii() or not key.isprintable():  # it could not be a header
+            return Problem(f"what is in {given.api_key_env} is not a key", "Copy the key again.")
+        endpoint = given.endpoint or environ.get(ENDPOINT_ENV, "").strip() or ENDPOINT
+        for _, problem, hint in address_problems((), endpoint, SECRETS["langsmith"]):
+            return Problem(f"the address of LangSmith {problem}", f"{ENDPOINT_ENV}: {hint}")
+        workspace = given.workspace or environ.get(WORKSPACE_ENV, "").strip() or None
+        return cls(endpoint.rstrip("/"), key, given.api_key_env, workspace)
+
+    def client(self) -> Client:
+        """The official client, with nothing taken from its own environment variables or profiles, and no threads."""
+        from langsmith import Client
+
+        return Client(
+            api_url=self.endpoint,
+            api_key=self.key,
+            workspace_id=self.workspace or "",
+            auto_batch_tracing=False,
+            tracing_sampling_rate=1.0,
+        )
+
+    def explain(self, error: Exception) -> Problem:
+        """What an error of the client means. Its own text is not repeated: it may quote a key or a signed address."""
+        from langsmith import utils
+
+        answer = answer_of(error)
+        status = None if answer is None else answer.status_code
+        if isinstance(error, utils.LangSmithUserError) and "org-scoped" in str(error):
+            return Problem(
+                f"the key in {self.key_env} is an organization's, and no workspace is named",
+                f"Set {WORKSPACE_ENV} or `publish.langsmith.workspace`.",
+            )
+        if status in (401, 403):
+            whose = f" or has no access to workspace {self.workspace}" if self.workspace else ""
+            return Problem(
+                f"{self.endpoint} refused the key in {self.key_env}{whose} (HTTP {status})",
+                f"Check {self.key_env}, {WORKSPACE_ENV} and the address: each region has keys of its own.",
+            )
+        if status == 429:
+            return Problem(f"{self.endpoint} limits the rate of requests (HTTP 429)", "Try again later.")
+        if status is not None:
+            return Problem(
+                f"{self.endpoint} answered HTTP {status}",
+                "Try again later."
+                if status >= 500
+                else f"Check that {ENDPOINT_ENV} is LangSmith's API address.",
+            )
+        if _has_no_answer(error):
+            return Problem(
+                f"{self.endpoint} cannot be reached ({type(_cause(error)).__name__})",
+                f"Check the network and {ENDPOINT_ENV} or `publish.langsmith.endpoint`.",
+            )
+        return Problem(
+            f"{self.endpoint} did not answer as LangSmith does ({type(_cause(error)).__name__})",
+            f"Check that {ENDPOINT_ENV} is LangSmith's API address.",
+        )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and what it came from, the outermost first."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
+
+
+def _cause(error: Exception) -> BaseException:
+    """The first of the chain that is not the client's own wrapping."""
+    from langsmith.utils import LangSmithError
+
+    return next((each for each in _chain(error) if not isinstance(each, LangSmithError)), error)
+
+
+def answer_of(error: Exception) -> Response | None:
+    """The HTTP answer that it comes from, if one came."""
+    import requests
+
+    for each in _chain(error):
+        if isinstance(each, requests.HTTPError) and each.response is not None:
+            return each.response
+    return None
+
+
+def _has_no_answer(error: Exception) -> bool:
+    import requests
+
+    kinds = (requests.ConnectionError, requests.Timeout)
+    return any(isinstance(each, kinds) for each in _chain(error))

@@ -1,0 +1,75 @@
+"""Where what was read from LangSmith is kept: below the user's cache directory, for its owner alone.
+
+<cache>/langsmith/<digest of endpoint, dataset and version>.jsonl   one line an example
+<cache>/langsmith/files/<SHA-256>                                   attachments
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+from bakeoff.backends.docker import host
+
+
+class Unwritable(Exception):  # noqa: N818 - it reads as a state
+    """A file cannot be kept: `reason` says why."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"{path}: {reason}")
+
+
+def examples_path(endpoint: str, dataset_id: str, as_of: str) -> Path:
+    """Where the examples of one version are, or will be."""
+    key = hashlib.sha256(f"{endpoint}\0{dataset_id}\0{as_of}".encode()).hexdigest()
+    return _directory() / f"{key[:32]}.jsonl"
+
+
+def file_path(sha256: str) -> Path:
+    """Where an attachment with that content is, or will be."""
+    return _directory() / "files" / sha256
+
+
+def keep_examples(path: Path, lines: Iterable[bytes]) -> None:
+    """Write the file, whole or not at all. Raises Unwritable."""
+    half = path.with_name(f"{path.name}.{os.getpid()}")
+    _write(half, lines)
+    half.replace(path)
+
+
+def keep_file(pieces: Iterable[bytes]) -> str:
+    """Write an attachment piece by piece, whole or not at all; its SHA-256, in hex. Raises Unwritable."""
+    whole = hashlib.sha256()
+
+    def hashed() -> Iterable[bytes]:
+        for piece in pieces:
+            whole.update(piece)
+            yield piece
+
+    half = _directory() / "files" / f"half.{os.getpid()}"
+    _write(half, hashed())
+    half.replace(file_path(whole.hexdigest()))
+    return whole.hexdigest()
+
+
+def _directory() -> Path:
+    return host.cache_dir() / "langsmith"
+
+
+def _write(path: Path, parts: Iterable[bytes]) -> None:
+    """A file that others cannot read, since a dataset has what they may not see; gone again when it is not whole."""
+    try:
+        for directory in (_directory(), path.parent):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(path, "wb", opener=partial(os.open, mode=0o600)) as file:
+            try:
+                file.writelines(parts)
+            except BaseException:
+                path.unlink()
+                raise
+    except OSError as error:
+        raise Unwritable(path.parent, error.strerror or type(error).__name__) from error

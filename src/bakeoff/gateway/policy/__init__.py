@@ -1,0 +1,1 @@
+"""When a model call may go out, how often, for how long and at what cost."""

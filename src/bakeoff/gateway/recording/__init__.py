@@ -1,0 +1,1 @@
+"""Model calls on disk: cassettes and records."""

@@ -1,0 +1,1 @@
+"""What `bakeoff setup` installs and builds. Nothing else uses it."""

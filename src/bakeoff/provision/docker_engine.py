@@ -1,0 +1,432 @@
+"""The Docker Engine: finding one that answers, installing and starting one where none does and it may.
+
+`connect` only looks. `ensure` may act, and only on this machine: a host or context that the user named is
+theirs to fix. An engine that bakeoff started runs on after the command, since the next run needs it again;
+`stop` ends that one by its process id, and no other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import docker
+import psutil
+from docker.context import ContextAPI
+from docker.context.config import get_current_context_name
+from docker.errors import DockerException
+
+from bakeoff.backends.docker.host import api_version, cache_dir
+from bakeoff.errors import UnfitEnvironment
+
+Say = Callable[[str], None]
+
+OLDEST_API = (1, 41)  # Docker Engine 20.10: the first whose cgroup v2 support is whole
+POOL_SIZE = 64  # connections kept: one attached stream and one request for each of 32 trials
+CONNECT_SECONDS = 10  # a host that takes longer to say hello is taken for dead
+REQUEST_SECONDS = 60  # any later request; streams have no limit
+START_SECONDS = 60.0  # a cold dockerd on a slow disk took 4 s
+STOP_SECONDS = 20.0
+LOG_LINES = 8  # of dockerd's last words in an error
+
+
+class NoEngine(UnfitEnvironment):
+    """Nothing listens at the local socket: the one failure that `ensure` can fix."""
+
+
+# --- connecting -------------------------------------------------------------------------------------
+
+
+def connect(environment: Mapping[str, str] | None = None) -> docker.DockerClient:
+    """A client of the engine that the user's `docker` command would talk to, with one pool of connections.
+
+    Honours DOCKER_HOST, DOCKER_CONTEXT, the current context of Docker's configuration, DOCKER_TLS_VERIFY and
+    DOCKER_CERT_PATH. The API version is the server's own.
+
+    Args:
+        environment: read instead of the process's environment variables.
+
+    Raises:
+        NoEngine: nothing listens at the local socket.
+        UnfitEnvironment: an engine was named or found that cannot be used; `hint` says what to do.
+    """
+    environment = dict(os.environ if environment is None else environment)
+    _refuse_unknown_context(environment)
+    try:
+        client = docker.from_env(
+            environment=environment,
+            timeout=CONNECT_SECONDS,
+            max_pool_size=POOL_SIZE,
+            use_ssh_client=True,  # the user's own ssh, with its keys and configuration
+        )
+    except (DockerException, OSError, ValueError) as error:
+        raise explain(error, target(environment)) from error
+    client.api.timeout = REQUEST_SECONDS
+    if too_old := complaint_about_api(api_version(client)):
+        client.close()
+        raise too_old
+    return client
+
+
+def _refuse_unknown_context(environment: Mapping[str, str]) -> None:
+    """docker-py takes the local socket when a context does not exist: that would be another engine."""
+    name = environment.get("DOCKER_CONTEXT")
+    if environment.get("DOCKER_HOST") or not name or ContextAPI.get_context(name) is not None:
+        return
+    raise UnfitEnvironment(
+        f"DOCKER_CONTEXT names the context {name!r}, which does not exist",
+        hint="See `docker context ls`; name one of those, or unset DOCKER_CONTEXT.",
+    )
+
+
+def target(environment: Mapping[str, str]) -> str:
+    """The engine that was asked for, in words, for messages; empty when nobody named one."""
+    if host := environment.get("DOCKER_HOST"):
+        return f"DOCKER_HOST={host}"
+    if (name := environment.get("DOCKER_CONTEXT")) and name != "default":
+        return f"the Docker context {name!r}"
+    name = get_current_context_name()
+    return "" if name == "default" else f"the current Docker context {name!r}"
+
+
+def complaint_about_api(version: str) -> UnfitEnvironment | None:
+    """What is wrong with an engine of this API version, if anything."""
+    if tuple(int(part) for part in version.split(".")[:2]) >= OLDEST_API:
+        return None
+    return UnfitEnvironment(
+        f"this Docker Engine speaks API {version}; bakeoff needs {'.'.join(map(str, OLDEST_API))} or newer",
+        hint="Upgrade Docker Engine to 20.10 or newer.",
+    )
+
+
+def explain(error: BaseException, named: str) -> UnfitEnvironment:
+    """The failure of a first request, as one sentence and its hint.
+
+    Args:
+        error: what docker-py raised; the cause is looked for in its whole chain.
+        named: the engine that the user named (see `target`), or empty.
+    """
+    causes = list(_chain(error))
+    if denied := next((cause for cause in causes if isinstance(cause, PermissionError)), None):
+        return UnfitEnvironment(
+            f"no permission to talk to the Docker Engine ({denied.strerror})",
+            hint="Run `sudo usermod -aG docker $USER`, log out and in again; or run as root.",
+        )
+    last_words = str(causes[-1])
+    if named:
+        return UnfitEnvironment(
+            f"no Docker Engine answers at {named} ({last_words})",
+            hint="Start that engine, or unset the variable or context that names it.",
+        )
+    if any(isinstance(cause, (FileNotFoundError, ConnectionRefusedError)) for cause in causes):
+        return NoEngine(
+            "no Docker Engine answers on this machine",
+            hint="Run `bakeoff setup`, which installs and starts one where it may; or start Docker yourself "
+            "(`sudo systemctl start docker`, or Docker Desktop).",
+        )
+    return UnfitEnvironment(
+        f"the Docker Engine does not answer as it should ({last_words})", hint="See `docker version`."
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An exception, its causes, and those that requests and urllib3 wrap as arguments; outermost first."""
+    queue, seen = [error], set[int]()
+    while queue:
+        current = queue.pop(0)
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        inner = [current.__cause__, current.__context__, *current.args, getattr(current, "reason", None)]
+        queue += [cause for cause in inner if isinstance(cause, BaseException)]
+
+
+# --- deciding ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What decides whether an engine may be installed and started here."""
+
+    platform: str  # sys.platform
+    distribution: str  # ID of /etc/os-release: debian, ubuntu, ...
+    privilege: (
+        tuple[str, ...] | None
+    )  # prefix of a command run as root: () for root itself; None: not allowed
+    has_apt: bool
+    has_dockerd: bool
+    has_systemd: bool  # it runs, not merely: it is installed
+
+
+def survey() -> Machine:
+    """This machine."""
+    return Machine(
+        platform=sys.platform,
+        distribution=_distribution(),
+        privilege=privilege(),
+        has_apt=shutil.which("apt-get") is not None,
+        has_dockerd=_dockerd() is not None,
+        has_systemd=Path("/run/systemd/system").is_dir(),
+    )
+
+
+def privilege() -> tuple[str, ...] | None:
+    """The prefix that makes a command run as root without asking for a password; None where there is none."""
+    if sys.platform == "win32":
+        return None
+    if os.geteuid() == 0:
+        return ()
+    if shutil.which("sudo") is None:
+        return None
+    asked = subprocess.run(["sudo", "-n", "true"], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return ("sudo", "-n") if asked.returncode == 0 else None
+
+
+def steps(machine: Machine) -> list[str]:
+    """What `ensure` does on a machine where no engine answers, of: `install`, `systemd`, `dockerd`, in order.
+
+    Raises:
+        UnfitEnvironment: it may not, or cannot; `hint` says what a human does instead.
+    """
+    if machine.platform != "linux":
+        raise UnfitEnvironment(
+            "no Docker Engine answers on this machine",
+            hint="Install and start Docker Desktop, colima or OrbStack, then run this again.",
+        )
+    if machine.privilege is None:
+        start = "sudo systemctl start docker" if machine.has_systemd else "sudo dockerd"
+        install = "" if machine.has_dockerd else "sudo apt-get install docker.io; "
+        raise UnfitEnvironment(
+            "no Docker Engine answers, and bakeoff may not start one: not root, no passwordless sudo",
+            hint=f"Run `{install}{start}` and `sudo usermod -aG docker $USER`, then log in again.",
+        )
+    start_step = "systemd" if machine.has_systemd else "dockerd"
+    if machine.has_dockerd:
+        return [start_step]
+    if machine.distribution in {"debian", "ubuntu"} and machine.has_apt:
+        return ["install", start_step]
+    raise UnfitEnvironment(
+        f"no Docker Engine is installed, and bakeoff installs one on Debian and Ubuntu only "
+        f"(this is {machine.distribution or 'unknown'})",
+        hint="Install Docker Engine 20.10 or newer: https://docs.docker.com/engine/install/",
+    )
+
+
+def packages(machine: Machine) -> list[str]:
+    """What makes a whole engine. docker.io only recommends the rest, and fails in odd ways without it.
+
+    Without certificates it pulls nothing; with AppArmor it starts no container unless the parser is there;
+    and without systemd somebody has to mount the cgroups.
+    """
+    mounts = [] if machine.has_systemd else ["cgroupfs-mount"]
+    return ["docker.io", "ca-certificates", "apparmor", *mounts]
+
+
+def _distribution() -> str:
+    try:
+        lines = Path("/etc/os-release").read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return ""
+    return next((line[3:].strip().strip('"') for line in lines if line.startswith("ID=")), "")
+
+
+def _dockerd() -> str | None:
+    """Where dockerd is. A user's PATH often lacks the directories of root's programs."""
+    return shutil.which(
+        "dockerd", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
+    )
+
+
+# --- acting -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """The files of a dockerd that bakeoff starts itself. The defaults are dockerd's own."""
+
+    socket: Path = Path("/var/run/docker.sock")
+    pid_file: Path = Path("/var/run/docker.pid")
+    containerd_pid_file: Path = Path("/var/run/docker/containerd/containerd.pid")
+    arguments: tuple[str, ...] = ()
+    state: Path = field(default_factory=lambda: cache_dir() / "engine")  # its log, and the record for `stop`
+
+    @property
+    def log(self) -> Path:
+        """What it prints."""
+        return self.state / "dockerd.log"
+
+    @property
+    def record(self) -> Path:
+        """Which process it is: `{"pid", "created"}`; the creation time tells it from a later process."""
+        return self.state / "dockerd.json"
+
+
+def ensure(say: Say, daemon: Daemon | None = None) -> docker.DockerClient:
+    """A client of an engine that answers; installs `docker.io` and starts it where there is none and it may.
+
+    Args:
+        say: gets one line for each step that is taken; nothing when an engine answers already.
+        daemon: where a started dockerd keeps its files.
+
+    Raises:
+        UnfitEnvironment: there is none, and it may not or could not make one.
+    """
+    environment = dict(os.environ)
+    if daemon is not None:
+        environment["DOCKER_HOST"] = f"unix://{daemon.socket}"
+    try:
+        return connect(environment)
+    except UnfitEnvironment as error:
+        if daemon is None and not isinstance(error, NoEngine):
+            raise
+    machine = survey()
+    todo = steps(machine)
+    root = machine.privilege or ()
+    if "install" in todo:
+        say("installing docker.io from the distribution's packages")
+        apt_install(root, packages(machine))
+    if "systemd" in todo and daemon is None:
+        say("starting Docker with systemd")
+        _command([*root, "systemctl", "start", "docker"], "systemd could not start Docker")
+    else:
+        start(daemon or Daemon(), root, say)
+    return connect(environment)
+
+
+def apt_install(root: tuple[str, ...], packages: list[str]) -> None:
+    """Install distribution packages, without recommendations and without questions.
+
+    Raises:
+        UnfitEnvironment: with apt's last words.
+    """
+    apt = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y", "-qq"]
+    failed = f"apt could not install {' '.join(packages)}"
+    _command([*apt, "update"], failed)
+    _command([*apt, "install", "--no-install-recommends", *packages], failed)
+
+
+def _command(command: list[str], failed: str) -> None:
+    done = subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise UnfitEnvironment(
+            f"{failed}: {last_lines(done.stdout)}", hint=f"Run `{' '.join(command)}` and see why."
+        )
+
+
+def start(daemon: Daemon, root: tuple[str, ...], say: Say) -> None:
+    """Start dockerd in a session of its own, and return when its socket answers.
+
+    It survives this process and its terminal. Which process it is goes to `daemon.record`.
+
+    Raises:
+        UnfitEnvironment: it ended, or did not answer within START_SECONDS; with the last lines of its log.
+    """
+    say(f"starting dockerd (log: {daemon.log})")
+    daemon.state.mkdir(parents=True, exist_ok=True)
+    for pid_file, program in ((daemon.pid_file, "dockerd"), (daemon.containerd_pid_file, "containerd")):
+        if is_stale(pid_file, program):
+            _command([*root, "rm", "-f", str(pid_file)], f"could not remove the stale {pid_file}")
+    # Without this a user with sudo would start an engine that only root may talk to.
+    group = ["--group", str(os.getgid())] if root else []
+    with daemon.log.open("wb") as log:
+        process = subprocess.Popen(
+            [*root, _dockerd() or "dockerd", *group, *daemon.arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    _await_socket(daemon, process)
+    pid = int(daemon.pid_file.read_text(encoding="utf-8"))  # not `process.pid`, which may be sudo's
+    record = {"pid": pid, "created": psutil.Process(pid).create_time()}
+    daemon.record.write_text(json.dumps(record), encoding="utf-8")
+
+
+def _await_socket(daemon: Daemon, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            connect({"DOCKER_HOST": f"unix://{daemon.socket}"}).close()
+        except UnfitEnvironment as error:
+            ended, late = process.poll(), time.monotonic() > deadline
+            if ended is None and not late:
+                time.sleep(0.1)  # dockerd announces itself to systemd only; its socket is the one other sign
+                continue
+            how = (
+                f"ended with status {ended}"
+                if ended is not None
+                else f"did not answer in {START_SECONDS:.0f} s"
+            )
+            words = last_lines(daemon.log.read_text(encoding="utf-8", errors="replace"))
+            raise UnfitEnvironment(
+                f"dockerd {how}: {words}",
+                hint=f"See {daemon.log}; dockerd needs root and a writable cgroup tree.",
+            ) from error
+        else:
+            return
+
+
+def is_stale(pid_file: Path, program: str) -> bool:
+    """Whether a pid file names no running process, or one that is not `program` (the id was given out again).
+
+    dockerd refuses to start beside such a file. After a reboot or a kill it is common.
+    """
+    try:
+        process = psutil.Process(int(pid_file.read_text(encoding="utf-8")))
+        # a killed one that its parent has not taken leave of keeps its id and its name, and runs no more
+        return bool(process.name() != program or process.status() == psutil.STATUS_ZOMBIE)
+    except FileNotFoundError:
+        return False
+    except (ValueError, psutil.NoSuchProcess):
+        return True
+
+
+def last_lines(text: str, count: int = LOG_LINES) -> str:
+    """The end of a log in one line, without control characters."""
+    lines = [line.strip() for line in text.strip().splitlines()[-count:]]
+    return "".join(c if c.isprintable() else "?" for c in " | ".join(lines)) or "it printed nothing"
+
+
+def stop(daemon: Daemon | None = None) -> bool:
+    """End the dockerd that `ensure` started, by its process id, with the containers in it.
+
+    Returns:
+        Whether there was one. False: bakeoff started none, or it has ended already.
+
+    Raises:
+        UnfitEnvironment: it does not end.
+    """
+    daemon = daemon or Daemon()
+    try:
+        record = json.loads(daemon.record.read_text(encoding="utf-8"))
+        process = psutil.Process(int(record["pid"]))
+    except (FileNotFoundError, psutil.NoSuchProcess):
+        daemon.record.unlink(missing_ok=True)
+        return False
+    if process.create_time() != record["created"]:
+        daemon.record.unlink(missing_ok=True)
+        return False
+    _command([*(privilege() or ()), "kill", "-TERM", str(process.pid)], "could not end dockerd")
+    try:
+        process.wait(STOP_SECONDS)
+    except psutil.TimeoutExpired as error:
+        raise UnfitEnvironment(
+            f"dockerd (process {process.pid}) does not end", hint=f"Run `sudo kill -KILL {process.pid}`."
+        ) from error
+    daemon.record.unlink(missing_ok=True)
+    return True

@@ -1,0 +1,1 @@
+"""What is written down: evidence, trials, the manifest, the run directory."""

@@ -1,0 +1,132 @@
+"""Evidence: the facts about one attempt, and the verdict on it.
+
+Plain data: it serialises to JSON and back, holds no handle and takes no decision. Units are in the names (`_seconds`,
+`_bytes`, `_usd`). `None` means "not known", never zero.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from bakeoff.errors import ModelErrorKind
+from bakeoff.record.base import Record, VerdictName
+
+
+class KernelFacts(Record):
+    """What the kernel counted for the container's cgroup."""
+
+    source: Literal["host", "container", "none"] = "none"  # who read the files
+    cgroup_version: int | None = None
+    memory_peak_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    oom_kills: int | None = None
+    cpu_seconds: float | None = None
+    throttled_seconds: float | None = None
+    waited_seconds: float | None = None  # threads ready to run without a CPU, throttling included; sampled
+    startup_cpu_seconds: float | None = None  # of these three, what went before the agent started
+    startup_throttled_seconds: float | None = None
+    startup_waited_seconds: float | None = None
+    pids_peak: int | None = None
+    pids_refused: int | None = None  # forks refused by the pids limit
+    disk_peak_bytes: int | None = None  # of /task, sampled
+    disk_full: bool = False  # /task was seen with no room left, or the harness met ENOSPC
+
+
+class DockerFacts(Record):
+    """What the Docker daemon said."""
+
+    container_id: str | None = None
+    exit_code: int | None = None
+    oom_killed: bool | None = None
+    failed_step: Literal["image", "create", "attach", "start", "run", "inspect"] | None = None
+    error: str | None = None
+    # `lost`: the container was killed or removed by somebody else; `unavailable`: the daemon did not answer
+    error_kind: Literal["image", "start", "lost", "unavailable"] | None = None
+    paused_seconds: float | None = None  # frozen by somebody else; none of it is the agent's time
+
+
+class HarnessFacts(Record):
+    """How the harness (the supervised child) ended."""
+
+    reached: Literal["nothing", "supervisor", "loaded", "started", "answered"] = "nothing"
+    exit_code: int | None = None
+    signal: int | None = None
+    error_type: str | None = None  # qualified class name of the exception that ended it
+    error_message: str | None = None
+    error_errnos: list[int] = Field(default_factory=list)  # errno of every OSError in the exception's chain
+    tool_timeouts: int = 0
+    tool_errors: int = 0
+    startup_seconds: float | None = None
+
+
+class ModelFault(Record):
+    """The model call that failed for good, if one did."""
+
+    kind: ModelErrorKind
+    message: str
+    status: int | None = None
+    attempts: int = 1
+
+
+class AnswerFacts(Record):
+    """Facts about the last message of the trajectory, from the gateway's own record of it."""
+
+    text: str = ""
+    invalid_tool_call: bool = (
+        False  # the last model message asked for a tool with arguments that do not parse
+    )
+    refusal: bool = False
+    truncated: bool = False  # finish reason: length
+
+
+class ClockFacts(Record):
+    """Seconds. `working` = since the agent started, less `queued`."""
+
+    wall_seconds: float = 0.0
+    working_seconds: float = 0.0
+    model_seconds: float = 0.0
+    queued_seconds: float = 0.0
+
+
+class HostFacts(Record):
+    """What the host looked like while the attempt ran: the worst of the samples, but the mean for steal."""
+
+    cpu_percent_max: float | None = None
+    steal_percent_mean: float | None = None
+    memory_available_min_bytes: int | None = None
+    swap_used_max_bytes: int | None = None
+    load_max: float | None = None  # one-minute load average
+    contended: bool = (
+        False  # it got less than its reserved floor though it was ready to run: see host_watch.py
+    )
+
+
+class Evidence(Record):
+    """All facts about one attempt. `verdict.attribute` reads this and nothing else but the scores."""
+
+    docker: DockerFacts = DockerFacts()
+    kernel: KernelFacts = KernelFacts()
+    harness: HarnessFacts = HarnessFacts()
+    clock: ClockFacts = ClockFacts()
+    host: HostFacts = HostFacts()
+    answer: AnswerFacts | None = None  # None: there was none
+    model_fault: ModelFault | None = None
+    turn_limit_hit: bool = False
+    time_limit_hit: bool = False
+    token_limit_hit: bool = False
+    startup_timeout: bool = False
+    limits_mismatch: list[str] = Field(default_factory=list)  # "memory: asked 512 MiB, effective 1 GiB"
+    protocol_errors: list[str] = Field(default_factory=list)
+    output_overflow: bool = False  # a line, the log or the total output went over its bound
+    evaluator_error: str | None = None
+    internal_error: str | None = None  # bakeoff's own exception: becomes infra.unknown, loudly
+
+
+class Verdict(Record):
+    """The judgement of one attempt or trial."""
+
+    verdict: VerdictName
+    cause: str | None = None  # null when passed
+    because: str = ""  # one sentence for a human: the fact that decided

@@ -1,0 +1,182 @@
+"""What is to be run and what came of it: examples, trial specifications, results, and the lines of trials.jsonl.
+
+Units are in the names (`_seconds`, `_bytes`, `_usd`). `None` means "not known", never zero.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import Field
+
+from bakeoff.record.base import JsonDict, Record, VerdictName
+from bakeoff.record.evidence import Evidence, ModelFault
+
+
+class Example(Record):
+    """One row of the dataset."""
+
+    id: str
+    inputs: JsonDict
+    messages: list[JsonDict]  # OpenAI-style, made from `inputs`
+    outputs: JsonDict = Field(default_factory=dict)  # reference; never enters the container
+    files: dict[str, str] = Field(default_factory=dict)  # name below /task -> absolute path on the host
+    metadata: JsonDict = Field(default_factory=dict)
+    line: int = 0  # 1-based line in the dataset file
+
+    @property
+    def cluster(self) -> str:
+        """The unit that standard errors are clustered by: `metadata.cluster`, else the example itself."""
+        return str(self.metadata.get("cluster") or self.id)
+
+
+class TrialSpec(Record):
+    """One unit of scoring: candidate x example x repetition."""
+
+    trial_id: str  # candidate/example/repetition
+    candidate: str
+    example_id: str
+    repetition: int  # 1-based
+    seed: int  # derived from the run's seed and the trial's id
+
+
+class ResourceLimits(Record):
+    """Limits of one container, requested or read back. `None` in a read-back: could not be read."""
+
+    cpus: float | None
+    memory_bytes: int | None
+    pids: int | None
+    disk_bytes: int | None
+    network: str | None
+
+
+class Usage(Record):
+    """Totals over the model calls of one attempt. Cost is None when any call's price is unknown."""
+
+    model_calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = 0.0
+
+
+class ToolCall(Record):
+    """One tool call as the runner saw it happen."""
+
+    call_id: str
+    name: str
+    args: JsonDict
+    started: float  # seconds since the agent started
+    seconds: float | None = None
+    error: str | None = None
+    result: str | None = None  # text, bounded
+    timed_out: bool = False
+
+
+class ToolTotals(Record):
+    """Tool calls of one attempt, as the runner saw them happen. Failed and repeated ones were wasted."""
+
+    calls: int = 0
+    failed: int = 0  # ended with an error, or were stopped at the tool's time limit
+    repeated: int = 0  # the same tool, arguments and result as an earlier call: nothing new was learnt
+
+
+class ModelCall(Record):
+    """One model call as the gateway saw it."""
+
+    index: int
+    started: float  # seconds since the agent started
+    seconds: float  # time with the provider, the last try only
+    queued_seconds: float = 0.0  # queue, rate limit and back-off
+    attempts: int = 1
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None  # of the output tokens
+    first_token_seconds: float | None = None  # None: not streamed
+    cost_usd: float | None = None
+    finish_reason: str | None = None
+    error: ModelFault | None = None
+    message: JsonDict | None = None  # LangChain's serialised AIMessage
+
+
+class AttemptResult(Record):
+    """One execution of a trial in one fresh container: what went in is in the spec, what came out is here."""
+
+    attempt: int  # 1-based
+    evidence: Evidence
+    requested: ResourceLimits
+    effective: ResourceLimits
+    messages: list[JsonDict] = Field(default_factory=list)  # OpenAI-style, the whole conversation
+    model_calls: list[ModelCall] = Field(default_factory=list)
+    tool_calls: list[ToolCall] = Field(default_factory=list)
+    usage: Usage = Usage()
+    started_at: datetime
+    agent_started_at: datetime | None = None  # None: it never did
+    finished_at: datetime
+    spans: list[JsonDict] = Field(
+        default_factory=list
+    )  # the harness's own, stored beside the trial: see store.py
+    log: str = ""  # the harness's stderr, bounded; stored beside the trial, not in its line
+
+
+class Seconds(Record):
+    """The clock of a trial's last attempt, and what it waited for admission."""
+
+    working: float
+    wall: float
+    model: float
+    queued: float
+
+
+class Observed(Record):
+    """Measured use of the last attempt's container."""
+
+    memory_peak_bytes: int | None = None
+    cpu_seconds: float | None = None
+    throttled_seconds: float | None = None
+    oom_kills: int | None = None
+    pids_peak: int | None = None
+    disk_bytes: int | None = None
+
+
+class ResourceRecord(Record):
+    """The full resource configuration of a trial."""
+
+    requested: ResourceLimits
+    effective: ResourceLimits
+    observed: Observed
+
+
+class AttemptRecord(Record):
+    """One attempt in trials.jsonl: its verdict and every fact behind it."""
+
+    verdict: VerdictName
+    cause: str | None
+    because: str = ""
+    evidence: Evidence
+    # None: written by a version that did not record them; the second also where the agent never started
+    started_at: datetime | None = None
+    agent_started_at: datetime | None = None  # from here the seconds of model and tool calls count
+    finished_at: datetime | None = None
+
+
+class TrialRecord(Record):
+    """One line of trials.jsonl."""
+
+    trial_id: str
+    candidate: str
+    model: str
+    example_id: str
+    repetition: int
+    verdict: VerdictName
+    cause: str | None
+    scores: dict[str, float]
+    output: str
+    usage: Usage
+    tools: ToolTotals | None = None  # None: written by a version that did not count them
+    seconds: Seconds
+    resources: ResourceRecord
+    resource_bound: list[str]  # limits the trial ran into: memory, disk, pids, cpu
+    attempts: list[AttemptRecord]
+    started_at: datetime
+    finished_at: datetime

@@ -1,0 +1,255 @@
+"""Checks, before anything starts, that configuration, code, dataset, providers and host fit together."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from bakeoff.config.evaluators import BUILT_IN
+from bakeoff.config.fitting import Loc, dotted, nearest
+from bakeoff.config.harness_source import Definitions, SourceTree, definitions, misfit
+from bakeoff.config.loading import candidate_index, line_of
+from bakeoff.config.schema import Candidate, Config, EvaluatorSpec
+from bakeoff.datasets.dataset import Dataset
+from bakeoff.errors import InputError
+from bakeoff.record.trial import Example
+
+_SHOWN_NAMES = 12
+
+
+def check(
+    config: Config,
+    dataset: Dataset,
+    *,
+    cpus_available: float,
+    memory_available: int,
+    environ: Mapping[str, str] = os.environ,
+) -> None:
+    """Raise the first thing that would stop the run; cheap checks come first.
+
+    Args:
+        config: as `config_file.load` gives it.
+        dataset: the examples that are to run.
+        cpus_available: CPUs that the Docker host can give to one container.
+        memory_available: bytes that it can give to one container.
+        environ: where providers' keys are looked for.
+
+    Raises:
+        InputError: with file, line, key and hint.
+    """
+    _check_host(config, cpus_available, memory_available)
+    _check_rows(config, dataset)
+    tree = _source_tree(config)
+    _check_code(config, tree)
+    _check_providers(config, environ)
+    _check_evaluators(config, tree)  # last: it is the only check that runs the user's code
+
+
+def _error(config: Config, loc: Loc, problem: str, hint: str) -> InputError:
+    key = dotted(loc)
+    return InputError(problem, file=str(config.file), line=line_of(config.file, key), key=key, hint=hint)
+
+
+# --- host -------------------------------------------------------------------------------------------
+
+
+def _check_host(config: Config, cpus_available: float, memory_available: int) -> None:
+    resources = config.resources
+    if resources.cpus > cpus_available:
+        problem = f"{resources.cpus:g} CPUs are more than the {cpus_available:g} of this host"
+        hint = "Lower `resources.cpus` (or --cpus), or run on a larger host."
+        raise _error(config, ("resources", "cpus"), problem, hint)
+    if resources.memory > memory_available:
+        asked, there = resources.memory / 2**20, memory_available / 2**20
+        problem = f"{asked:.0f} MiB are more than the {there:.0f} MiB that this host can give"
+        hint = "Lower `resources.memory` (or --memory), or run on a larger host."
+        raise _error(config, ("resources", "memory"), problem, hint)
+
+
+# --- dataset ----------------------------------------------------------------------------------------
+
+
+def _check_rows(config: Config, dataset: Dataset) -> None:
+    """Every row has what the evaluators that decide need, and its files fit into /task."""
+    if not dataset.examples:
+        raise InputError("no example is left to run", file=str(config.file), hint="Select at least one row.")
+    required = {
+        needs: spec.name
+        for spec in config.evaluators
+        if spec.threshold is not None and spec.kind in BUILT_IN and (needs := BUILT_IN[spec.kind].needs)
+    }
+    for example in dataset.examples:
+        for key, evaluator in required.items():
+            if example.outputs.get(key) is None:
+                hint = f"Add `outputs.{key}` to the row, or take the threshold from {evaluator}."
+                problem = f"is missing, and the evaluator {evaluator} needs it"
+                raise dataset.error(example, ("outputs", key), problem, hint)
+        if (size := _files_size(example)) > config.resources.disk:
+            problem = (
+                f"the row's files have {size} bytes, more than `resources.disk` ({config.resources.disk})"
+            )
+            raise dataset.error(example, ("files",), problem, "Raise `resources.disk`.")
+        if config.harness.command:
+            _check_names(dataset, example)
+
+
+def _check_names(dataset: Dataset, example: Example) -> None:
+    """No file of a row stands where a program finds its task, or leaves its answer."""
+    from bakeoff_runner.command import ANSWERS, TASK
+
+    for name in (TASK, *ANSWERS):
+        if name in example.files:
+            problem = (
+                f"{name} is where a command finds its task"
+                if name == TASK
+                else f"{name} is a command's answer"
+            )
+            raise dataset.error(example, ("files", name), problem, "Give the file another name.")
+
+
+def _files_size(example: Example) -> int:
+    return sum(Path(file).stat().st_size for file in example.files.values())
+
+
+# --- the harness's code -----------------------------------------------------------------------------
+
+
+def _source_tree(config: Config) -> SourceTree:
+    loc: Loc = ("harness", "source")
+    source = (config.root / config.harness.source).resolve()
+    if not source.is_dir():
+        problem = f"there is no directory {config.harness.source!r}"
+        raise _error(config, loc, problem, "Give the directory of the agent's code, relative to this file.")
+    tree = SourceTree.of(source)
+    if tree.package is not None and not tree.package.isidentifier() and not config.harness.command:
+        problem = f"the package {tree.package!r} cannot be imported by that name"
+        raise _error(config, loc, problem, "Rename the directory to a Python identifier, such as my_agent.")
+    return tree
+
+
+def _check_code(config: Config, tree: SourceTree) -> None:
+    harness = config.harness
+    if harness.entrypoint is not None:
+        _check_reference(config, tree, ("harness", "entrypoint"), harness.entrypoint)
+    for i, tool in enumerate(harness.tools):
+        _check_reference(config, tree, ("harness", "tools", i), tool)
+    for i, middleware in enumerate(harness.middleware):
+        _check_reference(config, tree, ("harness", "middleware", i, "use"), middleware.use)
+
+
+def _check_reference(config: Config, tree: SourceTree, loc: Loc, reference: str) -> None:
+    """`module:name` exists in the source. What may be an installed package's is left to the image's check."""
+    module, _, name = reference.partition(":")
+    is_entrypoint = loc[-1] == "entrypoint"
+    file = tree.module_file(module)
+    if file is None:
+        modules = tree.modules()
+        if not tree.owns(module) and (
+            config.harness.requirements or not (is_entrypoint or _is_misspelt(module, modules))
+        ):
+            return
+        meant = nearest(module, modules)
+        known = ", ".join(modules[:_SHOWN_NAMES]) or "none"
+        hint = f"Did you mean `{meant}:{name}`?" if meant else f"Modules there are: {known}."
+        problem = f"there is no module `{module}` in {config.harness.source}"
+        raise _error(config, loc, problem, hint)
+    if tree.module_file(f"{module}.{name}") is not None:
+        return  # a submodule: the image's check says that it is no function
+    found = _definitions(config, file)
+    if found is None or (name not in found.names and not found.complete):
+        return
+    if name not in found.names:
+        functions = [one for one, function in found.names.items() if function] or list(found.names)
+        meant = nearest(name, found.names)
+        known = ", ".join(functions[:_SHOWN_NAMES]) or "none"
+        hint = f"Did you mean `{module}:{meant}`? " if meant else ""
+        problem = f"`{module}` has no `{name}`"
+        raise _error(config, loc, problem, f"{hint}Functions there are: {known}.")
+    function = found.names[name]
+    if is_entrypoint and function is not None and (reason := misfit(function)):
+        raise _error(
+            config, loc, f"{reason} (line {function.lineno})", f"Write `def {name}(model, context):`."
+        )
+
+
+def _is_misspelt(module: str, modules: list[str]) -> bool:
+    """Whether the first part is so like one of the source's that it is no other package's name."""
+    tops = {one.partition(".")[0] for one in modules}
+    return nearest(module.partition(".")[0], tops, likeness=0.8) is not None
+
+
+def _definitions(config: Config, file: Path) -> Definitions | None:
+    """What a module defines; None when only the image's newer Python can tell."""
+    try:
+        return definitions(file)
+    except (SyntaxError, ValueError, RecursionError) as error:
+        image = re.search(r"python:(\d+)\.(\d+)", config.harness.base_image)
+        if image is None or sys.version_info < (int(image[1]), int(image[2])):
+            return None
+        line = error.lineno if isinstance(error, SyntaxError) else None
+        shown = str(config.file.parent / os.path.relpath(file, config.root))
+        raise InputError(
+            f"is not valid Python: {error}", file=shown, line=line, hint="Correct the syntax."
+        ) from None
+    except OSError as error:
+        raise InputError(
+            f"cannot be read: {error.strerror}", file=str(file), hint="Make it readable."
+        ) from None
+
+
+# --- providers --------------------------------------------------------------------------------------
+
+
+def _check_providers(config: Config, environ: Mapping[str, str]) -> None:
+    from bakeoff import gateway  # only a run needs it
+
+    loc: Loc
+    for candidate in config.candidates:
+        if problem := gateway.check(candidate, environ=environ, root=config.root):
+            loc = ("candidates", candidate_index(config, candidate.name), "model")
+            raise _error(config, loc, problem.problem, problem.hint)
+    if unpriced := gateway.check_budget(config):
+        name, problem = unpriced
+        loc = ("candidates", candidate_index(config, name), "model")
+        raise _error(config, loc, problem.problem, problem.hint)
+    for i, spec in enumerate(config.evaluators):
+        if spec.kind != "llm_judge":
+            continue
+        loc = ("evaluators", i, spec.kind, "model")
+        if spec.options["model"].partition(":")[0] in gateway.KINDS:
+            problem = gateway.Problem(
+                "a simulated, local or replayed model cannot judge", "Name a provider's model."
+            )
+        else:
+            problem = gateway.check(_judge(spec), environ=environ)
+        if problem:
+            raise _error(config, loc, problem.problem, problem.hint)
+
+
+def _judge(spec: EvaluatorSpec) -> Candidate:
+    """The model of an `llm_judge`, in the form that the gateway takes."""
+    keys = ("model", "params", "base_url", "api_key_env")
+    return Candidate(name=spec.name, **{key: spec.options[key] for key in keys})
+
+
+# --- the user's evaluators --------------------------------------------------------------------------
+
+
+def _check_evaluators(config: Config, tree: SourceTree) -> None:
+    """Load them just as scoring will, which then finds the modules of the source already imported."""
+    own = [(i, spec) for i, spec in enumerate(config.evaluators) if spec.use is not None]
+    if not own:
+        return
+    from bakeoff.scoring import users_own
+
+    if (directory := str(tree.directory)) not in sys.path:
+        sys.path.append(directory)  # last and for good, for the same reasons as in users_own
+    for i, spec in own:
+        try:
+            users_own.make(str(spec.use), spec.options, config.root)
+        except InputError as error:
+            hint = error.hint or "Name a function of a module next to harness.yaml or in the source."
+            raise _error(config, ("evaluators", i, "use"), error.problem, hint) from error

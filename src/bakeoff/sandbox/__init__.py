@@ -1,1 +1,0 @@
-"""Docker: the engine, the images, one container, one attempt."""

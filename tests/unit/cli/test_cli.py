@@ -1,0 +1,310 @@
+"""What a user reads when something is wrong: one error, its place, its hint, its exit code; and nothing started."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from bakeoff import cli
+from bakeoff.cli.init import write
+from bakeoff.provision import docker_engine
+from bakeoff.run import run as runs
+from bakeoff.run.ledger import Room
+
+BAKEOFF = str(Path(sys.executable).parent / "bakeoff")
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """How a command ended, and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Spoken]
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """`bakeoff ...` in this process, in a fresh `bakeoff init` project, on a host with 2 CPUs and 8 GiB."""
+    write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        docker_engine, "connect", lambda *_: SimpleNamespace(info=lambda: {"ID": "an engine"})
+    )
+    monkeypatch.setattr(runs, "_room", lambda _: Room(cpus=2.0, memory_bytes=8 * 2**30))
+    monkeypatch.setattr(runs, "execute", lambda *_, **__: pytest.fail("something was started"))
+    monkeypatch.setattr("signal.signal", lambda *_: None)  # pytest's own Ctrl-C stays pytest's
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+
+    def call(*args: str) -> Spoken:
+        monkeypatch.setattr(sys, "argv", ["bakeoff", *args])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return Spoken(int(ended.value.code or 0), said.out, said.err)
+
+    return call
+
+
+def one_error(spoken: Spoken, code: int = 2) -> tuple[str, str]:
+    """The error and its hint; there is exactly one of each, on stderr, and no traceback."""
+    assert spoken.code == code, spoken.err
+    assert spoken.out == ""
+    lines = spoken.err.splitlines()
+    assert [line.split(":")[0].strip() for line in lines] == ["error", "hint"], spoken.err
+    return lines[0].removeprefix("error: "), lines[1].strip().removeprefix("hint: ")
+
+
+ENTRY = "my_agent.agent:build_agent"
+DEF = "def build_agent(model: Any, context: Any)"
+TOOLS = "prompt: Answer.\n  tools: [my_agent.agent:{}]"
+CANDIDATES = "candidates:                                 # the"
+ROW = '"metadata": {"cluster": "absent"}}'
+
+# what is replaced in harness.yaml, by what; then what is said: key, problem, hint. The line is the replacement's own.
+IN_THE_HARNESS_FILE = {
+    "unknown key": ("trials: 3", "trails: 3", "trails", "", "`trials`"),
+    "unknown nested key": ("pids: 128", "pid: 128", "resources.pid", "", "`pids`"),
+    "wrong type": ("trials: 3", "trials: three", "trials", "a whole number", ""),
+    "size": ("memory: 512MiB", "memory: 512 Mb", "resources.memory", "512 Mb", "512MiB"),
+    "missing dataset": ("datasets/menu.jsonl", "datasets/absent.jsonl", "dataset", "no file", "relative"),
+    "no such module": (
+        ENTRY,
+        "my_agent.agnet:build_agent",
+        "harness.entrypoint",
+        "my_agent.agnet",
+        "my_agent.agent:build",
+    ),
+    "no such function": (
+        ENTRY,
+        "my_agent.agent:bild_agent",
+        "harness.entrypoint",
+        "bild_agent",
+        "my_agent.agent:build_agent",
+    ),
+    "no such source": ("source: my_agent", "source: your_agent", "harness.source", "your_agent", "directory"),
+    "tool": (f"entrypoint: {ENTRY}", TOOLS.format("prize_of"), "harness.tools[0]", "prize_of", "price_of"),
+    "named twice": ("name: hasty", "name: steady", "candidates[1].name", "steady", ""),
+    "unknown provider": (
+        '"simulated:skill=0.6"',
+        '"antropic:claude"',
+        "candidates[1].model",
+        "antropic",
+        "anthropic",
+    ),
+    "missing key": (
+        '"simulated:skill=0.6"',
+        '"anthropic:claude"',
+        "candidates[1].model",
+        "ANTHROPIC_API_KEY",
+        "export",
+    ),
+    "missing package": (
+        '"simulated:skill=0.6"',
+        '"fireworks:m"',
+        "candidates[1].model",
+        "langchain_fireworks",
+        "pip install",
+    ),
+    "memory of the host": ("memory: 512MiB", "memory: 64GiB", "resources.memory", "65536 MiB", "--memory"),
+    "cpus of the host": ("cpus: 1.0", "cpus: 64", "resources.cpus", "64 CPUs", "--cpus"),
+    "evaluator": (
+        "- tool_call_precision",
+        "- tool_call_precison",
+        "evaluators[2].tool_call_precison",
+        "tool_call_precison",
+        "tool_call_precision",
+    ),
+    "own evaluator": (
+        "- tool_call_precision",
+        "- {use: my_checks:kind}",
+        "evaluators[2].use",
+        "my_checks",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", IN_THE_HARNESS_FILE)
+def test_a_mistake_in_the_harness_file(command: Command, tmp_path: Path, name: str) -> None:
+    old, new, key, problem, hint = IN_THE_HARNESS_FILE[name]
+    if name == "missing package" and importlib.util.find_spec("langchain_fireworks"):
+        pytest.skip("the package is installed")
+    file = tmp_path / "harness.yaml"
+    before, after, rest = file.read_text().partition(old)
+    assert after, old
+    file.write_text(before + new + rest)
+    said, to_do = one_error(command("run"))
+    line = before.count("\n") + new.count("\n") + 1
+    assert said.startswith(f"harness.yaml:{line}: {key}: "), said
+    assert problem in said
+    assert hint in to_do
+
+
+IN_THE_DATASET = {
+    "not JSON": (ROW, ROW[:-1], "", "is not JSON", "one complete JSON object"),
+    "not an object": (ROW, ROW + ", 7", "", "is not JSON", ""),
+    "used twice": (
+        '"id": "price-soup"',
+        '"id": "price-tea"',
+        "id",
+        "already used in line 2",
+        "an id of its own",
+    ),
+    "absent file": (
+        ROW,
+        ROW[:-1] + ', "files": {"a.txt": "absent.txt"}}',
+        "files.a.txt",
+        "no file 'absent.txt'",
+        "Add the file",
+    ),
+    "climbing file": (
+        ROW,
+        ROW[:-1] + ', "files": {"a.txt": "../secret.txt"}}',
+        "files.a.txt",
+        "climbs out",
+        "Copy the file",
+    ),
+    "no reference": (
+        '"answer": "not on the menu", ',
+        "",
+        "outputs.answer",
+        "final_answer needs it",
+        "Add `outputs.answer`",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", IN_THE_DATASET)
+def test_a_mistake_in_the_dataset(command: Command, tmp_path: Path, name: str) -> None:
+    old, new, key, problem, hint = IN_THE_DATASET[name]
+    (tmp_path.parent / "secret.txt").touch()
+    file = tmp_path / "datasets/menu.jsonl"
+    before, after, rest = file.read_text().partition(old)
+    assert after, old
+    file.write_text(before + new + rest)
+    said, to_do = one_error(command("run"))
+    assert said.startswith(f"datasets/menu.jsonl:3: {key}"), said
+    assert problem in said
+    assert hint in to_do
+
+
+def test_an_entrypoint_with_the_wrong_signature(command: Command, tmp_path: Path) -> None:
+    agent = tmp_path / "my_agent/agent.py"
+    agent.write_text(agent.read_text().replace(DEF, "def build_agent(model)"))
+    said, to_do = one_error(command("run"))
+    assert "harness.entrypoint: `build_agent(model)` cannot be called with (model, context)" in said
+    assert "def build_agent(model, context)" in to_do
+
+
+OPTIONS = {
+    ("--candidate", "stedy"): ("--candidate", "steady"),
+    ("--example", "price-te"): ("--example", "price-tea"),
+    ("--memory", "512 Mb"): ("--memory", "512MiB"),
+    ("--memory", "64GiB"): ("resources.memory", "--memory"),
+    ("--cpus", "0"): ("--cpus", ""),
+    ("--trials", "0"): ("--trials", ""),
+    ("--max-concurrency", "0"): ("--max-concurrency", ""),
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_a_mistake_on_the_command_line(command: Command, option: tuple[str, str]) -> None:
+    key, hint = OPTIONS[option]
+    said, to_do = one_error(command("run", *option))
+    assert key in said
+    assert hint in to_do
+
+
+@pytest.mark.parametrize(
+    "args", [("run", "absent.yaml"), ("run", "."), ("show",), ("show", "x"), ("report", "x"), ("init",)]
+)
+def test_a_file_that_is_not_there_or_is_there_already(command: Command, args: tuple[str, ...]) -> None:
+    one_error(command(*args))
+
+
+@pytest.mark.parametrize(
+    "args", [("run", "--nope"), ("run", "--trials", "x"), ("bake",), ("show", "a", "b", "c")]
+)
+def test_wrong_usage_is_exit_2(command: Command, args: tuple[str, ...]) -> None:
+    spoken = command(*args)
+    assert (spoken.code, spoken.out) == (2, "")
+    assert "Usage: bakeoff" in spoken.err
+
+
+def test_without_docker_it_is_exit_4_and_a_dry_run_works(tmp_path: Path) -> None:
+    write(tmp_path)
+    environ = os.environ | {"DOCKER_HOST": "unix:///nonexistent"}
+
+    def bakeoff(*args: str) -> Spoken:
+        done = subprocess.run(
+            [BAKEOFF, *args], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+        )
+        return Spoken(done.returncode, done.stdout, done.stderr)
+
+    said, to_do = one_error(bakeoff("run"), code=4)
+    assert "no Docker Engine answers at DOCKER_HOST=unix:///nonexistent" in said
+    assert "Start that engine" in to_do
+    dry = bakeoff("run", "--dry-run", "--json", "--trials", "2", "-c", "steady", "-e", "price-*")
+    facts = json.loads(dry.out)
+    assert (dry.code, dry.err) == (0, "")
+    assert (facts["trials"], facts["candidates"], facts["examples"]) == (6, ["steady"], 3)
+    assert facts["estimated_model_calls"] == 12
+    assert facts["reserve"] == {"cpus": 0.5, "memory_bytes": 256 * 2**20}
+    assert sorted(facts["order"])[0] == "steady/price-coffee/1"
+    assert bakeoff("doctor").code == 4
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_bug_is_called_one_and_its_traceback_kept_without_keys(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_API_KEY", "correct-horse-battery")
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("after correct-horse-battery [/red] \x1b[31m")
+
+    monkeypatch.setattr(runs, "read", broken)
+    said, to_do = one_error(command("run"), code=1)
+    assert said == "this is a bug in bakeoff: ZeroDivisionError: after [redacted] [/red] ␛[31m"
+    file = Path(to_do.removeprefix("The traceback is in ").partition(";")[0])
+    kept = file.read_text()
+    file.unlink()
+    assert "in broken" in kept
+    assert "correct-horse" not in kept
+
+
+@pytest.mark.parametrize("args", [("run", "--dry-run"), ("run", "--dry-run", "--json"), ("--help",)])
+def test_a_broken_pipe_is_silent(tmp_path: Path, args: tuple[str, ...]) -> None:
+    write(tmp_path)
+    read, written = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [BAKEOFF, *args], cwd=tmp_path, stdout=written, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(written)
+    assert done.stderr == ""
+
+
+def test_the_command_line_starts_without_the_libraries_of_its_commands() -> None:
+    listed = (
+        "import sys; from bakeoff.cli import app; app(['--help'], standalone_mode=False);"
+        " print(*sorted({name.partition('.')[0] for name in sys.modules} - sys.stdlib_module_names))"
+    )
+    done = subprocess.run([sys.executable, "-c", listed], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert {"bakeoff", "typer", "rich"} <= loaded
+    heavy = {"pydantic", "docker", "langchain", "langchain_core", "langsmith", "numpy", "scipy", "matplotlib"}
+    assert not loaded & heavy  # 0.2 s; any of these takes as long again

@@ -1,0 +1,259 @@
+"""What the real OpenAI, Anthropic and Google clients send for one harness: in production, and through bakeoff.
+
+The harness is built twice around the same agent code: around the provider's own LangChain client, as production does,
+and around the container's chat model, whose calls cross the wire as JSON and go out through the gateway.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain.chat_models import init_chat_model
+from langchain_core.messages import HumanMessage, SystemMessage
+from langchain_core.tools import tool
+
+from bakeoff import gateway
+from bakeoff.config.schema import Candidate
+from bakeoff.gateway.policy.retry import Budget
+from bakeoff.gateway.types import CallContext, ChatBackend, JsonDict, ModelRequest
+from bakeoff_runner import wire
+from bakeoff_runner.chat_model import GatewayChatModel
+from tests.fakes.provider_server import ProviderServer, serve
+
+KEY = "sk-test-0123456789abcdefghij"
+MODELS = ("openai:gpt-x", "anthropic:claude-x", "google_genai:gemini-x")
+HINT = {"type": "ephemeral"}
+
+
+class InProcess:
+    """The channel without a container: every request and reply crosses as the lines that the wire would carry."""
+
+    def __init__(self, backend: ChatBackend) -> None:
+        self.backend, self.calls, self.reference = backend, 0, {}
+
+    def submit(
+        self, method: str, params: JsonDict, on_chunk: Callable[[JsonDict], None] | None = None
+    ) -> "Future[JsonDict]":
+        asked = json.loads(wire.encode({"method": method, "params": params}))["params"]
+        context = CallContext(
+            "c/e/1", "e", 1, self.calls, self.reference, on_chunk=lambda chunk: on_chunk(crossed(chunk))
+        )
+        self.calls += 1
+        future: Future[JsonDict] = Future()
+        reply = self.backend.complete(ModelRequest(**asked), context)
+        self.reply = reply
+        future.set_result({"message": crossed(reply.message)})
+        return future
+
+
+def crossed(value: JsonDict) -> JsonDict:
+    return json.loads(wire.encode({"params": value}))["params"]
+
+
+@tool(extras={"cache_control": HINT, "defer_loading": True})
+def get_order(order_id: str, fields: list[str] | None = None) -> str:
+    """Look up one order.
+
+    Args:
+        order_id: such as A-17
+        fields: which of its fields
+    """
+    return f"{order_id} has shipped"
+
+
+@tool
+def cancel_order(order_id: str, reason: str = "none") -> str:
+    """Cancel one order."""
+    return "cancelled"
+
+
+SYSTEM = SystemMessage([{"type": "text", "text": "Be brief.", "cache_control": HINT}])
+PLAIN = SystemMessage("Be brief.")
+
+
+@pytest.fixture
+def server() -> Iterator[ProviderServer]:
+    with serve() as running:
+        yield running
+
+
+def production(server: ProviderServer, model: str, **params: Any) -> Any:
+    return init_chat_model(model, base_url=server.base_url(model), api_key=KEY, max_retries=0, **params)
+
+
+def through(server: ProviderServer, model: str, **params: Any) -> GatewayChatModel:
+    who = Candidate(
+        name="c", model=model, base_url=server.base_url(model), api_key_env="A_KEY", params=params
+    )
+    backend = gateway.open_backend(
+        who, retries=0, environ={"A_KEY": KEY}, budget=Budget(0, first_seconds=0.01)
+    )
+    return GatewayChatModel(channel=InProcess(backend))
+
+
+def converse(model: Any, tools: list[Any], system: SystemMessage) -> list[Any]:
+    agent = create_agent(model, tools, system_prompt=system)
+    return agent.invoke({"messages": [HumanMessage("Where is A-17?")]})["messages"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("params", [{}, {"temperature": 0.25, "max_tokens": 500}], ids=["plain", "params"])
+def test_a_request_is_what_production_sends(
+    server: ProviderServer, model: str, params: dict[str, Any]
+) -> None:
+    system = SYSTEM if model.startswith("anthropic") else PLAIN
+    converse(production(server, model, **params), [get_order, cancel_order], system)
+    addressed, expected = addresses(server), server.bodies()
+    said = converse(through(server, model, **params), [get_order, cancel_order], system)
+    assert addresses(server) == addressed
+    assert server.bodies() == expected
+    assert len(expected) == 2
+    assert "has shipped" in said[-1].text
+
+
+def addresses(server: ProviderServer) -> list[Any]:
+    """Where each request went, and every header but those that say how long the client waits."""
+    waits = re.compile("timeout|content-length")
+    return [
+        (path, {name: value for name, value in headers.items() if not waits.search(name)})
+        for path, headers, _ in server.requests
+    ]
+
+
+def test_extras_signatures_and_cache_hints_reach_anthropic(server: ProviderServer) -> None:
+    converse(through(server, "anthropic:claude-x"), [get_order], SYSTEM)
+    first, second = server.bodies()
+    assert first["tools"][0]["cache_control"] == HINT
+    assert first["tools"][0]["defer_loading"] is True
+    assert first["system"][0]["cache_control"] == HINT
+    thinking = second["messages"][1]["content"][0]
+    assert (thinking["type"], thinking["signature"]) == ("thinking", "c2lnbmF0dXJl")
+
+
+def test_signatures_reach_google(server: ProviderServer) -> None:
+    converse(through(server, "google_genai:gemini-x"), [get_order], PLAIN)
+    second = server.bodies()[1]
+    [call] = [part for part in second["contents"][1]["parts"] if "functionCall" in part]
+    assert call["thoughtSignature"] == "c2lnbmF0dXJl"
+
+
+def test_extras_of_one_provider_do_not_reach_another(server: ProviderServer) -> None:
+    converse(through(server, "openai:gpt-x"), [get_order], PLAIN)
+    assert "cache_control" not in json.dumps(server.bodies())
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_two_models_of_a_provider_differ_in_nothing_but_the_model(server: ProviderServer, model: str) -> None:
+    sent = []
+    for name in (model, f"{model}-2"):
+        converse(through(server, name), [get_order, cancel_order], PLAIN)
+        paths = [path.replace(name.partition(":")[2], "MODEL") for path, _, _ in server.requests]
+        sent.append((paths, [{**body, "model": "MODEL"} for body in server.bodies()]))
+    assert sent[0] == sent[1]
+
+
+def test_three_providers_get_the_same_prompt_question_tools_and_result(server: ProviderServer) -> None:
+    seen = []
+    for model in MODELS:
+        converse(through(server, model), [get_order, cancel_order], PLAIN)
+        first, second = server.bodies()
+        seen.append((meaning(model, first), meaning(model, second)))
+    assert seen[0] == seen[1] == seen[2]
+    assert seen[0][1]["results"] == ["A-17 has shipped"]
+
+
+def meaning(model: str, body: JsonDict) -> JsonDict:
+    """What a request says, in no provider's words."""
+    if model.startswith("openai"):
+        messages = body["messages"]
+        return {
+            "system": next(m["content"] for m in messages if m["role"] == "system"),
+            "asked": [m["content"] for m in messages if m["role"] == "user"],
+            "calls": [
+                json.loads(c["function"]["arguments"]) for m in messages for c in m.get("tool_calls") or ()
+            ],
+            "results": [m["content"] for m in messages if m["role"] == "tool"],
+            "tools": {t["function"]["name"]: fields(t["function"]["parameters"]) for t in body["tools"]},
+        }
+    if model.startswith("anthropic"):
+        blocks = [b for m in body["messages"] if isinstance(m["content"], list) for b in m["content"]]
+        return {
+            "system": body["system"] if isinstance(body["system"], str) else body["system"][0]["text"],
+            "asked": [
+                m["content"]
+                for m in body["messages"]
+                if m["role"] == "user" and isinstance(m["content"], str)
+            ],
+            "calls": [b["input"] for b in blocks if b["type"] == "tool_use"],
+            "results": [text(b["content"]) for b in blocks if b["type"] == "tool_result"],
+            "tools": {t["name"]: fields(t["input_schema"]) for t in body["tools"]},
+        }
+    parts = [p for c in body["contents"] for p in c["parts"]]
+    return {
+        "system": body["systemInstruction"]["parts"][0]["text"],
+        "asked": [p["text"] for p in parts if "text" in p],
+        "calls": [p["functionCall"]["args"] for p in parts if "functionCall" in p],
+        "results": [p["functionResponse"]["response"]["output"] for p in parts if "functionResponse" in p],
+        "tools": {
+            t["name"]: fields(t["parameters"])
+            for group in body["tools"]
+            for t in group["functionDeclarations"]
+        },
+    }
+
+
+def fields(schema: JsonDict) -> tuple[list[str], list[str]]:
+    return sorted(schema["properties"]), sorted(schema.get("required", ()))
+
+
+def text(content: Any) -> str:
+    return content if isinstance(content, str) else content[0]["text"]
+
+
+# --- streaming --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_streamed_request_is_what_production_sends_and_says_the_same(
+    server: ProviderServer, model: str
+) -> None:
+    asked = [PLAIN, HumanMessage("Where is A-17?")]
+    options = {"stream_usage": True} if model.startswith("openai") else {}
+    for chunk in production(server, model, **options).bind_tools([get_order]).stream(asked):
+        del chunk
+    expected = server.bodies()
+    ours = through(server, model)
+    whole = None
+    for chunk in ours.bind_tools([get_order]).stream(asked):
+        whole = chunk if whole is None else whole + chunk
+    assert server.bodies() == expected
+    assert whole is not None
+    assert [(call["name"], call["args"]) for call in whole.tool_calls] == [
+        ("get_order", {"order_id": "A-17"})
+    ]
+    assert whole.usage_metadata is not None
+    reply = ours.channel.reply
+    assert (reply.input_tokens, reply.output_tokens) == (
+        whole.usage_metadata["input_tokens"],
+        whole.usage_metadata["output_tokens"],
+    )
+    assert reply.message["data"]["tool_calls"][0]["args"] == {"order_id": "A-17"}
+    assert 0 < reply.first_token_seconds <= reply.seconds
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_sum_of_chunks_goes_back_as_the_message_it_is(server: ProviderServer, model: str) -> None:
+    bound = through(server, model).bind_tools([get_order])
+    asked: list[Any] = [PLAIN, HumanMessage("Where is A-17?")]
+    whole = None
+    for chunk in bound.stream(asked):
+        whole = chunk if whole is None else whole + chunk
+    assert whole is not None
+    asked += [whole, get_order.invoke(whole.tool_calls[0])]
+    pieces = [chunk.text for chunk in bound.stream(asked)]
+    assert "".join(pieces).strip() == "A-17 has shipped"
+    assert sum(bool(piece) for piece in pieces) == 3

@@ -1,0 +1,234 @@
+"""The run directory keeps every finished trial, whatever happens while it is written."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bakeoff.errors import InputError, UnfitEnvironment
+from bakeoff.record.store import NAME_BYTES, RunDirectory, file_name, new_run_id
+from tests.fakes import synthetic
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    return RunDirectory.create(tmp_path, synthetic.manifest())
+
+
+def test_what_is_appended_is_read_back(run: RunDirectory) -> None:
+    written = list(synthetic.trials(infra_rate=0.1))
+    for record in written:
+        run.append(record)
+    again = RunDirectory.open(run.path)
+    assert list(again.trials()) == written
+    assert again.warnings == []
+    assert again.manifest() == synthetic.manifest()
+
+
+def test_a_line_is_plain_json_for_jq(run: RunDirectory) -> None:
+    run.append(synthetic.trial())
+    (line,) = (run.path / "trials.jsonl").read_text().splitlines()
+    assert json.loads(line)["resources"]["requested"]["memory_bytes"] == 512 * 2**20
+
+
+def test_threads_never_mix_their_lines(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_write = os.write
+    # the kernel may take less than it is given: a line then needs several writes
+    monkeypatch.setattr(os, "write", lambda descriptor, content: real_write(descriptor, content[:500]))
+
+    def work(worker: int) -> None:
+        for repetition in range(1, 11):
+            run.append(synthetic.trial(f"worker-{worker}", repetition=repetition, output="x" * 5000))
+
+    threads = [threading.Thread(target=work, args=(worker,)) for worker in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({record.trial_id for record in run.trials()}) == 60
+
+
+def test_a_torn_last_line_is_told_and_the_rest_is_read(run: RunDirectory) -> None:
+    run.append(synthetic.trial(repetition=1))
+    with (run.path / "trials.jsonl").open("ab") as file:
+        file.write(b'{"trial_id": "steady/case-0')
+    again = RunDirectory.open(run.path)
+    assert [record.repetition for record in again.trials()] == [1]
+    assert len(again.warnings) == 1
+    assert "trials.jsonl:2" in again.warnings[0]
+
+
+def test_appending_after_a_torn_line_moves_it_aside(run: RunDirectory) -> None:
+    run.append(synthetic.trial(repetition=1))
+    with (run.path / "trials.jsonl").open("ab") as file:
+        file.write(b'{"half')
+    again = RunDirectory.open(run.path)
+    again.append(synthetic.trial(repetition=2))
+    assert [record.repetition for record in again.trials()] == [1, 2]
+    assert again.warnings == []
+    assert (run.path / "trials.jsonl.torn").read_bytes() == b'{"half\n'
+
+
+def test_a_last_line_that_lacks_only_its_newline_is_kept(run: RunDirectory) -> None:
+    run.append(synthetic.trial(repetition=1, output="y" * 70000))
+    path = run.path / "trials.jsonl"
+    path.write_bytes(path.read_bytes().rstrip(b"\n"))
+    again = RunDirectory.open(run.path)
+    assert len(list(again.trials())) == 1
+    again.append(synthetic.trial(repetition=2))
+    assert [record.repetition for record in again.trials()] == [1, 2]
+
+
+def test_damage_in_the_middle_is_an_error_with_its_place(run: RunDirectory) -> None:
+    run.append(synthetic.trial(repetition=1))
+    with (run.path / "trials.jsonl").open("ab") as file:
+        file.write(b"not json\n")
+    run.append(synthetic.trial(repetition=2))
+    with pytest.raises(InputError) as caught:
+        list(run.trials())
+    assert caught.value.line == 2
+    assert caught.value.file is not None
+    assert caught.value.file.endswith("trials.jsonl")
+    assert caught.value.hint
+
+
+def test_a_full_disk_is_told_and_leaves_no_half_line(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.append(synthetic.trial(repetition=1))
+    before = (run.path / "trials.jsonl").read_bytes()
+    real_write = os.write
+
+    def full(descriptor: int, content: bytes) -> int:
+        if len(content) <= 100:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real_write(descriptor, content[:-100])
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(UnfitEnvironment, match="No space left") as caught:
+        run.append(synthetic.trial(repetition=2))
+    assert caught.value.hint
+    assert (run.path / "trials.jsonl").read_bytes() == before
+    monkeypatch.undo()
+    run.append(synthetic.trial(repetition=2))
+    assert [record.repetition for record in run.trials()] == [1, 2]
+
+
+def test_a_full_disk_keeps_the_old_manifest(run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UnfitEnvironment):
+        run.update_manifest(state="interrupted")
+    monkeypatch.undo()
+    assert run.manifest() == synthetic.manifest()
+    assert not list(run.path.glob("*.tmp"))
+
+
+def test_hostile_text_is_written_and_readable(run: RunDirectory) -> None:
+    hostile = "\ud800\x00\x1b[2J\u202e\u2028\n\r"
+    run.append(synthetic.trial(output=hostile))
+    (record,) = run.trials()
+    assert record.output == hostile.replace("\ud800", "?")
+    run.write_trajectory(record.trial_id, {"text": hostile})
+    assert run.trajectory(record.trial_id) == {"text": hostile.replace("\ud800", "?")}
+    run.write_log(record.trial_id, 1, hostile)
+    assert "\\ud800" in (run.log(record.trial_id, 1) or "")
+
+
+def test_what_is_no_json_number_is_kept_as_text(run: RunDirectory) -> None:
+    """A model may ask for a tool with NaN, and Python's JSON takes it."""
+    run.write_trajectory("a", {"arguments": {"amount": float("nan"), "others": [float("-inf"), 1.5]}})
+    assert run.trajectory("a") == {"arguments": {"amount": "nan", "others": ["-inf", 1.5]}}
+    run.append_call("a", {"response": {"amount": float("inf")}})
+    assert list(run.calls("a")) == [{"response": {"amount": "inf"}}]
+
+
+def test_a_score_that_is_no_number_is_refused_before_it_is_written(run: RunDirectory) -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        run.append(synthetic.trial(scores={"final_answer": float("nan")}))
+    assert list(run.trials()) == []
+
+
+def test_trajectory_and_log_have_the_names_the_contract_gives(run: RunDirectory) -> None:
+    assert run.write_trajectory("steady/refund-007/2", {}).name == "steady__refund-007__2.json"
+    assert run.write_log("steady/refund-007/2", 1, "hi").name == "steady__refund-007__2.1.log"
+    assert run.log("steady/refund-007/2", 1) == "hi"
+    assert run.log("steady/refund-007/2", 2) is None
+    assert run.trajectory("steady/none/1") is None
+
+
+@given(st.lists(st.text(alphabet="ab_/.\x00- é\ud800" + "x" * 3, min_size=1), min_size=2, unique=True))
+def test_file_names_are_unique_and_stay_in_their_directory(ids: list[str]) -> None:
+    names = [file_name(each) for each in ids]
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert name
+        assert not name.startswith((".", "-"))
+        assert not set(name) & set("/\\\x00\n")
+        assert len(name.encode()) <= NAME_BYTES + 11
+
+
+def test_file_names_that_slashes_would_make_equal_differ() -> None:
+    assert file_name("a__b/c/1") != file_name("a/b__c/1")
+
+
+def test_manifest_changes_are_checked_and_kept(run: RunDirectory) -> None:
+    run.update_manifest(state="interrupted", notes=["the host was busy"])
+    manifest = RunDirectory.open(run.path).manifest()
+    assert (manifest.state, manifest.notes) == ("interrupted", ["the host was busy"])
+    with pytest.raises(ValueError, match="nonsense"):
+        run.update_manifest(nonsense=1)
+
+
+def test_the_same_run_is_not_made_twice(run: RunDirectory) -> None:
+    with pytest.raises(InputError, match="there already"):
+        RunDirectory.create(run.path.parent, synthetic.manifest())
+
+
+def test_something_else_is_no_run_directory(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "none"):
+        with pytest.raises(InputError) as caught:
+            RunDirectory.open(path)
+        assert caught.value.hint
+
+
+def test_a_damaged_manifest_is_an_error_with_its_key(run: RunDirectory) -> None:
+    path = run.path / "manifest.json"
+    path.write_text(path.read_text().replace('"finished"', '"perhaps"', 1))
+    with pytest.raises(InputError) as caught:
+        run.manifest()
+    assert caught.value.key == "state"
+
+
+def test_a_run_is_found_by_path_id_beginning_and_latest(tmp_path: Path) -> None:
+    for day in (20, 22, 21):
+        RunDirectory.create(tmp_path, synthetic.manifest(run_id=f"202607{day}-101500-desk-ab12"))
+    newest = "20260722-101500-desk-ab12"
+    for name in (newest, "20260722", "latest", str(tmp_path / newest)):
+        assert RunDirectory.resolve(name, tmp_path).run_id == newest
+    with pytest.raises(InputError) as caught:
+        RunDirectory.resolve("20260722-101500-desk-ab13", tmp_path)
+    assert newest in (caught.value.hint or "")
+    with pytest.raises(InputError, match="several"):
+        RunDirectory.resolve("202607", tmp_path)
+    with pytest.raises(InputError, match="no run yet"):
+        RunDirectory.resolve("latest", tmp_path / "empty")
+
+
+def test_run_ids_sort_by_time_and_are_unique() -> None:
+    early = new_run_id("Support Desk!", datetime(2026, 7, 22, 9, 5, tzinfo=UTC))
+    late = new_run_id("a", datetime(2026, 7, 22, 10, 5, tzinfo=UTC))
+    assert early.startswith("20260722-090500-support-desk-")
+    assert early < late
+    same_moment = {new_run_id("x", datetime(2026, 1, 1, tzinfo=UTC)) for _ in range(5)}
+    assert len(same_moment) == 5

@@ -1,0 +1,466 @@
+"""The buyer's questions: production beside the test, re-attempts that bias, damaged runs, and what it all costs."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from scipy.stats import fisher_exact
+
+from bakeoff.errors import InputError
+from bakeoff.record.store import RunDirectory
+from bakeoff.record.trial import Observed, TrialRecord
+from bakeoff.report import data, excerpt, html, markdown, plots, retried
+from bakeoff.report.data import ReportData
+from bakeoff.report.sections.production import mismatches
+from bakeoff.report.write import write
+from bakeoff.stats.exact import fisher_p
+from tests.fakes import synthetic
+
+MIB = 2**20
+
+
+def collected(tmp_path: Path, records: Any = None, manifest: Any = None) -> ReportData:
+    return data.collect(synthetic.run_directory(tmp_path, records, manifest))
+
+
+# --- does it resemble production ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "said"),
+    [
+        ({"memory": 512 * MIB}, {"memory": 512 * MIB}, None),
+        ({}, {"memory": 512 * MIB}, None),
+        (
+            {"memory": 2**30},
+            {"memory": 512 * MIB},
+            "Memory: production gives 1 GiB, this run gave less (512 MiB)",
+        ),
+        (
+            {"seconds": 60.0},
+            {"seconds": 120.0},
+            "production gives 1 min 00 s, this run gave more (2 min 00 s)",
+        ),
+        ({"tokens": 9000}, {"tokens": None}, "production gives 9,000, this run gave more (no limit)"),
+        ({"network": "the CRM"}, {"network": "none"}, "production has “the CRM”, this run had “none”"),
+        (
+            {"retries": 0},
+            {"retries": 2},
+            "Extra tries of a model call: production gives 0, this run gave more (2)",
+        ),
+    ],
+)
+def test_each_difference_from_production_is_said_with_its_direction(
+    there: dict[str, Any], here: dict[str, Any], said: str | None
+) -> None:
+    found = mismatches(there, here)
+    assert len(found) == (said is not None)
+    assert not found or (said is not None and said in found[0])
+
+
+def test_production_stands_beside_the_run_and_what_is_unknown_is_named(tmp_path: Path) -> None:
+    manifest = synthetic.manifest()
+    manifest.config["production"] = {
+        "cpus": 1.0,
+        "memory": 160 * MIB,
+        "retries": {"model_call": 2},
+        "turns": None,
+    }
+    report = markdown.render(collected(tmp_path, None, manifest))
+    assert "| Memory | 160 MiB | 512 MiB | 512 MiB |" in report
+    assert "Memory: production gives 160 MiB, this run gave more (512 MiB)" in report
+    assert "Memory: steady (simulated) used up to" in report  # more than production has
+    assert "CPUs: production" not in report
+    assert "does not say: pids, disk, network, turns, seconds, tool\\_seconds, tokens" in report
+
+
+def test_a_program_s_tools_have_no_limit_of_the_run_s(tmp_path: Path) -> None:
+    manifest = synthetic.manifest()
+    manifest.config["harness"]["command"] = ["node", "agent.mjs"]
+    manifest.config["production"] = {"tool_seconds": 30.0}
+    report = markdown.render(collected(tmp_path, None, manifest))
+    assert "production gives 30.0 s, this run gave more (no limit)" in report
+
+
+def test_without_a_production_section_the_question_stays_open_and_says_how_to_close_it(
+    tmp_path: Path,
+) -> None:
+    report = markdown.render(collected(tmp_path))
+    assert "this question stays open" in report
+    assert "production: # what the same harness gets in production" in report
+
+
+def test_the_example_of_a_production_section_is_valid(tmp_path: Path) -> None:
+    from ruamel.yaml import YAML
+
+    from bakeoff.config.schema import Change, Production
+    from bakeoff.report.sections import change, production
+
+    yaml = YAML(typ="safe")
+    assert Production.model_validate(yaml.load(production.EXAMPLE)["production"]).memory == 2**30
+    assert Change.model_validate(yaml.load(change.EXAMPLE)["change"]).owner
+
+
+# --- change record ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("simulated", "infra_rate", "said"),
+    [
+        (False, 0.0, "The model alone: anthropic:steady (steady) in the place of old:model."),
+        (True, 0.0, "Nothing: steady is a simulation"),
+        (False, 0.3, "supports no choice: old:model stays"),
+    ],
+)
+def test_only_a_real_winner_changes_production(
+    tmp_path: Path, simulated: bool, infra_rate: float, said: str
+) -> None:
+    manifest = synthetic.manifest(examples=60, simulated=simulated)
+    manifest.dataset["clusters"] = {}
+    manifest.config["change"] = {"replaces": "old:model", "owner": "A. Team", "rollback": "set it back"}
+    records = synthetic.trials(examples=60, skills=(0.95, 0.3), infra_rate=infra_rate)
+    report = markdown.render(collected(tmp_path, records, manifest)).replace("\\", "")
+    assert said in report
+    assert "| Owner | A. Team |" in report
+    assert "should not be approved" not in report
+
+
+# --- re-attempts --------------------------------------------------------------------------------------
+
+
+@given(st.tuples(*[st.integers(0, 40)] * 4))
+def test_fishers_test_agrees_with_scipys(table: tuple[int, int, int, int]) -> None:
+    a, b, c, d = table
+    assert fisher_p(a, b, c, d) == pytest.approx(fisher_exact([[a, b], [c, d]]).pvalue, abs=1e-6)
+
+
+def test_fishers_test_takes_a_hundred_thousand_trials() -> None:
+    assert fisher_p(600, 400, 60_000, 39_000) == pytest.approx(
+        fisher_exact([[600, 400], [60_000, 39_000]]).pvalue, rel=1e-6
+    )
+
+
+def test_reattempts_are_tested_only_where_there_is_something_to_compare() -> None:
+    found = retried.tested({"a": ([0, 20], [90, 100]), "b": ([0, 0], [50, 100]), "c": ([18, 20], [90, 100])})
+    assert found["a"].differs
+    assert found["b"].p_adjusted is None
+    assert not found["c"].differs
+    assert found["a"].p_adjusted == pytest.approx(2 * fisher_p(0, 20, 90, 10))  # Holm over two
+
+
+def test_reattempted_trials_that_score_differently_are_a_warning(tmp_path: Path) -> None:
+    def records(last: str) -> list[TrialRecord]:
+        again = [
+            synthetic.trial(example=f"hard-{n}", verdict=last, earlier=["infra.container_lost"])
+            for n in range(12)
+        ]
+        return [*again, *(synthetic.trial(example=f"easy-{n}") for n in range(40))]
+
+    biased = markdown.render(collected(tmp_path / "a", records("failed")))
+    assert "did not hit all examples alike" in biased
+    assert "infra.container\\_lost (12)" in biased
+    assert "did not hit all examples alike" not in markdown.render(
+        collected(tmp_path / "b", records("passed"))
+    )
+
+
+# --- failures -----------------------------------------------------------------------------------------
+
+
+def test_each_cause_has_one_excerpt_and_no_other_trajectory_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = list(synthetic.trials(examples=40, infra_rate=0.1))
+    run = synthetic.run_directory(tmp_path, records)
+    for record in records:
+        run.write_trajectory(
+            record.trial_id, {"steps": [{"source": "user", "message": f"asked {record.trial_id}"}]}
+        )
+    read: list[str] = []
+    real = RunDirectory.trajectory
+    monkeypatch.setattr(RunDirectory, "trajectory", lambda self, id_: read.append(id_) or real(self, id_))
+    report = data.collect(run)
+    causes = {record.cause for record in records if record.cause}
+    assert set(report.excerpts) == causes
+    assert len(read) == len(causes)
+    assert all(each.lines == [f"user: asked {each.trial_id}"] for each in report.excerpts.values())
+
+
+@pytest.mark.parametrize(
+    "written", [b"", b"[1]", b'{"steps": 7}', b'{"steps": [{"tool_calls": [3, {}]}]}', b"{"]
+)
+def test_a_damaged_trajectory_is_said_to_be(tmp_path: Path, written: bytes) -> None:
+    run = synthetic.run_directory(tmp_path, [])
+    run.trajectory_path("a/b/1").write_bytes(written)
+    assert excerpt.read(run, "a/b/1").lines
+
+
+def test_a_long_trajectory_is_cut_in_the_middle(tmp_path: Path) -> None:
+    run = synthetic.run_directory(tmp_path, [])
+    steps = [{"source": "agent", "message": f"{n} " * 999} for n in range(500)]
+    run.write_trajectory("a/b/1", {"steps": [{"source": "system", "message": "the prompt"}, *steps]})
+    lines = excerpt.read(run, "a/b/1").lines
+    assert len(lines) == excerpt.FIRST + excerpt.LAST + 1
+    assert lines[0].startswith("model: 0")
+    assert lines[-1].startswith("model: 499")
+    assert max(map(len, lines)) < excerpt.LINE + 20
+
+
+def test_wasted_calls_are_counted_and_old_lines_still_read(tmp_path: Path) -> None:
+    counted = [
+        synthetic.trial(example=f"case-00{n}", tools={"calls": 4, "failed": 1, "repeated": 1})
+        for n in range(2)
+    ]
+    assert collected(tmp_path / "new", counted).candidates[0].wasted_share == 0.5
+    old = [record.model_copy(update={"tools": None}) for record in counted]
+    (row, _) = collected(tmp_path / "old", old).candidates
+    assert row.tool_calls is None
+    assert row.wasted_share is None
+    assert row.tool_errors is not None  # the runner's own count was always there
+
+
+# --- damaged runs: what can be read is read, what is missing is said ------------------------------------
+
+
+def render_both(run: RunDirectory) -> str:
+    report = data.collect(run)
+    page = html.render(report, plots.draw(report))
+    made = markdown.render(report)
+    for text in (made, page):
+        assert not re.search(r"\b(nan|inf)\b|[|>] ?None ?[|<]", text)
+    return made
+
+
+def test_a_torn_run_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    run = synthetic.run_directory(tmp_path)
+    lines = (run.path / "trials.jsonl").read_bytes().splitlines(keepends=True)
+    lines[3] = b'{"trial_id": "half of a li\n'
+    lines[4] = b"\x00\xff\n"
+    lines[-1] = lines[-1][:50]
+    (run.path / "trials.jsonl").write_bytes(b"".join(lines))
+    report = render_both(run)
+    assert "69 of 72 planned trials" in report
+    assert "trials.jsonl:4: this line is damaged" in report
+    assert "trials.jsonl:5: this line is damaged" in report
+    assert "trials.jsonl:72: the last line is torn" in report
+    assert "INCONCLUSIVE" in report.splitlines()[0]
+
+
+def test_a_run_of_another_version_is_read_as_far_as_it_is_known(tmp_path: Path) -> None:
+    run = synthetic.run_directory(tmp_path)
+    manifest = json.loads((run.path / "manifest.json").read_text())
+    manifest |= {"format": 2, "novelty": {"deep": 1}}
+    del manifest["fingerprint"], manifest["host"]
+    manifest["max_concurrency"] = "several"
+    (run.path / "manifest.json").write_text(json.dumps(manifest))
+    lines = [json.loads(line) for line in (run.path / "trials.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["mood"] = "good"
+        line["attempts"][0]["evidence"]["host"]["phase_of_moon"] = 0.5
+    (run.path / "trials.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    report = render_both(run).replace("\\", "")
+    assert "72 of 72 planned trials" in report
+    for key in ("novelty", "fingerprint", "host", "max_concurrency", "mood", "phase_of_moon"):
+        assert key in report.split("## What exactly")[0], key
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"{}"])
+def test_a_destroyed_manifest_leaves_the_trials(tmp_path: Path, content: bytes) -> None:
+    run = synthetic.run_directory(tmp_path)
+    (run.path / "manifest.json").write_bytes(content)
+    report = render_both(run)
+    assert "INCONCLUSIVE" in report.splitlines()[0]
+    assert "| steady | 36 |" in report
+    with pytest.raises(InputError):  # whoever would write to the run is not so lenient
+        run.manifest()
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [],
+        [synthetic.trial()],
+        [synthetic.trial(verdict="infra_error", cause="infra.image")],
+        [synthetic.trial(verdict="failed", cause="model.refusal")],
+        list(synthetic.trials(skills=(1.0, 1.0))),
+        list(synthetic.trials(skills=(0.0, 0.0))),
+        list(synthetic.trials(infra_rate=1.0)),
+        [synthetic.trial(example="case-000", repetition=n) for n in range(9)],
+        [synthetic.trial(resources=synthetic.trial().resources.model_copy(update={"observed": Observed()}))],
+    ],
+    ids=[
+        "none",
+        "one",
+        "one-infra",
+        "one-failed",
+        "all-pass",
+        "all-fail",
+        "all-infra",
+        "one-cluster",
+        "unobserved",
+    ],
+)
+def test_extreme_runs_give_an_honest_report(tmp_path: Path, records: list[TrialRecord]) -> None:
+    render_both(synthetic.run_directory(tmp_path, records))
+
+
+# --- speed and memory -----------------------------------------------------------------------------------
+
+
+def test_five_candidates_two_hundred_examples_five_trials_in_five_seconds(tmp_path: Path) -> None:
+    names = ["a", "b", "c", "d", "e"]
+    run = synthetic.run_directory(tmp_path, [], synthetic.manifest(names, 200, 5))
+    records = synthetic.trials(names, 200, 5, skills=(0.9, 0.8, 0.7, 0.6, 0.5), infra_rate=0.01)
+    with (run.path / "trials.jsonl").open("w") as file:
+        file.writelines(record.model_dump_json() + "\n" for record in records)
+    start = time.process_time()  # the machine may be busy with something else
+    write(run, data.collect(run))
+    assert time.process_time() - start < 5
+
+
+REPORT_AND_MEASURE = """
+import sys, time
+from pathlib import Path
+from bakeoff.report import data
+from bakeoff.report.write import write
+from bakeoff.store import RunDirectory
+run = RunDirectory.open(Path(sys.argv[1]))
+write(run, data.collect(run))
+peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print(time.process_time(), int(peak.split()[1]) / 1024)
+"""
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_trials_in_a_minute_and_in_bounded_memory(tmp_path: Path) -> None:
+    names = ["a", "b", "c", "d", "e"]
+    run = synthetic.run_directory(tmp_path, [], synthetic.manifest(names, 2000, 10))
+    kinds = [synthetic.trial("NAME", "case-EXAMPLE").model_dump_json()]
+    for cause, verdict in (("model.wrong_answer", "failed"), ("infra.oom_killed", "infra_error")):
+        kinds.append(synthetic.trial("NAME", "case-EXAMPLE", verdict=verdict, cause=cause).model_dump_json())
+    dice = random.Random(1)
+    with (run.path / "trials.jsonl").open("w") as file:
+        for number in range(100_000):
+            line = dice.choices(kinds, (90, 9, 1))[0].replace("NAME", names[number % 5])
+            line = line.replace("EXAMPLE", f"{number // 50:03d}").replace('/1"', f'/{number // 5 % 10}"')
+            file.write(line + "\n")
+    done = subprocess.run(
+        [sys.executable, "-c", REPORT_AND_MEASURE, str(run.path)], capture_output=True, text=True, check=True
+    )
+    seconds, peak_mib = map(float, done.stdout.split())
+    assert seconds < 60
+    assert peak_mib < 200  # with matplotlib; the trials alone are a file of more than that
+    assert (run.path / "trials.jsonl").stat().st_size / MIB > 200
+    assert "100000 of 100000 planned trials have a verdict" in (run.path / "report.md").read_text()
+
+
+def test_thirty_candidates_are_still_readable(tmp_path: Path) -> None:
+    """The decision in one sentence, few reservations, the leader's pairs open and all 435 folded away."""
+    names = [f"model-{number:02d}" for number in range(30)]
+    records = synthetic.trials(
+        names, 12, 2, skills=[0.95 - 0.03 * n for n in range(30)], infra_rate=0.05, seed=3
+    )
+    report = collected(tmp_path, records, synthetic.manifest(names, 12, 2, simulated=False))
+    assert len(report.doubts) > 4
+    assert re.search(r"; and \d+ more of this kind\.$", report.sentence)
+    assert len(report.sentence) < 400
+    assert report.decision.sentence.count("model-") <= 12
+    assert re.search(r" and \d+ others; this sample", report.decision.sentence)
+    text = markdown.render(report)
+    first_screen = text.partition("\n## ")[0]
+    assert len(report.decision.caveats) > 5
+    assert first_screen.count("How infrastructure errors are counted decides") == 5
+    assert f"{len(report.decision.caveats) - 5} more reservations of this kind are below." in first_screen
+    assert text.count("<summary>All 435 pairs</summary>") == 2
+    leader = report.decision.leader
+    assert text.count(f"| {leader} minus ") == 2 * 29
+    drawn = plots.draw(report)["cost"]
+    assert sum(name in drawn for name in names) < 12, "names of thirty dots would lie on each other"
+    with_all = collected(
+        tmp_path / "few",
+        synthetic.trials(names[:5], 12, 2, skills=[0.9] * 5),
+        synthetic.manifest(names[:5], 12, 2),
+    )
+    assert all(name in plots.draw(with_all)["cost"] for name in names[:5])
+
+
+@pytest.mark.parametrize(("dearest", "logarithmic"), [(0.1, False), (1.0, True)])
+def test_prices_far_apart_are_drawn_on_a_logarithmic_scale(
+    tmp_path: Path, dearest: float, logarithmic: bool
+) -> None:
+    cost = {"steady": dearest, "hasty": 0.01}
+    records = [
+        each.model_copy(update={"usage": each.usage.model_copy(update={"cost_usd": cost[each.candidate]})})
+        for each in synthetic.trials()
+    ]
+    assert ("US dollars, logarithmic" in plots.draw(collected(tmp_path, records))["cost"]) is logarithmic
+
+
+def test_a_percent_sign_stays_with_its_number(tmp_path: Path) -> None:
+    page = html.render(collected(tmp_path), {})
+    decision = page.partition('<p class="decision">')[2].partition("</p>")[0]
+    assert re.search(r"\(\d+\.\d&nbsp;%\)", decision)
+    assert not re.search(r"\d %", decision)
+
+
+def test_a_candidate_without_a_trial_has_no_rate_of_errors(tmp_path: Path) -> None:
+    text = markdown.render(collected(tmp_path, []))
+    assert "– (0 of 0 trials), at most – for one candidate" in text
+    assert "steady has no score: it has no trial yet." in text
+    assert "or verdicts are missing" in text
+
+
+def test_a_host_that_broke_its_promise_is_a_warning(tmp_path: Path) -> None:
+    calm = synthetic.trial()
+    evidence = calm.attempts[-1].evidence
+    busy = evidence.model_copy(update={"host": evidence.host.model_copy(update={"contended": True})})
+    starved = synthetic.trial(
+        example="case-001", attempts=[calm.attempts[-1].model_copy(update={"evidence": busy})]
+    )
+    said = "1 of 2 trials got less CPU than was reserved"
+    assert said in markdown.render(collected(tmp_path / "a", [calm, starved]))
+    assert "got less CPU" not in markdown.render(collected(tmp_path / "b", [calm]))
+
+
+HOSTILE = (
+    "| x |\n\n# owned <script>alert(1)</script> </details> ![a](http://evil/x.png) ``` `code` \x1b[2J\u202e"
+)
+
+
+def test_hostile_prompts_tools_names_and_trajectories_stay_text_in_markdown(tmp_path: Path) -> None:
+    manifest = synthetic.manifest(["steady"], notes=[HOSTILE])
+    manifest.dataset["clusters"] = dict.fromkeys(manifest.dataset["clusters"], HOSTILE)
+    manifest.config["production"] = {"network": HOSTILE}
+    manifest.config["change"] = {"replaces": HOSTILE, "owner": HOSTILE, "rollback": HOSTILE, "notes": HOSTILE}
+    tool = {"name": HOSTILE, "description": HOSTILE, "parameters": {"properties": {HOSTILE: {}}}}
+    manifest.observed_harness.update(system_prompt=HOSTILE, tools=[tool])
+    manifest.host[HOSTILE] = HOSTILE
+    record = synthetic.trial(
+        verdict="failed", cause=HOSTILE, because=HOSTILE, output=HOSTILE, earlier=[HOSTILE]
+    )
+    run = synthetic.run_directory(tmp_path, [record.model_copy(update={"scores": {HOSTILE: 0.0}})], manifest)
+    run.write_trajectory(record.trial_id, {"steps": [{"source": "agent", "message": HOSTILE}]})
+    report = markdown.render(data.collect(run))
+    tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(report)
+    blocks = {
+        line.strip() for token in tokens if token.type == "html_block" for line in token.content.splitlines()
+    }
+    assert all(re.fullmatch(r"</?details>|<summary>[^<>]*</summary>", block) for block in blocks if block)
+    inline = {child.type for token in tokens for child in token.children or ()}
+    assert inline.isdisjoint({"image", "link_open", "html_inline"})
+    headings = [tokens[n + 1].content for n, token in enumerate(tokens) if token.type == "heading_open"]
+    assert not any("owned" in heading for heading in headings)
+    assert "\x1b" not in report
+    assert "\u202e" not in report
+    assert report.count("owned") > 15

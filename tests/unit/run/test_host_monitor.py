@@ -1,0 +1,71 @@
+"""The written rule on contention, and the sampling behind the report's worst moments."""
+
+import time
+
+import pytest
+
+from bakeoff.record.evidence import KernelFacts
+from bakeoff.run.host_monitor import HostWatch, contended
+
+
+def kernel(waited: float | None, cpu: float | None, throttled: float = 0.0) -> KernelFacts:
+    return KernelFacts(waited_seconds=waited, cpu_seconds=cpu, throttled_seconds=throttled)
+
+
+@pytest.mark.parametrize(
+    ("facts", "steal", "expected"),
+    [
+        (kernel(6.0, 2.0), 0.0, True),  # ready for most of the time, and far below its floor of 5 CPU seconds
+        (kernel(4.9, 2.0), 0.0, False),  # not ready often enough to blame anybody
+        (kernel(6.0, 5.0), 0.0, False),  # it had its floor
+        (kernel(9.0, 2.0, throttled=5.0), 0.0, False),  # the quota took it, not a neighbour
+        (kernel(0.0, 0.1), 0.0, False),  # it slept
+        (kernel(None, 2.0), 0.0, False),  # the kernel does not say
+        (kernel(6.0, None), 0.0, False),
+        (kernel(0.0, 9.0), 20.0, True),  # the hypervisor took it
+        (kernel(0.0, 9.0), 19.9, False),
+        (kernel(0.0, 9.0), None, False),
+    ],
+)
+def test_the_rule(facts: KernelFacts, steal: float | None, expected: bool) -> None:
+    assert contended(facts, steal, seconds=10.0, reserved_cpus=0.5) is expected
+
+
+def test_what_the_start_waited_for_takes_nothing_from_the_agent() -> None:
+    slow_start = kernel(6.0, 2.0).model_copy(
+        update={"startup_waited_seconds": 5.9, "startup_cpu_seconds": 1.0}
+    )
+    assert not contended(slow_start, 0.0, seconds=10.0, reserved_cpus=0.5)
+    fast_start = kernel(6.0, 5.5).model_copy(
+        update={"startup_waited_seconds": 0.5, "startup_cpu_seconds": 1.0}
+    )
+    assert contended(fast_start, 0.0, seconds=10.0, reserved_cpus=0.5)
+
+
+def test_an_attempt_of_no_length_is_never_contended() -> None:
+    assert not contended(kernel(1.0, 0.0), 0.0, seconds=0.0, reserved_cpus=0.5)
+
+
+def test_the_host_is_sampled_while_it_runs() -> None:
+    watch = HostWatch()
+    watch.start()
+    begin = time.monotonic()
+    deadline = begin + 60.0
+    while watch.worst().get("samples", 0) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    facts = watch.during(begin, time.monotonic())
+    watch.stop()
+    assert facts.cpu_percent_max is not None
+    assert 0.0 <= facts.cpu_percent_max <= 100.0
+    assert facts.memory_available_min_bytes is not None
+    assert facts.memory_available_min_bytes > 0
+    assert watch.worst()["samples"] >= 2
+    assert watch.during(begin - 100, begin - 50).cpu_percent_max is None
+
+
+def test_a_remote_host_is_not_guessed_at() -> None:
+    watch = HostWatch(local=False)
+    watch.start()
+    watch.stop()
+    assert watch.worst() == {}
+    assert watch.during(0.0, time.monotonic()).load_max is None

@@ -1,0 +1,156 @@
+"""The host-wide ledger: no capacity is promised twice, and the dead do not hold any."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from bakeoff.errors import UnfitEnvironment
+from bakeoff.run.ledger import Claim, Ledger, Room, fits
+
+ROOM = Room(cpus=2.0, memory_bytes=1000, cores=(0, 1))
+
+
+def claim(name: str = "a", cpus: float = 0.5, memory: int = 100, cores: tuple[int, ...] = ()) -> Claim:
+    return Claim(name, cpus, memory, cores)
+
+
+def never() -> bool:
+    return False
+
+
+@pytest.mark.parametrize(
+    ("held", "wanted", "granted"),
+    [
+        ([], claim(), True),
+        ([claim(cpus=1.5)], claim(), True),
+        ([claim(cpus=1.6)], claim(), False),
+        ([claim(memory=900)], claim(), True),
+        ([claim(memory=901)], claim(), False),
+        ([claim(cpus=0.1)] * 19, claim(cpus=0.1, memory=1), False),  # memory: 1,900 of 1,000
+    ],
+)
+def test_a_claim_fits_or_waits(held: list[Claim], wanted: Claim, granted: bool) -> None:
+    assert (fits(wanted, held, ROOM) is not None) is granted
+
+
+def test_sums_of_tenths_do_not_lose_a_slot_to_rounding() -> None:
+    held = [claim(str(n), cpus=0.1, memory=1) for n in range(9)]
+    assert fits(claim(cpus=0.1, memory=1), held, Room(1.0, 1000)) is not None
+
+
+def test_pinned_cores_are_given_once() -> None:
+    first = fits(claim(), [], ROOM, pinned=1)
+    assert first is not None
+    assert first.cores == (0,)
+    second = fits(claim("b"), [first], ROOM, pinned=1)
+    assert second is not None
+    assert second.cores == (1,)
+    assert fits(claim("c"), [first, second], ROOM, pinned=1) is None
+
+
+def test_two_runs_share_one_host(tmp_path: Path) -> None:
+    with Ledger("engine", "run-1", ROOM, tmp_path) as one, Ledger("engine", "run-2", ROOM, tmp_path) as two:
+        assert one.claim(claim("x", cpus=1.5), never) is not None
+        assert two.others() == [claim("x", cpus=1.5)]
+        granted = threading.Event()
+
+        def second() -> None:
+            assert two.claim(claim("y", cpus=1.0), never) is not None
+            granted.set()
+
+        thread = threading.Thread(target=second)
+        thread.start()
+        assert not granted.wait(0.4)
+        one.release("x")
+        assert granted.wait(60)
+        thread.join()
+
+
+def test_other_engines_have_ledgers_of_their_own(tmp_path: Path) -> None:
+    with (
+        Ledger("engine-1", "run-1", ROOM, tmp_path) as one,
+        Ledger("engine-2", "run-2", ROOM, tmp_path) as two,
+    ):
+        one.claim(claim(cpus=2.0), never)
+        assert two.claim(claim(cpus=2.0), never) is not None
+
+
+def test_a_stopped_run_waits_no_longer(tmp_path: Path) -> None:
+    with Ledger("engine", "run", ROOM, tmp_path) as ledger:
+        ledger.claim(claim(cpus=2.0), never)
+        stop = threading.Event()
+        threading.Timer(0.2, stop.set).start()
+        assert ledger.claim(claim("b"), stop.is_set) is None
+
+
+def test_a_killed_run_lets_go(tmp_path: Path) -> None:
+    script = (
+        "import sys, time; from pathlib import Path; from bakeoff.run.ledger import *; "
+        "ledger = Ledger('engine', 'dead', Room(2.0, 1000), Path(sys.argv[1])); ledger.__enter__(); "
+        "ledger.claim(Claim('x', 2.0, 1000), lambda: False); print('held', flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    with Ledger("engine", "alive", ROOM, tmp_path) as ledger:
+        assert len(ledger.others()) == 1
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert ledger.claim(claim(cpus=2.0), never) is not None
+        assert not list(tmp_path.glob("*/dead.json"))
+
+
+def test_many_threads_never_hold_more_than_there_is(tmp_path: Path) -> None:
+    most, lock, held = 0.0, threading.Lock(), 0.0
+
+    def work(name: str, ledger: Ledger) -> None:
+        nonlocal most, held
+        for turn in range(10):
+            assert ledger.claim(claim(f"{name}-{turn}", cpus=0.75, memory=10), never) is not None
+            with lock:
+                held += 0.75
+                most = max(most, held)
+            time.sleep(0.002)
+            with lock:
+                held -= 0.75
+            ledger.release(f"{name}-{turn}")
+
+    with Ledger("engine", "run-1", ROOM, tmp_path) as one, Ledger("engine", "run-2", ROOM, tmp_path) as two:
+        threads = [threading.Thread(target=work, args=(f"t{n}", (one, two)[n % 2])) for n in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    assert most == 1.5
+
+
+def test_every_user_may_open_it_whatever_the_umask_was(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with Ledger("engine", "run", ROOM, tmp_path) as ledger:
+            assert ledger.claim(claim(), never) is not None
+            [home] = tmp_path.iterdir()
+            modes = {path.name: path.stat().st_mode & 0o777 for path in [home, *home.iterdir()]}
+    finally:
+        os.umask(before)
+    assert modes == {home.name: 0o777, "lock": 0o666, "run.json": 0o666}
+
+
+def test_half_written_claims_of_another_run_are_told_with_their_file(tmp_path: Path) -> None:
+    with Ledger("engine", "other", ROOM, tmp_path), Ledger("engine", "mine", ROOM, tmp_path) as mine:
+        [path] = tmp_path.glob("*/other.json")
+        path.write_text('[{"trial_id": "a", "cp')
+        with pytest.raises(UnfitEnvironment, match=r"other\.json"):
+            mine.claim(claim(), never)
+
+
+def test_a_ledger_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UnfitEnvironment, match="ledger"), Ledger("e", "run", ROOM, tmp_path / "file"):
+        pass
