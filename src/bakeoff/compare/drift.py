@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import zip_longest
 from typing import Any
 
+from bakeoff.record import fingerprint
 from bakeoff.record.base import JsonDict
 from bakeoff.record.manifest import Manifest
-from bakeoff.run import plan
 from bakeoff.text import figures
 
 LISTED = 12  # differences named of one part
@@ -32,7 +32,7 @@ def drift(base: Manifest, head: Manifest) -> list[str]:
         if part not in before or part not in after:
             found.append(f"{part}: not recorded in {'BASE' if part not in before else 'HEAD'}")
         elif before[part] != after[part] and part != "image":
-            plain = "its code differs" if part.startswith(plan.EVALUATOR) else "differs"
+            plain = "its code differs" if part.startswith(fingerprint.EVALUATOR) else "differs"
             named = list(_WORDS.get(part, _unnamed)(base, head)) or [f"{part}: {plain}"]
             found += named[:LISTED]
             if (more := len(named) - LISTED) > 0:
@@ -131,7 +131,7 @@ def _base_image(base: Manifest, head: Manifest) -> Iterator[str]:
 
 
 def _host(base: Manifest, head: Manifest) -> Iterator[str]:
-    yield from _keys("host", plan.host_class(base.host), plan.host_class(head.host))
+    yield from _keys("host", fingerprint.host_class(base.host), fingerprint.host_class(head.host))
 
 
 def _rows(base: Manifest, head: Manifest) -> Iterator[str]:
@@ -164,7 +164,7 @@ def _resources(base: Manifest, head: Manifest) -> Iterator[str]:
     yield from _keys("resources", base.resources.model_dump(), head.resources.model_dump())
 
 
-# A part of `plan.fingerprint_parts` -> its differences. A part without an entry is named by itself.
+# A part of the fingerprint -> its differences. A part without an entry is named by itself.
 _WORDS: dict[str, Callable[[Manifest, Manifest], Iterator[str]]] = {
     "harness": _entry,
     "source": _source,

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bakeoff.record.base import JsonDict
-from bakeoff.record.trial import ResourceLimits
+from bakeoff.record.trial import DEFAULT_PROFILE, Profile, ResourceLimits
+
+
+def _only_default(profiles: list[Profile]) -> bool:
+    return [profile.name for profile in profiles] == [DEFAULT_PROFILE]
 
 
 class Manifest(BaseModel):
@@ -30,7 +34,8 @@ class Manifest(BaseModel):
     dataset: JsonDict
     fingerprint: str
     fingerprint_parts: dict[str, str]
-    resources: ResourceLimits
+    resources: ResourceLimits  # of the first profile
+    profiles: list[Profile] = Field(default_factory=list, exclude_if=_only_default)
     image: JsonDict  # id, reference, base {kind, reference, digest}, python, packages {name: version}
     host: JsonDict  # host.facts: cpu_model, cores, memory_bytes, kernel, cgroup_version, docker_version, ...
     max_concurrency: int
@@ -49,3 +54,19 @@ class Manifest(BaseModel):
         default_factory=dict
     )  # trials (how many), reason: when money, not the user, ended it
     notes: list[str] = Field(default_factory=list)  # warnings that bear on the numbers
+
+    @model_validator(mode="after")
+    def _default_profile(self) -> Self:
+        """A manifest with one profile says it by `resources` and `config.resources` alone."""
+        if not self.profiles:
+            given = self.config.get("resources") or {}
+            reserve = given.get("reserve") or {}
+            self.profiles = [
+                Profile(
+                    limits=self.resources,
+                    reserved_cpus=reserve.get("cpus", 0.0),
+                    reserved_memory_bytes=reserve.get("memory", 0),
+                    pin=given.get("pin", False),
+                )
+            ]
+        return self

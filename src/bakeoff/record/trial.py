@@ -12,6 +12,19 @@ from pydantic import Field
 from bakeoff.record.base import JsonDict, Record, VerdictName
 from bakeoff.record.evidence import Evidence, ModelFault
 
+# The profile of a run that names none. Nothing on disk mentions it.
+DEFAULT_PROFILE = "default"
+
+
+def experiment_name(candidate: str, profile: str) -> str:
+    """All trials of one candidate under one profile: `candidate`, or `candidate@profile`."""
+    return candidate if profile == DEFAULT_PROFILE else f"{candidate}@{profile}"
+
+
+def trial_id(candidate: str, profile: str, example_id: str, repetition: int) -> str:
+    """`experiment/example/repetition`."""
+    return f"{experiment_name(candidate, profile)}/{example_id}/{repetition}"
+
 
 class Example(Record):
     """One row of the dataset."""
@@ -31,10 +44,11 @@ class Example(Record):
 
 
 class TrialSpec(Record):
-    """One unit of scoring: candidate x example x repetition."""
+    """One unit of scoring: candidate x profile x example x repetition."""
 
-    trial_id: str  # candidate/example/repetition
+    trial_id: str  # see `trial_id`
     candidate: str
+    profile: str = DEFAULT_PROFILE
     example_id: str
     repetition: int  # 1-based
     seed: int  # derived from the run's seed and the trial's id
@@ -48,6 +62,16 @@ class ResourceLimits(Record):
     pids: int | None
     disk_bytes: int | None
     network: str | None
+
+
+class Profile(Record):
+    """A named set of limits for a trial's sandbox: its ceilings, and the floor that admission reserves for it."""
+
+    name: str = DEFAULT_PROFILE
+    limits: ResourceLimits
+    reserved_cpus: float
+    reserved_memory_bytes: int
+    pin: bool = False  # each running sandbox gets its own cores, `limits.cpus` rounded up
 
 
 class Usage(Record):
@@ -165,6 +189,7 @@ class TrialRecord(Record):
 
     trial_id: str
     candidate: str
+    profile: str = Field(default=DEFAULT_PROFILE, exclude_if=lambda name: name == DEFAULT_PROFILE)
     model: str
     example_id: str
     repetition: int
@@ -180,3 +205,8 @@ class TrialRecord(Record):
     attempts: list[AttemptRecord]
     started_at: datetime
     finished_at: datetime
+
+    @property
+    def experiment(self) -> str:
+        """Its experiment's name; reports, comparisons and publishers group by it."""
+        return experiment_name(self.candidate, self.profile)

@@ -51,7 +51,7 @@ from bakeoff.record.trial import (
 from bakeoff.run import host_monitor
 from bakeoff.run.host_monitor import HostWatch
 from bakeoff.run.ledger import Claim, Ledger
-from bakeoff.run.plan import requested
+from bakeoff.run.plan import profiles
 from bakeoff.run.progress import Display
 from bakeoff.scoring import Scorer, ScoreSheet
 from bakeoff.scoring.types import Outputs
@@ -158,7 +158,7 @@ class Engine:
             BakeoffError: the record cannot be written (a full disk); what was written is whole.
         """
         job = self.job
-        limits = requested(job.config)
+        limits = profiles(job.config)[0].limits
         spec = ContainerSpec(
             run_id=job.run.run_id,
             image=job.image.id,
@@ -468,6 +468,7 @@ def trial_record(
     return TrialRecord(
         trial_id=trial.trial_id,
         candidate=trial.candidate,
+        profile=trial.profile,
         model=candidate.model,
         example_id=trial.example_id,
         repetition=trial.repetition,

@@ -31,6 +31,7 @@ from bakeoff.gateway.policy.terms import Shared
 from bakeoff.gateway.recording.cassette import Recorder
 from bakeoff.gateway.types import ModelRequest
 from bakeoff.provision.docker_engine import Say
+from bakeoff.record import fingerprint
 from bakeoff.record.base import JsonDict
 from bakeoff.record.manifest import Manifest
 from bakeoff.record.messages import text_of
@@ -365,16 +366,17 @@ def _judge_factory(config: Config, shared: Shared) -> scoring.JudgeFactory:
 
 def _manifest(task: Task, machine: JsonDict, harness_image: image.Image, slots: int) -> Manifest:
     config, now = task.config, datetime.now(UTC)
-    parts = plan.fingerprint_parts(
+    profiles = plan.profiles(config)
+    parts = fingerprint.of_run(
         config,
-        task.dataset,
-        harness_image.key,
-        harness_image.source_digest,
-        harness_image.packages,
-        harness_image.base,
-        machine,
-        source.digests(config.evaluators, config.root),
-    )
+        row_digests=task.dataset.row_digests,
+        image_key=harness_image.key,
+        source_digest=harness_image.source_digest,
+        packages=harness_image.packages,
+        base_digest=harness_image.base["digest"],
+        host=machine,
+        evaluators=source.digests(config.evaluators, config.root),
+    ) | fingerprint.of_profiles(profiles)
     examples = task.dataset.examples
     return Manifest(
         run_id=new_run_id(config.name, now),
@@ -404,9 +406,10 @@ def _manifest(task: Task, machine: JsonDict, harness_image: image.Image, slots: 
             "severities": {e.id: e.metadata["severity"] for e in examples if "severity" in e.metadata},
             "row_digests": task.dataset.row_digests,
         },
-        fingerprint=plan.fingerprint(parts),
+        fingerprint=fingerprint.digest(parts),
         fingerprint_parts=parts,
-        resources=plan.requested(config),
+        resources=profiles[0].limits,
+        profiles=profiles,
         image=harness_image.record(),
         host=machine,
         max_concurrency=slots,

@@ -334,7 +334,7 @@ import sys, time
 from pathlib import Path
 from bakeoff.report import data
 from bakeoff.report.write import write
-from bakeoff.store import RunDirectory
+from bakeoff.record.store import RunDirectory
 run = RunDirectory.open(Path(sys.argv[1]))
 write(run, data.collect(run))
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
