@@ -23,10 +23,10 @@ import httpx
 import pytest
 
 from bakeoff import cli
-from bakeoff.config.schema import PublishMlflow
 from bakeoff.publish import source
 from bakeoff.publish.mlflow import files, publisher
-from bakeoff.publish.targets import Publication
+from bakeoff.publish.mlflow.settings import Settings
+from bakeoff.publish.table import Publication
 from bakeoff.record.store import RunDirectory
 from bakeoff.report import data
 from bakeoff.report.write import write
@@ -52,7 +52,7 @@ def client(server: Server) -> Any:
 
 def send(run: RunDirectory, url: str, experiment: str, **environ: str) -> Publication:
     """Publish in this process, which has MLflow's client loaded already."""
-    settings = PublishMlflow(tracking_uri=url, experiment=experiment)
+    settings = Settings(tracking_uri=url, experiment=experiment)
     return publisher.publish(source.read(run, allow_inconclusive=True), settings, environ, lambda line: None)
 
 

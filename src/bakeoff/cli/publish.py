@@ -5,6 +5,10 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,22 +16,24 @@ import typer
 from rich.console import Console
 
 from bakeoff.cli.report import OUT_HELP, RUN_HELP
+from bakeoff.publish.table import TARGETS
 
 if TYPE_CHECKING:
-    from bakeoff.publish.targets import Publication
+    from bakeoff.publish.table import Publication
+    from bakeoff.record.store import RunDirectory
+
+To = StrEnum("To", {name: name for name in TARGETS})  # type: ignore[misc] # mypy cannot see its members
+LABELS = ", ".join(f"{target.title}'s {target.label}" for target in TARGETS.values() if target.label)
 
 
 def publish(
     run: Annotated[str, typer.Argument(help=RUN_HELP)] = "latest",
     to: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--to",
-            help="langsmith, otlp or mlflow; may be repeated. None: those of the run's harness.yaml.",
-        ),
+        list[To] | None,
+        typer.Option("--to", help="May be repeated. None: those of the run's harness.yaml."),
     ] = None,
     url: Annotated[str | None, typer.Option(help="The target's address.")] = None,
-    name: Annotated[str | None, typer.Option(help="LangSmith's dataset, MLflow's experiment.")] = None,
+    name: Annotated[str | None, typer.Option(help=f"{LABELS}.")] = None,
     protocol: Annotated[str | None, typer.Option(help="otlp: http/protobuf or grpc.")] = None,
     content: Annotated[
         bool, typer.Option("--content", help="otlp: prompts, outputs, arguments and results too.")
@@ -41,48 +47,47 @@ def publish(
     """Publish a finished run. Publishing it again changes nothing, and goes on where it was cut off."""
     from bakeoff.publish import publication
     from bakeoff.record.store import RunDirectory
-    from bakeoff.text.escape import terminal
 
     directory = RunDirectory.resolve(run, out)
     options = {"url": url, "name": name, "protocol": protocol, "content": content or None}
-    asked = {option: value for option, value in options.items() if value is not None}
-    plan = publication.plan(directory, to or [], asked)
-    errors = Console(stderr=True)
-
-    def say(line: str) -> None:
-        errors.print(terminal(line), highlight=False, markup=False, soft_wrap=True)
-
+    given = {option: value for option, value in options.items() if value is not None}
+    plan = publication.plan(directory, [target.value for target in to or []], given)
     published: dict[str, Publication] = {}
     try:
-        for target, done in publication.publish(directory, plan, say, allow_inconclusive=allow_inconclusive):
+        for target, done in publication.publish(
+            directory,
+            plan,
+            lambda secrets: _environment(directory, secrets),
+            lambda line: _print(line, error=True),
+            allow_inconclusive=allow_inconclusive,
+        ):
             published[target] = done
             if not as_json:
-                _print(target, done)
+                _report(target, done)
     finally:
         if as_json:
-            typer.echo(json.dumps({target: _plain(done) for target, done in published.items()}, indent=2))
+            typer.echo(json.dumps({target: asdict(done) for target, done in published.items()}, indent=2))
 
 
-def _print(target: str, done: Publication) -> None:
+def _environment(run: RunDirectory, secrets: Sequence[str]) -> Mapping[str, str]:
+    """This process's variables with `.env` and `key_command` of the harness file, where that can still be read."""
+    from bakeoff.config import loading
+    from bakeoff.gateway import keys
+
+    file = run.harness_file(run.manifest())
+    return keys.environment(loading.load(file), secrets) if file.is_file() else dict(os.environ)
+
+
+def _report(target: str, done: Publication) -> None:
+    sent = ", ".join(f"{count} {what}" for what, count in done.sent.items() if count) or "nothing new"
+    present = ", ".join(f"{count} {what}" for what, count in done.present.items() if count)
+    _print(f"{target}: {sent}" + (f"; there already: {present}" if present else ""))
+    for warning in done.warnings:
+        _print(f"warning: {warning}")
+    _print(f"{target}: {done.where}")
+
+
+def _print(line: str, *, error: bool = False) -> None:
     from bakeoff.text.escape import terminal
 
-    console = Console(soft_wrap=True)
-    counts = ", ".join(f"{count} {what}" for what, count in done.sent.items() if count) or "nothing new"
-    there = ", ".join(f"{count} {what}" for what, count in done.present.items() if count)
-    console.print(
-        terminal(f"{target}: {counts}" + (f"; there already: {there}" if there else "")),
-        highlight=False,
-        markup=False,
-    )
-    for warning in done.warnings:
-        console.print(terminal(f"warning: {warning}"), highlight=False, markup=False)
-    console.print(terminal(f"{target}: {done.where}"), highlight=False, markup=False)
-
-
-def _plain(done: Publication) -> dict[str, object]:
-    return {
-        "where": done.where,
-        "sent": dict(done.sent),
-        "present": dict(done.present),
-        "warnings": done.warnings,
-    }
+    Console(stderr=error, soft_wrap=True).print(terminal(line), highlight=False, markup=False)

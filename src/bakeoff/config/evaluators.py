@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from bakeoff.config.schema import Section
+from bakeoff.config.section import KeyedAddress, Section, VariableName
 
 ArgsMode = Literal["exact", "ignore", "subset", "superset"]  # openevals' tool_args_match_mode
 
@@ -65,8 +65,8 @@ class LlmJudge(EvaluatorOptions):
     )
     # none: openevals' correctness prompt
     params: dict[str, Any] = Field(default_factory=dict)  # temperature, max_tokens, ...
-    base_url: str | None = None  # an OpenAI-compatible server
-    api_key_env: str | None = None  # environment variable that holds the key
+    base_url: KeyedAddress | None = None  # an OpenAI-compatible server
+    api_key_env: VariableName | None = None  # environment variable that holds the key
     continuous: bool = False  # a number from 0 to 1 in place of yes or no
 
 

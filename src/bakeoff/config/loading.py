@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import Field
 from ruamel.yaml import YAML
@@ -18,7 +17,8 @@ from ruamel.yaml.scalarbool import ScalarBoolean
 from bakeoff.config import selectors
 from bakeoff.config.evaluators import BUILT_IN
 from bakeoff.config.fitting import Loc, dotted, fit, found, keys_of, nearest, unknown_key
-from bakeoff.config.schema import Config, EvaluatorSpec, Harness, Section, provider_of
+from bakeoff.config.schema import Config, EvaluatorSpec, Harness, provider_of
+from bakeoff.config.section import Section
 from bakeoff.config.sizes import SizeError, parse_size
 from bakeoff.datasets.langsmith import reference
 from bakeoff.errors import InputError
@@ -302,7 +302,6 @@ def _contradictions(config: Config) -> Iterator[Contradiction]:
     yield from _gate_contradictions(config)
     for problem, hint in reference.problems(config.dataset):
         yield ("dataset",), problem, hint
-    yield from _publish_contradictions(config)
 
 
 def _harness_contradictions(config: Config) -> Iterator[Contradiction]:
@@ -366,7 +365,7 @@ def _candidate_contradictions(config: Config) -> Iterator[Contradiction]:
         seen.add(candidate.name.casefold())
         if not candidate.model:
             yield (*loc, "model"), "is empty", "Write `provider:model`."
-        yield from _endpoint(loc, candidate.params, candidate.base_url, candidate.api_key_env)
+        yield from _secret_params(loc, candidate.params)
 
 
 def _evaluator_contradictions(config: Config) -> Iterator[Contradiction]:
@@ -376,10 +375,7 @@ def _evaluator_contradictions(config: Config) -> Iterator[Contradiction]:
         if spec.use is not None:
             yield from _reference((*loc, "use"), spec.use, "my_checks:is_polite")
         if spec.kind == "llm_judge":
-            options = spec.options
-            yield from _endpoint(
-                (*loc, spec.kind), options["params"], options["base_url"], options["api_key_env"]
-            )
+            yield from _secret_params((*loc, spec.kind), spec.options["params"])
         if not _SAFE_NAME.fullmatch(spec.name):
             yield (*loc, "name"), f"{spec.name!r} cannot be an evaluator's name", _NAME_HINT
         if spec.name in seen:
@@ -419,60 +415,11 @@ def _gateway_contradictions(config: Config) -> Iterator[Contradiction]:
             yield ("key_command", name), "names no command", "Write the command and its arguments as a list."
 
 
-def _publish_contradictions(config: Config) -> Iterator[Contradiction]:
-    targets = config.publish
-    if targets.langsmith is not None:
-        loc, given = ("publish", "langsmith"), targets.langsmith
-        yield from address_problems((*loc, "endpoint"), given.endpoint, SECRETS["langsmith"])
-        yield from _variable((*loc, "api_key_env"), given.api_key_env)
-    if targets.otlp is not None:
-        loc, to = ("publish", "otlp"), targets.otlp
-        yield from address_problems((*loc, "endpoint"), to.endpoint, SECRETS["otlp"])
-        yield from _variable((*loc, "headers_env"), to.headers_env)
-    if targets.mlflow is not None:
-        loc, uri = ("publish", "mlflow"), targets.mlflow.tracking_uri
-        yield from address_problems((*loc, "tracking_uri"), uri, SECRETS["mlflow"])
-
-
-def _endpoint(
-    loc: Loc, params: Mapping[str, Any], base_url: str | None, api_key_env: str | None
-) -> Iterator[Contradiction]:
-    """What is wrong with the way to a model."""
+def _secret_params(loc: Loc, params: Mapping[str, Any]) -> Iterator[Contradiction]:
     for key in params:
         if _SECRET.search(key):
             hint = "Put the key into an environment variable and name that in `api_key_env`."
             yield (*loc, "params", key), "a secret does not belong into this file", hint
-    yield from address_problems((*loc, "base_url"), base_url, _NAMED.format("api_key_env"))
-    yield from _variable((*loc, "api_key_env"), api_key_env)
-
-
-_NAMED = "name the key's environment variable in `{}`"
-SECRETS = {  # where those of a publishing target belong
-    "langsmith": _NAMED.format("api_key_env"),
-    "otlp": _NAMED.format("headers_env"),
-    "mlflow": "MLflow reads MLFLOW_TRACKING_USERNAME and _PASSWORD",
-}
-
-
-def address_problems(loc: Loc, url: str | None, secrets: str) -> Iterator[Contradiction]:
-    """What is wrong with a server's address, which is published; `secrets` says where those belong."""
-    if url is None:
-        return
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme not in {"http", "https"} or not parts.netloc:
-        yield loc, "is not an http or https address", "Write for example `http://localhost:8000/v1`."
-    elif "@" in parts.netloc or parts.query:
-        yield loc, "may hold a secret", f"Remove user, password and query; {secrets}."
-
-
-def _variable(loc: Loc, name: str | None) -> Iterator[Contradiction]:
-    """What is wrong with the name of the variable that has a key."""
-    if name is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        hint = "Write the variable's name, for example `OPENAI_API_KEY`; never the key itself."
-        yield loc, "is not the name of an environment variable", hint
 
 
 def _reference(loc: Loc, reference: str, example: str) -> Iterator[Contradiction]:

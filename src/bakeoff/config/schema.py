@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field, create_model
 
+from bakeoff.config.section import KeyedAddress, Section, VariableName
 from bakeoff.config.sizes import parse_size
+from bakeoff.publish.table import TARGETS
 
 Size = Annotated[int, BeforeValidator(parse_size)]  # written as 512MiB, kept in bytes
-
-
-class Section(BaseModel):
-    """Base of every section: immutable, unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+T = TypeVar("T")
 
 
 class Limits(Section):
@@ -86,8 +83,10 @@ class Candidate(Section):
     name: str
     model: str  # provider:model, simulated:..., local:...
     params: dict[str, Any] = Field(default_factory=dict)  # temperature, max_tokens, ...
-    base_url: str | None = None  # an OpenAI-compatible server
-    api_key_env: str | None = None  # environment variable of the key, where it is not the provider's own
+    base_url: KeyedAddress | None = None  # an OpenAI-compatible server
+    api_key_env: VariableName | None = (
+        None  # environment variable of the key, where it is not the provider's own
+    )
 
     @property
     def provider(self) -> str:
@@ -190,37 +189,15 @@ class Gates(Section):
     )  # `suite=benchmark,severity<=0`: no trial of these may fail
 
 
-class PublishLangSmith(Section):
-    """Where in LangSmith the experiments go; what is not given is the client's own default."""
-
-    endpoint: str | None = None  # API address; else LANGSMITH_ENDPOINT
-    api_key_env: str = "LANGSMITH_API_KEY"  # environment variable of the key
-    workspace: str | None = None  # workspace id; else LANGSMITH_WORKSPACE_ID
-    dataset: str | None = None  # name there; else the harness's
+_targets: dict[str, Any] = {name: (target.settings | None, None) for name, target in TARGETS.items()}
 
 
-class PublishOtlp(Section):
-    """Where traces go; what is not given is the OTEL_EXPORTER_OTLP_* variables' or the SDK's default."""
-
-    endpoint: str | None = None  # http: with or without /v1/traces; grpc: http://host:4317
-    protocol: Literal["http/protobuf", "grpc"] | None = None
-    headers_env: str | None = None  # environment variable with headers, `name=value,name=value`
-    content: bool = False  # prompts, outputs, arguments and results too
-
-
-class PublishMlflow(Section):
-    """Which MLflow the runs go to."""
-
-    tracking_uri: str | None = None  # http(s) address; else MLFLOW_TRACKING_URI
-    experiment: str | None = None  # name there; else the harness's
-
-
-class Publish(Section):
+class Publish(create_model("_Targets", __base__=Section, **_targets)):  # type: ignore[misc]
     """Targets that every conclusive run is published to at its end. Nothing here is in the fingerprint."""
 
-    langsmith: PublishLangSmith | None = None
-    otlp: PublishOtlp | None = None
-    mlflow: PublishMlflow | None = None
+    def of(self, settings: type[T]) -> T | None:
+        """The section of the target that has these settings."""
+        return next((given for _, given in self if isinstance(given, settings)), None)
 
 
 class Config(Section):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from bakeoff.config.section import FormatError
+
 _UNITS = {"B": 1} | {
     letter + suffix: base**power
     for power, letter in enumerate("KMGT", start=1)
@@ -14,12 +16,8 @@ _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([A-Za-z]*)")
 _LARGEST = 2**63 - 1  # the kernel's and Docker's integers end here
 
 
-class SizeError(ValueError):
-    """Not a size. `hint` says what to write."""
-
-    def __init__(self, problem: str, hint: str) -> None:
-        self.hint = hint
-        super().__init__(problem)
+class SizeError(FormatError):
+    """Not a size."""
 
 
 def parse_size(value: object) -> int:

@@ -18,15 +18,16 @@ from pydantic import Field
 
 from bakeoff.config.fitting import Loc, dotted, fit, found, nearest
 from bakeoff.config.loading import line_of
-from bakeoff.config.schema import Config, PublishLangSmith, Section
+from bakeoff.config.schema import Config
+from bakeoff.config.section import Section
 from bakeoff.datasets.langsmith import cache, snapshot
-from bakeoff.datasets.langsmith.account import Account
+from bakeoff.datasets.langsmith.account import Account, Unavailable
 from bakeoff.datasets.langsmith.example import OURS
 from bakeoff.datasets.langsmith.reference import Origin, Reference
-from bakeoff.datasets.langsmith.snapshot import ExamplePlace, Snapshot, Unreadable
+from bakeoff.datasets.langsmith.snapshot import ExamplePlace, Snapshot
 from bakeoff.errors import InputError
 from bakeoff.gateway import keys
-from bakeoff.gateway.problem import Problem
+from bakeoff.publish.langsmith.settings import Settings
 from bakeoff.record.base import JsonDict
 from bakeoff.record.trial import Example
 
@@ -184,16 +185,14 @@ def _of_langsmith(config: Config, reference: Reference, pinned: JsonDict) -> Dat
 
 
 def _fetched(config: Config, reference: Reference, pinned: Origin | None) -> Snapshot:
-    settings = config.publish.langsmith or PublishLangSmith()
-    account = Account.of(settings, keys.environment(config, [settings.api_key_env]))
+    settings = config.publish.of(Settings) or Settings()
+    environ = keys.environment(config, [settings.api_key_env])
     try:
-        if isinstance(account, Problem):
-            raise Unreadable(account)
-        return snapshot.fetch(reference, account, pinned)
-    except Unreadable as error:
-        problem, line = error.problem, line_of(config.file, "dataset")
+        return snapshot.fetch(reference, Account.of(settings, environ), pinned)
+    except Unavailable as error:
+        line = line_of(config.file, "dataset")
         raise InputError(
-            problem.problem, file=str(config.file), line=line, key="dataset", hint=problem.hint
+            error.problem, file=str(config.file), line=line, key="dataset", hint=error.hint
         ) from error
 
 

@@ -1,74 +1,78 @@
-"""One publication: which targets, with which settings, in turn; one that fails keeps no other from its turn."""
+"""One publication: which targets, with which settings, one after the other. A failure of one does not stop the next."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from bakeoff.config import loading
-from bakeoff.config.fitting import fit, nearest
-from bakeoff.config.schema import Section
+from bakeoff.config.fitting import fit
+from bakeoff.config.section import Section
 from bakeoff.errors import InputError, NotPublished, UnfitEnvironment
-from bakeoff.gateway import keys
 from bakeoff.publish import source
-from bakeoff.publish.targets import TARGETS, Publication, Publisher, Say
+from bakeoff.publish.table import TARGETS, Publication, Publisher, Say, Target
 from bakeoff.record.store import RunDirectory
 
-Plan = Mapping[str, tuple[Publisher, Section]]
+# Environment variables by name, those of `.env` and the `key_command` of the variables that are asked for included.
+Environment = Callable[[Sequence[str]], Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A target that is due. `secrets`: environment variables that it needs."""
+
+    publisher: Publisher
+    settings: Section
+    secrets: Sequence[str] = ()
+
+
+Plan = Mapping[str, Planned]
 
 
 def plan(run: RunDirectory, names: Sequence[str], options: Mapping[str, Any]) -> Plan:
-    """The targets asked for, else those of the run's own harness.yaml, each with its settings.
+    """The targets to publish to, each with its settings.
 
     Args:
-        run: its manifest's `publish` gives the settings.
-        names: targets; none: all that the manifest has.
-        options: `url`, `name`, `protocol`, `content`: they win over the settings.
+        run: the `publish` section of its manifest gives the settings.
+        names: targets, of `table.TARGETS`; none: all that the manifest has.
+        options: `url`, `name`, `protocol`, `content`; they replace settings.
 
     Raises:
-        InputError: no target, an unknown one, one whose packages are missing, or an option that it has no use for.
+        InputError: no target, one whose packages are missing, or an option that it has no use for.
     """
-    own: dict[str, Any] = run.manifest().config.get("publish") or {}
-    chosen = list(dict.fromkeys(names)) or [name for name, settings in own.items() if settings is not None]
+    configured: dict[str, Any] = run.manifest().config.get("publish") or {}
+    chosen = list(dict.fromkeys(names)) or [name for name, given in configured.items() if given is not None]
     if not chosen:
         raise InputError(
             "nothing says where to publish", key="--to", hint=f"Give --to, one of {', '.join(TARGETS)}."
         )
-    for name in chosen:
-        if name not in TARGETS:
-            meant = nearest(name, TARGETS)
-            hint = f"Did you mean {meant}? " if meant else ""
-            raise InputError(
-                f"there is no target {name!r}", key="--to", hint=f"{hint}Targets are {', '.join(TARGETS)}."
-            )
     if options and len(chosen) > 1:
         raise InputError(
             f"is of one target, and there are {len(chosen)}",
             key=f"--{next(iter(options))}",
             hint="Publish to one target at a time, or write the settings into harness.yaml.",
         )
-    settings = {name: _settings(name, own.get(name) or {}, options) for name in chosen}
-    return {name: (TARGETS[name].publisher(name), settings[name]) for name in chosen}
+    return {name: _planned(TARGETS[name], configured.get(name) or {}, options) for name in chosen}
 
 
 def publish(
-    run: RunDirectory, plan: Plan, say: Say, *, allow_inconclusive: bool = False
+    run: RunDirectory, plan: Plan, environment: Environment, say: Say, *, allow_inconclusive: bool = False
 ) -> Iterator[tuple[str, Publication]]:
     """Publish to each target in turn; yields each that has everything.
 
     Raises:
-        InputError: the run may not be published: nothing was sent. Or of the first target that refused.
-        NotPublished: of the first target that did not take everything. Both come after the last target had its turn.
+        InputError: the run may not be published and nothing was sent, or a target refused.
+        NotPublished: a target did not take everything. The first failure is raised after the last target had its turn.
     """
-    whole = source.read(run, allow_inconclusive=allow_inconclusive)
+    checked = source.read(run, allow_inconclusive=allow_inconclusive)
     failures: list[InputError | NotPublished | UnfitEnvironment] = []
-    with _alone(run, say):
-        for name, (publisher, settings) in plan.items():
+    with _locked(run, say):
+        for name, due in plan.items():
             try:
-                yield name, publisher(whole, settings, _environment(whole, name, settings), say)
+                yield name, due.publisher(checked, due.settings, environment(due.secrets), say)
             except (InputError, NotPublished, UnfitEnvironment) as error:
                 failures.append(error)
     for later in failures[1:]:
@@ -79,10 +83,10 @@ def publish(
 
 
 @contextmanager
-def _alone(run: RunDirectory, say: Say) -> Iterator[None]:
-    """Wait for the end of another publication of the run: both would find the same things missing, and send them twice.
+def _locked(run: RunDirectory, say: Say) -> Iterator[None]:
+    """Wait until no other process publishes the run: both would find the same things missing, and send them twice.
 
-    The lock is the directory's own: it needs no right to write there, and is gone with its process, however that ends.
+    The lock is on the directory itself: that needs no right to write there, and it ends with its process.
     """
     directory = os.open(run.path, os.O_RDONLY)
     try:
@@ -91,50 +95,34 @@ def _alone(run: RunDirectory, say: Say) -> Iterator[None]:
         except BlockingIOError:
             say("another publication of this run is under way: waiting for its end")
             fcntl.flock(directory, fcntl.LOCK_EX)
-        except OSError as error:  # some network file systems lock no directory
-            say(
-                f"warning: {run.path} cannot be locked ({error.strerror}): let no other publication of it run"
-            )
+        except OSError as error:  # some network file systems cannot lock a directory
+            say(f"warning: {run.path} cannot be locked ({error.strerror}): do not publish it twice at once")
         yield
     finally:
         os.close(directory)
 
 
+@dataclass(frozen=True)
 class _CommandLine:
-    """Where the settings that options give come from, for errors."""
+    """Where settings come from that options give, for errors: the option of each setting."""
 
-    def __init__(self, names: Mapping[str, str]) -> None:
-        self._options = {setting: option for option, setting in names.items()}
+    options: Mapping[str, str]
 
     def error(self, loc: tuple[str | int, ...], problem: str, hint: str) -> InputError:
         setting = str(loc[0]) if loc else ""
-        return InputError(problem, key=f"--{self._options.get(setting, setting)}", hint=hint)
+        return InputError(problem, key=f"--{self.options.get(setting, setting)}", hint=hint)
 
 
-def _settings(name: str, own: Mapping[str, Any], options: Mapping[str, Any]) -> Section:
-    """The run's own settings of a target with the options in their place."""
-    target = TARGETS[name]
-    meaning = {"url": target.url, "protocol": "protocol", "content": "content"}
-    if target.name is not None:
-        meaning["name"] = target.name
-    changes = {}
+def _planned(target: Target, configured: Mapping[str, Any], options: Mapping[str, Any]) -> Planned:
+    """The target's settings in the manifest, with options in their place."""
+    setting_of = {"url": target.url, "name": target.label, "protocol": "protocol", "content": "content"}
+    changes: dict[str, Any] = {}
     for option, value in options.items():
-        setting = meaning.get(option)
-        if setting not in target.settings.model_fields:
-            raise InputError(f"means nothing to {name}", key=f"--{option}", hint="Leave it out.")
+        setting = setting_of[option]
+        if setting is None or setting not in target.settings.model_fields:
+            raise InputError(f"means nothing to {target.name}", key=f"--{option}", hint="Leave it out.")
         changes[setting] = value
-    for loc, problem, hint in loading.address_problems(
-        (target.url,), changes.get(target.url), loading.SECRETS[name]
-    ):
-        raise _CommandLine(meaning).error(loc, problem, hint)
-    return fit(target.settings, {**own, **changes}, _CommandLine(meaning))
-
-
-def _environment(whole: source.Source, name: str, settings: Section) -> Mapping[str, str]:
-    """The environment, `.env` and `key_command` of the harness file, where it is still there to be read."""
-    file = whole.harness_file
-    key_env = TARGETS[name].key_env
-    wanted = [value] if key_env and (value := getattr(settings, key_env)) else []
-    if not file.is_file():  # published elsewhere: the environment alone
-        return dict(os.environ)
-    return keys.environment(loading.load(file), wanted)
+    place = _CommandLine({setting: option for option, setting in setting_of.items() if setting})
+    settings = fit(target.settings, {**configured, **changes}, place)
+    secret = getattr(settings, target.key_env) if target.key_env else None
+    return Planned(target.publisher(), settings, [secret] if secret else [])

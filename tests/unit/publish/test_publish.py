@@ -5,20 +5,29 @@ from __future__ import annotations
 import errno
 import itertools
 import json
+import sys
+import tomllib
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bakeoff.config.schema import PublishLangSmith, PublishOtlp
+from bakeoff import cli
+from bakeoff.config.schema import Publish
 from bakeoff.errors import InputError, NotPublished, UnfitEnvironment
-from bakeoff.publish import publication, source, targets
+from bakeoff.publish import publication, source
 from bakeoff.publish.journal import Journal
+from bakeoff.publish.langsmith.settings import Settings as LangSmith
+from bakeoff.publish.otlp.settings import Settings as Otlp
+from bakeoff.publish.publication import Planned
 from bakeoff.publish.source import Source
-from bakeoff.publish.targets import Publication
+from bakeoff.publish.table import TARGETS, Publication, Target
 from bakeoff.record.store import RunDirectory
 from tests.fakes import synthetic
+
+ROOT = Path(__file__).parents[3]
 
 # --- which runs -------------------------------------------------------------------------------------
 
@@ -161,7 +170,7 @@ def test_a_torn_line_of_the_journal_is_no_acknowledgement(tmp_path: Path) -> Non
 
 
 def planned(run: RunDirectory, *names: str, **options: Any) -> dict[str, Any]:
-    return {name: settings for name, (_, settings) in publication.plan(run, names, options).items()}
+    return {name: due.settings for name, due in publication.plan(run, names, options).items()}
 
 
 def with_settings(tmp_path: Path, publish: dict[str, Any]) -> RunDirectory:
@@ -175,17 +184,16 @@ def test_options_win_over_the_runs_own_settings(tmp_path: Path) -> None:
     run = with_settings(
         tmp_path, {"otlp": {"endpoint": "http://own:4318", "protocol": "grpc"}, "langsmith": None}
     )
-    assert planned(run) == {"otlp": PublishOtlp(endpoint="http://own:4318", protocol="grpc")}
+    assert planned(run) == {"otlp": Otlp(endpoint="http://own:4318", protocol="grpc")}
     chosen = planned(run, "otlp", url="http://other:4317", content=True)
-    assert chosen == {"otlp": PublishOtlp(endpoint="http://other:4317", protocol="grpc", content=True)}
-    assert planned(run, "langsmith", name="desk") == {"langsmith": PublishLangSmith(dataset="desk")}
+    assert chosen == {"otlp": Otlp(endpoint="http://other:4317", protocol="grpc", content=True)}
+    assert planned(run, "langsmith", name="desk") == {"langsmith": LangSmith(dataset="desk")}
 
 
 @pytest.mark.parametrize(
     ("names", "options", "key", "problem", "hint"),
     [
         ((), {}, "--to", "nothing says where", "langsmith, otlp, mlflow"),
-        (("langsmiht",), {}, "--to", "no target 'langsmiht'", "Did you mean langsmith?"),
         (("otlp",), {"name": "x"}, "--name", "means nothing to otlp", "Leave it out"),
         (("langsmith",), {"protocol": "grpc"}, "--protocol", "means nothing to langsmith", "Leave it out"),
         (("otlp",), {"protocol": "udp"}, "--protocol", "'http/protobuf'", "Write"),
@@ -212,15 +220,34 @@ def test_a_bad_command_line_is_one_error(
     assert "pw" not in str(refused.value)
 
 
+def test_an_unknown_target_is_refused_with_the_names_of_those_there_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bakeoff", "publish", "--to", "langsmiht"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert all(word in said for word in ("--to", "langsmiht", *TARGETS))
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=str)
+def test_a_row_of_the_table_is_all_that_a_target_needs(target: Target) -> None:
+    keys = target.settings.model_fields
+    assert {target.url, target.label or target.url, target.key_env or target.url} <= keys.keys()
+    assert target.publisher()
+    assert Publish(**{target.name: {}}).of(target.settings) == target.settings()
+    section = (ROOT / "docs/publishing.md").read_text().split(f"\n## {target.title}\n")[1].split("\n## ")[0]
+    assert all(f"{key}:" in section or f"{target.name}.{key}" in section for key in keys)
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert (target.name in extras) == (f"bakeoff[{target.name}]" in section) == (target.package is not None)
+
+
 def test_a_target_whose_package_is_missing_says_how_to_get_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    absent = {
-        "otlp": targets.Target(
-            "bakeoff.publish.otlp.publisher", PublishOtlp, "no_such_package", "endpoint", None
-        )
-    }
-    monkeypatch.setattr(publication, "TARGETS", absent)
+    absent = replace(TARGETS["otlp"], package="no_such_package")
+    monkeypatch.setattr(publication, "TARGETS", {"otlp": absent})
     with pytest.raises(InputError) as refused:
         publication.plan(synthetic.run_directory(tmp_path), ["otlp"], {})
     assert refused.value.hint == "Install it: pip install 'bakeoff[otlp]'"
@@ -240,11 +267,11 @@ def test_one_target_that_fails_keeps_no_other_from_its_turn(tmp_path: Path) -> N
 
     said: list[str] = []
     plan: Any = {
-        "otlp": (breaks, PublishOtlp()),
-        "mlflow": (cannot_write, PublishOtlp()),
-        "langsmith": (takes, PublishLangSmith()),
+        "otlp": Planned(breaks, Otlp()),
+        "mlflow": Planned(cannot_write, Otlp()),
+        "langsmith": Planned(takes, LangSmith()),
     }
-    publications = publication.publish(run, plan, said.append)
+    publications = publication.publish(run, plan, lambda _: {}, said.append)
     assert next(publications)[0] == "langsmith"
     with pytest.raises(NotPublished, match="10 of 72"):
         next(publications)
@@ -260,9 +287,10 @@ def test_a_directory_that_cannot_be_locked_is_told_and_published(
         raise OSError(errno.EBADF, "Bad file descriptor")
 
     monkeypatch.setattr(publication.fcntl, "flock", flock)
-    plan: Any = {"otlp": (lambda *_: Publication("http://here", {}), PublishOtlp())}
+    plan = {"otlp": Planned(lambda *_: Publication("http://here", {}), Otlp())}
     said: list[str] = []
-    assert [name for name, _ in publication.publish(synthetic.run_directory(tmp_path), plan, said.append)]
+    run = synthetic.run_directory(tmp_path)
+    assert [name for name, _ in publication.publish(run, plan, lambda _: {}, said.append)] == ["otlp"]
     assert "cannot be locked (Bad file descriptor)" in said[0]
 
 

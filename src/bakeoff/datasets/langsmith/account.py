@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bakeoff.config.loading import SECRETS, address_problems
-from bakeoff.config.schema import PublishLangSmith
-from bakeoff.gateway.problem import Problem
+from bakeoff.config.section import IN_API_KEY_ENV, FormatError, check_address
+from bakeoff.publish.langsmith.settings import Settings
 
 if TYPE_CHECKING:
     from langsmith import Client
@@ -17,6 +16,14 @@ if TYPE_CHECKING:
 ENDPOINT = "https://api.smith.langchain.com"  # of the hosted service, in the United States
 ENDPOINT_ENV, WORKSPACE_ENV = "LANGSMITH_ENDPOINT", "LANGSMITH_WORKSPACE_ID"
 LOGS = ("langsmith", "urllib3")  # they quote half of the key, and attachments' signed addresses
+
+
+class Unavailable(Exception):  # noqa: N818 - it reads as a state
+    """LangSmith cannot be used. `problem` says why and `hint` what to do; neither quotes a key."""
+
+    def __init__(self, problem: str, hint: str) -> None:
+        self.problem, self.hint = problem, hint
+        super().__init__(problem)
 
 
 @dataclass(frozen=True)
@@ -35,20 +42,21 @@ class Account:
     workspace: str | None
 
     @classmethod
-    def of(cls, settings: PublishLangSmith | None, environ: Mapping[str, str]) -> Account | Problem:
-        """What `publish.langsmith` says; what it does not say, the environment; or what is wrong with either."""
-        given = settings or PublishLangSmith()
+    def of(cls, given: Settings, environ: Mapping[str, str]) -> Account:
+        """The account that `publish.langsmith` names, else the environment. Raises Unavailable."""
         key = environ.get(given.api_key_env, "").strip()
         if not key:
-            return Problem(
+            raise Unavailable(
                 f"LangSmith needs a key, and {given.api_key_env} is not set",
                 f"Put the key into {given.api_key_env}: in the environment, .env, or `key_command`.",
             )
         if not key.isascii() or not key.isprintable():  # it could not be a header
-            return Problem(f"what is in {given.api_key_env} is not a key", "Copy the key again.")
+            raise Unavailable(f"what is in {given.api_key_env} is not a key", "Copy the key again.")
         endpoint = given.endpoint or environ.get(ENDPOINT_ENV, "").strip() or ENDPOINT
-        for _, problem, hint in address_problems((), endpoint, SECRETS["langsmith"]):
-            return Problem(f"the address of LangSmith {problem}", f"{ENDPOINT_ENV}: {hint}")
+        try:
+            check_address(endpoint, IN_API_KEY_ENV)
+        except FormatError as wrong:
+            raise Unavailable(f"the address of LangSmith {wrong}", f"{ENDPOINT_ENV}: {wrong.hint}") from None
         workspace = given.workspace or environ.get(WORKSPACE_ENV, "").strip() or None
         return cls(endpoint.rstrip("/"), key, given.api_key_env, workspace)
 
@@ -64,38 +72,38 @@ class Account:
             tracing_sampling_rate=1.0,
         )
 
-    def explain(self, error: Exception) -> Problem:
+    def explain(self, error: Exception) -> Unavailable:
         """What an error of the client means. Its own text is not repeated: it may quote a key or a signed address."""
         from langsmith import utils
 
         answer = answer_of(error)
         status = None if answer is None else answer.status_code
         if isinstance(error, utils.LangSmithUserError) and "org-scoped" in str(error):
-            return Problem(
+            return Unavailable(
                 f"the key in {self.key_env} is an organization's, and no workspace is named",
                 f"Set {WORKSPACE_ENV} or `publish.langsmith.workspace`.",
             )
         if status in (401, 403):
             whose = f" or has no access to workspace {self.workspace}" if self.workspace else ""
-            return Problem(
+            return Unavailable(
                 f"{self.endpoint} refused the key in {self.key_env}{whose} (HTTP {status})",
                 f"Check {self.key_env}, {WORKSPACE_ENV} and the address: each region has keys of its own.",
             )
         if status == 429:
-            return Problem(f"{self.endpoint} limits the rate of requests (HTTP 429)", "Try again later.")
+            return Unavailable(f"{self.endpoint} limits the rate of requests (HTTP 429)", "Try again later.")
         if status is not None:
-            return Problem(
+            return Unavailable(
                 f"{self.endpoint} answered HTTP {status}",
                 "Try again later."
                 if status >= 500
                 else f"Check that {ENDPOINT_ENV} is LangSmith's API address.",
             )
         if _has_no_answer(error):
-            return Problem(
+            return Unavailable(
                 f"{self.endpoint} cannot be reached ({type(_cause(error)).__name__})",
                 f"Check the network and {ENDPOINT_ENV} or `publish.langsmith.endpoint`.",
             )
-        return Problem(
+        return Unavailable(
             f"{self.endpoint} did not answer as LangSmith does ({type(_cause(error)).__name__})",
             f"Check that {ENDPOINT_ENV} is LangSmith's API address.",
         )

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic import Field
 
-from bakeoff.config.schema import Section
+from bakeoff.config.section import Section
 from bakeoff.record.base import JsonDict
 
 OURS = "bakeoff"

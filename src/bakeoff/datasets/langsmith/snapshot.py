@@ -22,11 +22,10 @@ from pydantic import AwareDatetime, BaseModel, TypeAdapter
 from bakeoff.clients import quiet
 from bakeoff.config.fitting import Loc, dotted, fit, nearest
 from bakeoff.datasets.langsmith import attachment, cache
-from bakeoff.datasets.langsmith.account import LOGS, Account
+from bakeoff.datasets.langsmith.account import LOGS, Account, Unavailable
 from bakeoff.datasets.langsmith.example import OURS, Ours, row_files, row_metadata
 from bakeoff.datasets.langsmith.reference import LATEST, PREFIX, Origin, Reference
 from bakeoff.errors import InputError
-from bakeoff.gateway.problem import Problem
 from bakeoff.record.base import JsonDict
 
 if TYPE_CHECKING:
@@ -38,14 +37,6 @@ ATTACHMENT = "attachment."  # before each name, in the API
 PAGE = 100  # examples asked for at once: the API's maximum
 LISTED = 8  # names or tags told of an account's
 SEARCHED = 1000  # datasets, or versions of one, looked through for a near name
-
-
-class Unreadable(Exception):  # noqa: N818 - it reads as a state
-    """The dataset cannot be had: what is wrong with the account, the name or the version."""
-
-    def __init__(self, problem: Problem) -> None:
-        self.problem = problem
-        super().__init__(problem.problem)
 
 
 @dataclass(frozen=True)
@@ -122,7 +113,7 @@ def fetch(reference: Reference, account: Account, pinned: Origin | None = None) 
         pinned: the version to read instead of what `reference` names today.
 
     Raises:
-        Unreadable: says why not.
+        Unavailable: says why not.
     """
     try:
         with quiet(*LOGS), closing(account.client()) as client, closing(attachment.session()) as http:
@@ -138,14 +129,12 @@ def fetch(reference: Reference, account: Account, pinned: Origin | None = None) 
             )
         if not found:
             when = "" if reference.version == LATEST else f" in version {reference.version}"
-            raise Unreadable(
-                Problem(f"{reference} has no examples{when}", "Add examples to it in LangSmith.")
-            )
+            raise Unavailable(f"{reference} has no examples{when}", "Add examples to it in LangSmith.")
         snapshot = Snapshot(origin, [line for _, _, line in found])
         _keep(snapshot)
     except cache.Unwritable as error:
         problem = f"{error.path} cannot be written: {error.reason}"
-        raise Unreadable(Problem(problem, "Make room there, or set XDG_CACHE_HOME.")) from error
+        raise Unavailable(problem, "Make room there, or set XDG_CACHE_HOME.") from error
     return snapshot
 
 
@@ -197,7 +186,7 @@ def _examples(client: Client, account: Account, origin: Origin) -> Iterator[_Exa
 
 @contextmanager
 def _explained(account: Account) -> Iterator[None]:
-    """What the client raises within, as Unreadable."""
+    """What the client raises within, as Unavailable."""
     import requests
     from langsmith.utils import LangSmithError
 
@@ -205,7 +194,7 @@ def _explained(account: Account) -> Iterator[None]:
         yield
     except (LangSmithError, requests.RequestException, ValueError, TypeError, RecursionError) as error:
         # the last three: what answers is no LangSmith, and the client takes its JSON for one's
-        raise Unreadable(account.explain(error)) from error
+        raise account.explain(error) from error
 
 
 # --- which dataset, which version -------------------------------------------------------------------
@@ -218,20 +207,20 @@ def _dataset(client: Client, reference: Reference, account: Account, pinned: Ori
     try:
         found: Dataset = client.read_dataset(**which)
     except LangSmithNotFoundError:
-        raise Unreadable(_no_dataset(client, reference, account, pinned)) from None
+        raise _no_dataset(client, reference, account, pinned) from None
     return found
 
 
-def _no_dataset(client: Client, reference: Reference, account: Account, pinned: Origin | None) -> Problem:
+def _no_dataset(client: Client, reference: Reference, account: Account, pinned: Origin | None) -> Unavailable:
     if pinned is not None:
         problem = f"the dataset that this run has read is no longer at {account.endpoint} ({pinned.url})"
-        return Problem(problem, "Restore it there, or start a new run.")
+        return Unavailable(problem, "Restore it there, or start a new run.")
     names = [each.name for each in islice(client.list_datasets(), SEARCHED)]
     meant = nearest(reference.name, names)
     hint = f"Did you mean {PREFIX}{meant}? " if meant else ""
     some = ", ".join(names[:LISTED]) + (", ..." if len(names) > LISTED else "") if names else "none"
     problem = f"there is no dataset {reference.name!r} at {account.endpoint}"
-    return Problem(problem, f"{hint}Datasets there: {some}.")
+    return Unavailable(problem, f"{hint}Datasets there: {some}.")
 
 
 def _version(client: Client, dataset: Dataset, reference: Reference, pinned: Origin | None) -> datetime:
@@ -244,7 +233,7 @@ def _version(client: Client, dataset: Dataset, reference: Reference, pinned: Ori
     if found is not None:
         return found.as_of
     if reference.version == LATEST:
-        raise Unreadable(Problem(f"{reference} has no examples", "Add examples to it in LangSmith."))
+        raise Unavailable(f"{reference} has no examples", "Add examples to it in LangSmith.")
     versions = list(islice(client.list_dataset_versions(dataset_id=dataset.id), SEARCHED))
     tags = [tag for each in versions for tag in each.tags or ()]
     meant = nearest(reference.version, tags)
@@ -253,7 +242,7 @@ def _version(client: Client, dataset: Dataset, reference: Reference, pinned: Ori
     problem = f"langsmith://{reference.name} has no version {reference.version!r}"
     if versions and _moment(reference.version):
         problem += f": its first is of {versions[-1].as_of.isoformat()}"
-    raise Unreadable(Problem(problem, hint))
+    raise Unavailable(problem, hint)
 
 
 def _tagged(client: Client, dataset: Dataset, tag: str) -> DatasetVersion | None:

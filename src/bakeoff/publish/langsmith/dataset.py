@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
 from bakeoff.clients import chunks
-from bakeoff.config.schema import PublishLangSmith
 from bakeoff.datasets.langsmith.example import OURS, attachment_names, metadata_of
 from bakeoff.datasets.langsmith.reference import Origin
 from bakeoff.errors import InputError, NotPublished
 from bakeoff.publish.langsmith.client import LISTED_IDS, Connection
+from bakeoff.publish.langsmith.settings import Settings
 from bakeoff.publish.source import Source
 from bakeoff.record.base import JsonDict
 
@@ -110,7 +110,7 @@ class _Marker:
         return started, self.run_id
 
 
-def find(connection: Connection, source: Source, settings: PublishLangSmith) -> Found:
+def find(connection: Connection, source: Source, settings: Settings) -> Found:
     """Which dataset it is. Nothing is written.
 
     Raises:

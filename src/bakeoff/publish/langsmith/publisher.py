@@ -18,17 +18,16 @@ from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from bakeoff.clients import chunks
-from bakeoff.config.schema import PublishLangSmith, Section
-from bakeoff.datasets.langsmith.account import Account
+from bakeoff.datasets.langsmith.account import Account, Unavailable
 from bakeoff.errors import InputError, NotPublished
-from bakeoff.gateway.problem import Problem
 from bakeoff.publish.langsmith import dataset, experiment, runs
 from bakeoff.publish.langsmith.client import Connection, connect
 from bakeoff.publish.langsmith.dataset import Settled
 from bakeoff.publish.langsmith.experiment import Experiment
 from bakeoff.publish.langsmith.runs import Place, Traced
+from bakeoff.publish.langsmith.settings import Settings
 from bakeoff.publish.source import Source
-from bakeoff.publish.targets import Publication, Say
+from bakeoff.publish.table import Publication, Say
 from bakeoff.record.base import JsonDict
 from bakeoff.record.trial import TrialRecord
 
@@ -39,12 +38,12 @@ BATCHES = 5  # requests' worth of runs held in memory
 PROGRESS = 1000  # trials between two lines
 
 
-def publish(source: Source, settings: Section, environ: Mapping[str, str], say: Say) -> Publication:
-    """Publish a run to LangSmith; see `targets.Publisher`."""
-    assert isinstance(settings, PublishLangSmith)
-    account = Account.of(settings, environ)
-    if isinstance(account, Problem):
-        raise InputError(account.problem, key="--to langsmith", hint=account.hint)
+def publish(source: Source, settings: Settings, environ: Mapping[str, str], say: Say) -> Publication:
+    """Publish a run to LangSmith; see `table.Publisher`."""
+    try:
+        account = Account.of(settings, environ)
+    except Unavailable as error:
+        raise InputError(error.problem, key="--to langsmith", hint=error.hint) from None
     with connect(account) as connection:
         found = dataset.find(connection, source, settings)
         for candidate in source.candidates:

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bakeoff.clients import quiet, variables
-from bakeoff.config.schema import PublishMlflow, Section
 from bakeoff.errors import InputError, NotPublished
 from bakeoff.publish.mlflow import fields, files, server
 from bakeoff.publish.mlflow.fields import Fields
 from bakeoff.publish.mlflow.files import INDEX, RESOURCES, Artifact, Entry, Index, TrialFiles
 from bakeoff.publish.mlflow.server import ADDRESS, FIRST, LOGS, RETRIES, Dataset, Server, Trouble
+from bakeoff.publish.mlflow.settings import Settings
 from bakeoff.publish.source import Source
-from bakeoff.publish.targets import Publication, Say
+from bakeoff.publish.table import Publication, Say
 from bakeoff.record.trial import ResourceLimits
 from bakeoff.report.data import CandidateReport
 from bakeoff.text import escape, redact
@@ -59,9 +59,8 @@ class _Trials:
     effective: Counter[ResourceLimits] = field(default_factory=Counter)
 
 
-def publish(source: Source, settings: Section, environ: Mapping[str, str], say: Say) -> Publication:
-    """Publish a run to an MLflow server; see `targets.Publisher`."""
-    assert isinstance(settings, PublishMlflow)
+def publish(source: Source, settings: Settings, environ: Mapping[str, str], say: Say) -> Publication:
+    """Publish a run to an MLflow server; see `table.Publisher`."""
     url = _address(settings, environ)
     trials = _trials(source)
     counts, warnings = _Counts(), []
@@ -106,7 +105,7 @@ def _missing(source: Source, whole: Sequence[str], trouble: Trouble) -> str:
     return f"{there}, {escape.line(', '.join(lacking))} not: {trouble.problem}"
 
 
-def _address(settings: PublishMlflow, environ: Mapping[str, str]) -> str:
+def _address(settings: Settings, environ: Mapping[str, str]) -> str:
     """The server's address. Raises InputError for none, or one that is no server's."""
     url = settings.tracking_uri or environ.get(ADDRESS) or ""
     key = "publish.mlflow.tracking_uri" if settings.tracking_uri else ADDRESS

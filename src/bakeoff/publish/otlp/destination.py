@@ -10,17 +10,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from opentelemetry.util.re import parse_env_headers
 
 from bakeoff.clients import quiet
-from bakeoff.config.schema import PublishOtlp
 from bakeoff.errors import InputError
+from bakeoff.publish.otlp.settings import Protocol, Settings
 from bakeoff.text.redact import secrets_of
-
-Protocol = Literal["http/protobuf", "grpc"]
 
 LOG = "opentelemetry"  # it quotes addresses and headers as they are
 PREFIX = "OTEL_EXPORTER_OTLP_"
@@ -67,7 +64,7 @@ class Destination:
         return secrets_of(environ, also=parts)
 
 
-def destination(settings: PublishOtlp, environ: Mapping[str, str]) -> Destination:
+def destination(settings: Settings, environ: Mapping[str, str]) -> Destination:
     """Where the settings, else the standard variables, else the standard's defaults say.
 
     Raises:
@@ -121,7 +118,7 @@ def _protocol(environ: Mapping[str, str]) -> Protocol:
     )
 
 
-def _endpoint(settings: PublishOtlp, protocol: Protocol, environ: Mapping[str, str]) -> tuple[str, str]:
+def _endpoint(settings: Settings, protocol: Protocol, environ: Mapping[str, str]) -> tuple[str, str]:
     """The address with the path that HTTP needs, and what gave it."""
     if settings.endpoint:
         base, setting = settings.endpoint, "publish.otlp.endpoint"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import cast
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -29,16 +28,16 @@ from opentelemetry.trace import (
 
 import bakeoff
 from bakeoff.clients import quiet, variables
-from bakeoff.config.schema import PublishOtlp, Section
 from bakeoff.errors import InputError, NotPublished
 from bakeoff.publish.journal import Journal
 from bakeoff.publish.otlp import spans
 from bakeoff.publish.otlp.destination import LOG, Destination, destination, seen_by_sdk
 from bakeoff.publish.otlp.exporter import Exporter
 from bakeoff.publish.otlp.replies import Failure
+from bakeoff.publish.otlp.settings import Settings
 from bakeoff.publish.otlp.spans import SpanData, Tracing
 from bakeoff.publish.source import Source
-from bakeoff.publish.targets import Publication, Say
+from bakeoff.publish.table import Publication, Say
 
 SCOPE = "bakeoff"
 # A gRPC server takes 4 MiB at once unless it is told otherwise, and the SDK's own batches have 512 spans.
@@ -58,26 +57,25 @@ KINDS = {
 }
 
 
-def publish(source: Source, settings: Section, environ: Mapping[str, str], say: Say) -> Publication:
+def publish(source: Source, settings: Settings, environ: Mapping[str, str], say: Say) -> Publication:
     """Send every trial that the journal of this address does not have.
 
     Raises:
         InputError: the address, the headers or a variable is wrong; nothing was sent.
         NotPublished: some trials are missing there; says how many.
     """
-    wanted = cast(PublishOtlp, settings)
-    to = destination(wanted, environ)
+    to = destination(settings, environ)
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         raise InputError(
             "switches off the SDK that would send the spans", key="OTEL_SDK_DISABLED", hint="Unset it."
         )
     plain = Journal(source.run, "otlp", to.shown)
     full = Journal(source.run, "otlp-content", to.shown)
-    _check_content(plain, to, content=wanted.content)
-    journal, present = (full, full.taken) if wanted.content else (plain, plain.taken | full.taken)
+    _check_content(plain, to, content=settings.content)
+    journal, present = (full, full.taken) if settings.content else (plain, plain.taken | full.taken)
     secrets = to.secrets(environ)
     total = source.report.n
-    tracing = Tracing(source, content=wanted.content, secrets=secrets)
+    tracing = Tracing(source, content=settings.content, secrets=secrets)
     spans = _SdkSpans(source, environ)
     exporter = Exporter(to, environ)
     outbox = _Outbox(exporter, journal)
@@ -102,7 +100,7 @@ def publish(source: Source, settings: Section, environ: Mapping[str, str], say: 
         where=to.shown,
         sent={"traces": outbox.traces, "spans": outbox.spans},
         present={"traces": there},
-        warnings=_warnings(exporter, spans, tracing, full_too=bool(full.taken) and not wanted.content),
+        warnings=_warnings(exporter, spans, tracing, full_too=bool(full.taken) and not settings.content),
     )
 
 
