@@ -21,7 +21,9 @@ class KernelFacts(Record):
     cgroup_version: int | None = None
     memory_peak_bytes: int | None = None
     memory_limit_bytes: int | None = None
-    oom_kills: int | None = None
+    oom_kills: int | None = None  # of any cause: the limit, an ancestor's limit, the host's memory
+    # How often an allocation failed at the container's own limit. None: not known
+    memory_limit_hits: int | None = None
     cpu_seconds: float | None = None
     throttled_seconds: float | None = None
     waited_seconds: float | None = None  # threads ready to run without a CPU, throttling included; sampled
@@ -44,7 +46,9 @@ class DockerFacts(Record):
     error: str | None = None
     # `lost`: the container was killed or removed by somebody else; `unavailable`: the daemon did not answer
     error_kind: Literal["image", "start", "lost", "unavailable"] | None = None
-    paused_seconds: float | None = None  # frozen by somebody else; none of it is the agent's time
+    paused_seconds: float | None = None  # frozen from outside; none of it is the agent's time
+    # What another process of the host did to it, by the backend's events or its state: nothing inside can write these
+    taken: Literal["killed", "terminated", "removed", "paused", "stopped"] | None = None
 
 
 class HarnessFacts(Record):
@@ -55,7 +59,16 @@ class HarnessFacts(Record):
     signal: int | None = None
     error_type: str | None = None  # qualified class name of the exception that ended it
     error_message: str | None = None
+    error_bases: list[str] = Field(default_factory=list)  # qualified base classes of it, nearest first
+    error_traceback: str | None = None  # its end, bounded
     error_errnos: list[int] = Field(default_factory=list)  # errno of every OSError in the exception's chain
+    # Why the supervisor itself killed the harness. None: it did not, so a `signal` came from somewhere else
+    stopped_for: (
+        Literal["host_asked", "host_gone", "channel_closed", "overflow", "startup", "terminated"] | None
+    ) = None
+    interrupt: str | None = (
+        None  # what the harness waits for a person to decide. None: it was not interrupted
+    )
     tool_timeouts: int = 0
     tool_errors: int = 0
     startup_seconds: float | None = None
@@ -71,12 +84,14 @@ class ModelFault(Record):
 
 
 class AnswerFacts(Record):
-    """Facts about the last message of the trajectory, from the gateway's own record of it."""
+    """What the user got, and facts about the model's last message from the gateway's record of it."""
 
     text: str = ""
-    invalid_tool_call: bool = (
-        False  # the last model message asked for a tool with arguments that do not parse
-    )
+    # Who wrote the text: the model; a tool that returns directly; the model's structured output; a file that the
+    # program left; or the harness, when no reply of the model has this text
+    source: Literal["model", "tool", "structured", "file", "harness"] = "model"
+    # The last model message asked for a tool with arguments that do not parse
+    invalid_tool_call: bool = False
     refusal: bool = False
     truncated: bool = False  # finish reason: length
 
@@ -113,6 +128,7 @@ class Evidence(Record):
     host: HostFacts = HostFacts()
     answer: AnswerFacts | None = None  # None: there was none
     model_fault: ModelFault | None = None
+    replies: int = 0  # of the model, handed to the harness before it ended
     turn_limit_hit: bool = False
     time_limit_hit: bool = False
     token_limit_hit: bool = False
@@ -120,6 +136,10 @@ class Evidence(Record):
     limits_mismatch: list[str] = Field(default_factory=list)  # "memory: asked 512 MiB, effective 1 GiB"
     protocol_errors: list[str] = Field(default_factory=list)
     output_overflow: bool = False  # a line, the log or the total output went over its bound
+    # The host's bound that the attempt went over: "lines", "bytes", "values in a line", ... Past it, it was ended
+    budget: str | None = None
+    # Where what the harness process claims and what the gateway saw disagree, a sentence each
+    disputed: list[str] = Field(default_factory=list)
     evaluator_error: str | None = None
     internal_error: str | None = None  # bakeoff's own exception: becomes infra.unknown, loudly
 

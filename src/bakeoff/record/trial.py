@@ -6,6 +6,7 @@ Units are in the names (`_seconds`, `_bytes`, `_usd`). `None` means "not known",
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import Field
 
@@ -84,12 +85,24 @@ class Usage(Record):
 
 
 class ToolCall(Record):
-    """One tool call as the runner saw it happen."""
+    """One tool call: what the model asked for, as the gateway saw it, and what came of it, as the runner saw it.
 
-    call_id: str
-    name: str
-    args: JsonDict
-    started: float  # seconds since the agent started
+    `outcome` is `ran`, or why it did not: `rejected` (the harness answered it without running the tool: bad arguments,
+    a person's or a middleware's refusal), `unknown_tool` (the model was offered no such tool), `malformed` (arguments
+    that do not parse), `not_run` (nobody answered it), `answer` (the tool is the form of a structured answer), `unseen`
+    (it was answered, in a harness whose tools the runner cannot watch).
+    """
+
+    call_id: str  # as the model wrote it: not unique, may be empty
+    name: str  # as the model wrote it: a tool of this name need not exist
+    args: JsonDict | None  # None: they do not parse to an object
+    raw_args: str | None = None  # the text that does not parse, bounded
+    model_call: int | None = (
+        None  # index of the model call that asked for it. None: the harness called the tool
+    )
+    conversation: int = 0  # 0: the one that gave the answer; others: sub-agents'
+    outcome: Literal["ran", "rejected", "unknown_tool", "malformed", "not_run", "answer", "unseen"] = "ran"
+    started: float | None = None  # seconds since the agent started. None: it did not run, or nobody saw it
     seconds: float | None = None
     error: str | None = None
     result: str | None = None  # text, bounded
