@@ -47,8 +47,10 @@ class GatewayChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> Runnable[Any, AIMessage]:
         """Bind tools as schemas. A dict with a `type` is OpenAI's or a provider's own: it passes as it is."""
-        schemas = [_schema(tool, kwargs.get("strict")) for tool in tools]
-        return self.bind(tools=schemas, tool_choice=tool_choice, **kwargs)
+        # the provider's class on the host makes its own schemas of these, with the options given here
+        return self.bind(
+            tools=[_schema(tool) for tool in tools], tool_choice=tool_choice, bind_options=kwargs
+        )
 
     def _generate(
         self,
@@ -126,6 +128,7 @@ class GatewayChatModel(BaseChatModel):
                 "tools": params.pop("tools", None),
                 "tool_choice": params.pop("tool_choice", None),
                 "stop": stop,
+                "bind": {k: v for k, v in params.pop("bind_options", {}).items() if v is not None},
                 "params": params,
                 "stream": on_chunk is not None,
             },
@@ -138,12 +141,10 @@ def whole(message: BaseMessage) -> BaseMessage:
     return message_chunk_to_message(message) if isinstance(message, BaseMessageChunk) else message
 
 
-def _schema(
-    tool: dict[str, Any] | type | Callable[..., Any] | BaseTool, strict: bool | None
-) -> dict[str, Any]:
+def _schema(tool: dict[str, Any] | type | Callable[..., Any] | BaseTool) -> dict[str, Any]:
     if isinstance(tool, dict) and "type" in tool:
-        return tool
-    schema = convert_to_openai_tool(tool, strict=strict)
+        return {**tool, "as_is": True} if tool["type"] == "function" else tool
+    schema = convert_to_openai_tool(tool)
     # what a tool carries for one provider (cache hints, deferred loading) is no part of its function
     extras = getattr(tool, "extras", None)
     return {**schema, "extras": extras} if extras else schema

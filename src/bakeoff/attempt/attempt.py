@@ -51,6 +51,7 @@ class AttemptSpec(Record):
     trial: TrialSpec
     attempt: int
     harness: JsonDict  # what the runner needs: entrypoint, or prompt, tools and middleware; config
+    model: JsonDict = Field(default_factory=dict)  # ModelCard
     limits: JsonDict  # turns, seconds, tool_seconds
     token_limit: int | None = None
     startup_seconds: float = 120.0
@@ -193,6 +194,7 @@ class Attempt:
             },
             "limits": spec.limits,
             "harness": spec.harness,
+            "model": spec.model,
             "inputs": spec.inputs,
             "messages": spec.messages,
             "traceparent": spec.traceparent,
@@ -713,6 +715,8 @@ def model_request(params: JsonDict) -> ModelRequest:
         stop=stop,
         params=dict(others),
         stream=params.get("stream") is True,
+        bind=dict(params.get("bind") or {}),
+        structured=None if params.get("structured") is None else dict(params["structured"]),
     )
 
 

@@ -122,7 +122,7 @@ def open_backend(
     if shared and shared.recorder:
         from bakeoff.gateway.recording.cassette import Recording
 
-        backend = Recording(backend, shared.recorder)
+        backend = Recording(backend, candidate.name, shared.recorder)
     return backend
 
 

@@ -11,12 +11,22 @@ JsonDict = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class ModelRequest:
-    """One model call as the harness made it.
+    """One model call as the harness made it. The gateway repeats it on the provider's own LangChain class.
 
-    `messages` are LangChain's serialised messages: `{"type": "human", "data": {...}}` as made by
-    `langchain_core.messages.message_to_dict`, already checked by the attempt to be of a known type.
-    `tools` are OpenAI-style tool schemas, or a provider's own dicts, exactly as the harness bound them.
-    `params` are whatever else the harness bound or passed (`stop`, `tool_choice`, `temperature`, ...).
+    Attributes:
+        messages: LangChain's serialised messages, `{"type": "human", "data": {...}}` as made by
+            `langchain_core.messages.message_to_dict`. The attempt has checked that each is of a known type.
+        tools: what `bind_tools` was given; None when it was not called. A tool object, function or class is
+            `{"type": "function", "function": {name, description, parameters}}`, not strict, with `extras` where the
+            tool has them: the provider's class makes its own schema of it. A dict passes as it is; one of the type
+            `function` carries `"as_is": true`, since no class makes it strict in production either.
+        tool_choice: as given to `bind_tools`.
+        stop: stop sequences.
+        params: what the harness bound with `bind` or passed with the call (`temperature`, ...).
+        stream: the harness takes the reply token by token.
+        bind: further options of `bind_tools` (`strict`, `parallel_tool_calls`, `response_format`, ...).
+        structured: `with_structured_output` was called: `{"schema": JSON schema with a title, "options": {method,
+            strict, ...}}`. The provider's class chooses how to ask for it; parsing the reply is the caller's part.
     """
 
     messages: list[JsonDict]
@@ -24,7 +34,23 @@ class ModelRequest:
     tool_choice: Any = None
     stop: list[str] | None = None
     params: JsonDict = field(default_factory=dict)
-    stream: bool = False  # the harness takes the reply token by token
+    stream: bool = False
+    bind: JsonDict = field(default_factory=dict)
+    structured: JsonDict | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a harness can ask its chat model about itself, with the answers of the provider's own class.
+
+    It crosses into the container as JSON, so that `create_agent` and middleware decide there as in production.
+    """
+
+    name: str  # `model_name`
+    llm_type: str  # `_llm_type`: openai-chat, anthropic-chat, ...
+    profile: JsonDict | None = None  # langchain_core's ModelProfile: context size, structured output, ...
+    ls_params: JsonDict = field(default_factory=dict)  # `_get_ls_params()`: ls_provider, ls_model_name, ...
+    use_responses_api: bool = False  # of OpenAI's class: create_agent asks for it
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +94,10 @@ class ChatBackend(Protocol):
 
     def complete(self, request: ModelRequest, call: CallContext) -> ModelReply:
         """Send one request, with the retry budget, and return the reply."""
+        ...
+
+    def card(self) -> ModelCard:
+        """What the chat model in the container says about itself."""
         ...
 
     def close(self) -> None:

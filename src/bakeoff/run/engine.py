@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
 from docker import DockerClient
@@ -320,6 +320,7 @@ class Engine:
             trial=trial,
             attempt=number,
             harness=harness_payload(config),
+            model=asdict(self.job.backends[trial.candidate].card()),
             limits=config.harness.limits.model_dump(include={"turns", "seconds", "tool_seconds"}),
             token_limit=config.harness.limits.tokens,
             startup_seconds=config.infra.startup_seconds,

@@ -25,6 +25,7 @@ _ACCOUNT = frozenset(
         "user",
     }
 )
+_BIND = frozenset({"parallel_tool_calls", "response_format"})
 _FINISH = {"stop": "stop", "calls": "tool_calls", "length": "length", "refusal": "content_filter"}
 
 
@@ -35,6 +36,7 @@ def request(body: Mapping[str, Any]) -> ModelRequest:
     params = {k: v for k, v in body.items() if k not in _OWN | _ACCOUNT and v is not None}
     if "max_completion_tokens" in params:  # LangChain's own name for it, in every provider
         params["max_tokens"] = params.pop("max_completion_tokens")
+    bind, params = bound(params)
     return ModelRequest(
         messages=[_message(one, f"messages[{i}]") for i, one in enumerate(_given(body))],
         tools=objects(body.get("tools"), "tools") or None,
@@ -42,7 +44,15 @@ def request(body: Mapping[str, Any]) -> ModelRequest:
         stop=texts(body.get("stop"), "stop"),
         params=params,
         stream=body.get("stream") is True,
+        bind=bind,
     )
+
+
+def bound(params: JsonDict) -> tuple[JsonDict, JsonDict]:
+    """The options that LangChain's `bind_tools` takes, in every provider's words, and the rest."""
+    return {k: v for k, v in params.items() if k in _BIND}, {
+        k: v for k, v in params.items() if k not in _BIND
+    }
 
 
 def choice(given: Any) -> Any:

@@ -54,12 +54,14 @@ def request(body: Mapping[str, Any]) -> ModelRequest:
         messages += _items(objects(given, "input"))
     if not any(message["type"] != "system" for message in messages):
         raise Refused("there is no `input`")
+    bind, params = openai_chat.bound(_params(body))
     return ModelRequest(
         messages=messages,
         tools=[_tool(one) for one in objects(body.get("tools"), "tools")] or None,
         tool_choice=openai_chat.choice(body.get("tool_choice")),
-        params=_params(body),
+        params=params,
         stream=body.get("stream") is True,
+        bind=bind,
     )
 
 

@@ -25,7 +25,7 @@ from bakeoff.gateway.policy.prices import Price, Unknown, price_of
 from bakeoff.gateway.policy.retry import Outcome, call
 from bakeoff.gateway.policy.terms import Terms
 from bakeoff.gateway.problem import Problem, nearest
-from bakeoff.gateway.types import CallContext, JsonDict, ModelReply, ModelRequest
+from bakeoff.gateway.types import CallContext, JsonDict, ModelCard, ModelReply, ModelRequest
 from bakeoff.text.redact import MAX_MESSAGE_CHARS, masked, redact, secrets_of
 
 if TYPE_CHECKING:
@@ -41,9 +41,8 @@ MOST_CHARS = 4 * 2**20  # of a streamed reply: half of what a line to the contai
 MOST_TOKENS = 10**9  # of one call: no count beyond it is one
 _NO_KEY = "none"  # SDKs insist on a key; servers without one ignore it
 
-# What would change who answers, or where the request goes. A harness has no say in that, nor has code it
-# runs.
-_NOT_THE_HARNESS_S = frozenset(
+# Parameters that decide who answers, or where the request goes: neither a harness nor code that it runs may set them.
+_RESERVED = frozenset(
     {"model", "model_name", "model_id", "api_key", "base_url", "endpoint_url", "timeout", "max_retries"}
     | {"extra_headers", "extra_query", "headers", "callbacks", "config", "stream"}
 )
@@ -304,25 +303,54 @@ class ProviderBackend:
         """The request as LangChain's objects. Raises ModelCallError(BAD_REQUEST) when it has no such form."""
         from langchain_core.messages import messages_from_dict
 
-        params = dict(request.params)
-        extra = params.get("extra_body")
-        if theirs := _NOT_THE_HARNESS_S.intersection(params) | _NOT_THE_HARNESS_S.intersection(extra or ()):
-            names = ", ".join(sorted(theirs))
-            raise ModelCallError(ModelErrorKind.BAD_REQUEST, f"not the harness's to set: {names}", attempts=0)
-        if request.tool_choice is not None:
-            params["tool_choice"] = request.tool_choice
+        structured = (request.structured or {}).get("options") or {}
+        for given in (request.params, request.bind, structured):
+            extra = given.get("extra_body")
+            if theirs := _RESERVED.intersection(given) | _RESERVED.intersection(extra or ()):
+                names = ", ".join(sorted(theirs))
+                text = f"a harness may not set these: {names}"
+                raise ModelCallError(ModelErrorKind.BAD_REQUEST, text, attempts=0)
         try:
-            # a fixed list of types; the general `load` would instantiate what it is told
+            # a fixed list of types: the general `load` would instantiate whatever it is given
             messages = messages_from_dict(request.messages)
-            bound = (
-                self._model.bind_tools([_tool(tool) for tool in request.tools], **params)
-                if request.tools
-                else self._model.bind(**params)
-            )
+            bound = self._bind(request)
         except Exception as error:  # noqa: BLE001 - hostile input: whatever it breaks, it is a bad request
             text = redact(f"{type(error).__name__}: {error}", self._secrets, limit=MAX_MESSAGE_CHARS)
             raise ModelCallError(ModelErrorKind.BAD_REQUEST, text, attempts=0) from None
         return bound, messages
+
+    def _bind(self, request: ModelRequest) -> Runnable[LanguageModelInput, AIMessage]:
+        """The client with everything that the harness bound, by the methods of the client's own class."""
+        options = dict(request.bind)
+        if request.tool_choice is not None:
+            options["tool_choice"] = request.tool_choice
+        model: Any = self._model
+        if request.tools is not None:
+            strict = bool(options.get("strict") or options.get("response_format"))
+            model = model.bind_tools([_tool(tool, strict=strict) for tool in request.tools], **options)
+        elif request.structured is not None:
+            chain = model.with_structured_output(
+                request.structured["schema"], **{**request.structured.get("options", {}), **options}
+            )
+            model = getattr(chain, "first", chain)  # without its parser, which belongs to the harness
+        else:
+            model = model.bind(**options)
+        bound: Runnable[LanguageModelInput, AIMessage] = model.bind(**request.params)
+        return bound
+
+    def card(self) -> ModelCard:
+        """The answers of the provider's class."""
+        model = self._model
+        name = next(
+            (value for key in ("model_name", "model", "model_id") if (value := getattr(model, key, None))), ""
+        )
+        return ModelCard(
+            name=str(name),
+            llm_type=model._llm_type,
+            profile=_jsonable(model.profile) if model.profile else None,
+            ls_params=_jsonable(model._get_ls_params()),
+            use_responses_api=getattr(model, "use_responses_api", None) is True,
+        )
 
 
 def estimated_tokens(request: ModelRequest) -> int:
@@ -372,10 +400,15 @@ class _Stream:
         return cast("AIMessage", message_chunk_to_message(whole))
 
 
-def _tool(schema: JsonDict) -> JsonDict | BaseTool:
-    """The tool as the harness had it, where it carries more than its schema: clients read that from a tool."""
-    if "extras" not in schema:
-        return schema
+def _tool(schema: JsonDict, *, strict: bool) -> JsonDict | BaseTool:
+    """The tool as a dict, or as an object where the provider's class must read more from it than its schema.
+
+    A class takes extras (cache hints) from objects alone, and makes only objects strict, which OpenAI's API needs
+    beside a `response_format`.
+    """
+    plain = {key: value for key, value in schema.items() if key != "as_is"}
+    if "as_is" in schema or not ("extras" in schema or (strict and schema.get("type") == "function")):
+        return plain
     from langchain_core.tools import StructuredTool
 
     function = schema["function"]
@@ -383,15 +416,20 @@ def _tool(schema: JsonDict) -> JsonDict | BaseTool:
         name=function["name"],
         description=function.get("description", ""),
         args_schema=function.get("parameters") or {"type": "object", "properties": {}},
-        extras=schema["extras"],
+        extras=schema.get("extras"),
     )
 
 
 def _plain(message: BaseMessage) -> JsonDict:
     from langchain_core.messages import message_to_dict
+
+    return _jsonable(message_to_dict(message))
+
+
+def _jsonable(value: Any) -> JsonDict:
     from pydantic_core import to_jsonable_python
 
-    plain: JsonDict = to_jsonable_python(message_to_dict(message), bytes_mode="base64")
+    plain: JsonDict = to_jsonable_python(value, bytes_mode="base64")
     return plain
 
 

@@ -7,7 +7,7 @@ NOT_ON_TAPE, and says what the first difference is: the harness, the dataset or 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from bakeoff.gateway.policy.terms import Terms
 from bakeoff.gateway.problem import Problem
 from bakeoff.gateway.recording import cassette
 from bakeoff.gateway.recording.cassette import INDEX, Line, read_by_model
-from bakeoff.gateway.types import CallContext, ModelReply, ModelRequest
+from bakeoff.gateway.types import CallContext, ModelCard, ModelReply, ModelRequest
 
 _TAPES_IN_MEMORY = 8  # of the trials that run at the moment; others are read again
 
@@ -36,7 +36,7 @@ def check(candidate: Candidate, environ: Mapping[str, str]) -> Problem | None:
 
 def open_backend(candidate: Candidate, terms: Terms) -> ReplayBackend:
     """The candidate, from its recording."""
-    return ReplayBackend(_directory(candidate), candidate.name, _recorded(candidate).name)
+    return ReplayBackend(_directory(candidate), candidate.name, _recorded(candidate))
 
 
 def recorded_model(candidate: Candidate) -> str:
@@ -65,19 +65,15 @@ def _recorded(candidate: Candidate) -> cassette.Recorded:
 class ReplayBackend:
     """A candidate that answers from its tape. It keeps no place: which line answers depends on the request alone."""
 
-    def __init__(self, directory: Path, name: str, recorded_name: str) -> None:
-        self._directory, self._name, self._recorded_name = directory, name, recorded_name
+    def __init__(self, directory: Path, name: str, recorded: cassette.Recorded) -> None:
+        self._directory, self._name, self._recorded = directory, name, recorded
         self._tape = lru_cache(_TAPES_IN_MEMORY)(_read)
 
     def complete(self, request: ModelRequest, call: CallContext) -> ModelReply:
         """What was answered to the same request: first by the same attempt at the same place, then anywhere."""
-        path = cassette.tape_of(
-            self._directory, f"{self._recorded_name}{call.trial_id.removeprefix(self._name)}"
-        )
-        asked = read_by_model(
-            {"messages": request.messages, "tools": request.tools, "tool_choice": request.tool_choice}
-            | {"stop": request.stop, "params": request.params}
-        )
+        trial = f"{self._recorded.name}{call.trial_id.removeprefix(self._name)}"
+        path = cassette.tape_of(self._directory, trial)
+        asked = read_by_model(asdict(request))
         tape = sorted(self._tape(path), key=lambda one: _distance(one[0], call))
         line = next((line for line, recorded in tape if recorded == asked), None)
         if line is None:
@@ -95,6 +91,10 @@ class ReplayBackend:
         if request.stream and line.chunks is None:  # recorded whole: it comes in one piece
             call.on_chunk(reply.message)
         return _as_new(reply)
+
+    def card(self) -> ModelCard:
+        """The recorded model's. A recording made before cards were kept has its name alone."""
+        return self._recorded.card or ModelCard(self._recorded.model.partition(":")[2], "bakeoff-replay")
 
     def close(self) -> None:
         """Forget the tapes."""

@@ -36,7 +36,7 @@ from bakeoff.gateway.policy.prices import Free, Price
 from bakeoff.gateway.policy.rate import Limiter
 from bakeoff.gateway.policy.waiting import Cancelled, wait
 from bakeoff.gateway.problem import Problem
-from bakeoff.gateway.types import CallContext, JsonDict, ModelReply, ModelRequest
+from bakeoff.gateway.types import CallContext, JsonDict, ModelCard, ModelReply, ModelRequest
 from bakeoff.text.redact import MAX_MESSAGE_CHARS
 
 if TYPE_CHECKING:
@@ -479,6 +479,12 @@ class SimulatedBackend:
             first_token_seconds=first if request.stream else None,
             finish_reason=data["response_metadata"]["finish_reason"],
         )
+
+    def card(self) -> ModelCard:
+        """A plain tool-calling model with a context of common size."""
+        profile = {"max_input_tokens": 128_000, "max_output_tokens": 16_384, "tool_calling": True}
+        params = {"ls_provider": "simulated", "ls_model_name": self._model, "ls_model_type": "chat"}
+        return ModelCard(self._model, "bakeoff-simulated", profile, params)
 
     def close(self) -> None:
         """Holds nothing."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from bakeoff.errors import BudgetSpent, ModelCallError
-from bakeoff.gateway.types import CallContext, ChatBackend, ModelReply, ModelRequest
+from bakeoff.gateway.types import CallContext, ChatBackend, ModelCard, ModelReply, ModelRequest
 
 
 class Spending:
@@ -61,6 +61,8 @@ class Metered:
         self._spending.add(reply.cost_usd)
         return reply
 
+    def card(self) -> ModelCard:
+        return self._inner.card()
+
     def close(self) -> None:
-        """Close the backend."""
         self._inner.close()

@@ -28,7 +28,7 @@ from pydantic import ValidationError
 from bakeoff import __version__
 from bakeoff.config.schema import Candidate
 from bakeoff.errors import InputError, ModelCallError
-from bakeoff.gateway.types import CallContext, ChatBackend, JsonDict, ModelReply, ModelRequest
+from bakeoff.gateway.types import CallContext, ChatBackend, JsonDict, ModelCard, ModelReply, ModelRequest
 from bakeoff.record.base import Record
 from bakeoff.record.evidence import ModelFault
 from bakeoff.record.store import file_name
@@ -45,6 +45,7 @@ class Recorded(Record):
     name: str
     model: str
     params: JsonDict
+    card: ModelCard | None = None
 
 
 class Index(Record):
@@ -136,6 +137,14 @@ class Recorder:
             problem = f"cannot be written: {error.strerror}"
             raise InputError(problem, file=str(directory), key="--record", hint="Correct the path.") from None
 
+    def add_card(self, candidate: str, card: ModelCard) -> None:
+        """Note what the candidate's chat model says about itself. Must precede the first call."""
+        known = [
+            one.model_copy(update={"card": card}) if one.name == candidate else one
+            for one in self._index.candidates
+        ]
+        self._index = self._index.model_copy(update={"candidates": known})
+
     def write(self, trial_id: str, line: JsonDict) -> None:
         """Append one call. What an unfinished execution of the trial left is replaced."""
         data = json.dumps(masked(line, self._secrets), ensure_ascii=False).encode("utf-8", "replace") + b"\n"
@@ -152,8 +161,9 @@ class Recorder:
 class Recording:
     """A backend whose calls are recorded."""
 
-    def __init__(self, inner: ChatBackend, recorder: Recorder) -> None:
+    def __init__(self, inner: ChatBackend, candidate: str, recorder: Recorder) -> None:
         self._inner, self._recorder = inner, recorder
+        recorder.add_card(candidate, inner.card())
 
     def complete(self, request: ModelRequest, call: CallContext) -> ModelReply:
         """Ask the backend, and write down what it said."""
@@ -179,8 +189,10 @@ class Recording:
         self._recorder.write(call.trial_id, {**line, "reply": asdict(reply)})
         return reply
 
+    def card(self) -> ModelCard:
+        return self._inner.card()
+
     def close(self) -> None:
-        """Close the backend."""
         self._inner.close()
 
 
@@ -193,9 +205,16 @@ def read_by_model(request: Mapping[str, Any]) -> JsonDict:
         {"type": message["type"], **{key: message["data"].get(key) for key in _READ}}
         for message in request["messages"]
     ]
-    rest = {key: request.get(key) for key in ("tools", "tool_choice", "stop", "params")}
+    rest = {key: request.get(key) for key in ("tool_choice", "stop", "structured")}
+    rest["tools"] = [_without(tool, "as_is") for tool in request.get("tools") or ()]
+    # recordings made before `bind` was kept have its options among the params
+    rest["params"] = {**(request.get("params") or {}), **(request.get("bind") or {})}
     whole: JsonDict = _without_empty({"messages": messages, **rest})
     return whole
+
+
+def _without(record: JsonDict, key: str) -> JsonDict:
+    return {name: value for name, value in record.items() if name != key}
 
 
 def _without_empty(value: Any) -> Any:

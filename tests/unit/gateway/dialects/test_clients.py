@@ -247,11 +247,8 @@ def test_a_whole_conversation_over_responses(gpt: openai.OpenAI, gateway: Gatewa
     function = {"name": "add", "description": "Adds.", "parameters": ADD, "strict": True}
     assert asked.tools == [{"type": "function", "function": function}]
     schema = {"name": "n", "schema": ADD, "strict": True}
-    assert asked.params == {
-        "max_tokens": 9,
-        "reasoning_effort": "low",
-        "response_format": {"type": "json_schema", "json_schema": schema},
-    }
+    assert asked.params == {"max_tokens": 9, "reasoning_effort": "low"}
+    assert asked.bind == {"response_format": {"type": "json_schema", "json_schema": schema}}
     assert [m["type"] for m in again.messages] == ["human", "ai", "tool", "tool"]
     assert again.messages[1]["data"]["content"] == "adding"
     assert again.messages[1]["data"]["tool_calls"] == CALLS

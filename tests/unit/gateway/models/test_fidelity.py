@@ -8,18 +8,21 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 from langchain.agents import create_agent
+from langchain.agents.structured_output import ProviderStrategy
 from langchain.chat_models import init_chat_model
 from langchain_core.messages import HumanMessage, SystemMessage
 from langchain_core.tools import tool
+from pydantic import BaseModel
 
 from bakeoff import gateway
 from bakeoff.config.schema import Candidate
 from bakeoff.gateway.policy.retry import Budget
-from bakeoff.gateway.types import CallContext, ChatBackend, JsonDict, ModelRequest
+from bakeoff.gateway.types import CallContext, ChatBackend, JsonDict, ModelCard, ModelRequest
 from bakeoff_runner import wire
 from bakeoff_runner.chat_model import GatewayChatModel
 from tests.fakes.provider_server import ProviderServer, serve
@@ -48,6 +51,10 @@ class InProcess:
         self.reply = reply
         future.set_result({"message": crossed(reply.message)})
         return future
+
+    @staticmethod
+    def card_of(model: GatewayChatModel) -> ModelCard:
+        return ModelCard(**crossed(asdict(model.channel.backend.card())))
 
 
 def crossed(value: JsonDict) -> JsonDict:
@@ -212,6 +219,49 @@ def fields(schema: JsonDict) -> tuple[list[str], list[str]]:
 
 def text(content: Any) -> str:
     return content if isinstance(content, str) else content[0]["text"]
+
+
+# --- what harnesses bind beside tools -----------------------------------------------------------------
+
+
+class Reply(BaseModel):
+    """The order's state."""
+
+    status: str
+    paid: bool = False
+
+
+BOUND: list[tuple[dict[str, Any], bool]] = [
+    ({"parallel_tool_calls": False}, True),
+    ({"tool_choice": "any"}, True),
+    ({"tool_choice": "get_order"}, True),
+    ({"strict": True}, True),
+    (ProviderStrategy(Reply).to_model_kwargs(), True),
+    (ProviderStrategy(Reply).to_model_kwargs(), False),
+]
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("options", "with_tools"), BOUND)
+def test_what_a_harness_binds_is_what_production_sends(
+    server: ProviderServer, model: str, options: dict[str, Any], with_tools: bool
+) -> None:
+    if model.startswith("google") and "parallel_tool_calls" in options:
+        pytest.skip("Google's class has no such option")
+    tools = [get_order, cancel_order] if with_tools else []
+    asked = [PLAIN, HumanMessage("Where is A-17?")]
+    production(server, model).bind_tools(tools, **options).invoke(asked)
+    expected = server.bodies()
+    through(server, model).bind_tools(tools, **options).invoke(asked)
+    assert server.bodies() == expected
+
+
+@pytest.mark.parametrize("model", ["openai:gpt-4.1", "openai:unheard-of", "anthropic:claude-opus-4-7"])
+def test_a_card_says_what_the_provider_s_class_says(server: ProviderServer, model: str) -> None:
+    real = production(server, model)
+    card = InProcess.card_of(through(server, model))
+    assert (card.name, card.llm_type) == (model.partition(":")[2], real._llm_type)
+    assert (card.profile, card.ls_params) == (real.profile or None, real._get_ls_params())
 
 
 # --- streaming --------------------------------------------------------------------------------------

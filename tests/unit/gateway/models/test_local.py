@@ -75,8 +75,8 @@ def test_the_server_dies_with_its_parent():
     program = """
 import os, sys
 from bakeoff import gateway
-from bakeoff.config import Candidate
-from bakeoff.gateway import local
+from bakeoff.config.schema import Candidate
+from bakeoff.gateway.models import local
 gateway.open_backend(Candidate(name="c", model="local:smollm2"), retries=0, environ={})
 print(local._servers["smollm2"].process.pid, flush=True)
 os.kill(os.getpid(), 9)
