@@ -1,27 +1,27 @@
-"""Messages that came out of a container: hostile until checked, then turned into OpenAI-style dicts for scoring."""
+"""Messages from a sandbox: hostile until they are checked, then OpenAI-style dicts for scoring and the record."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
+from bakeoff.record.base import JsonDict
 from bakeoff.record.evidence import AnswerFacts
-
-JsonDict = dict[str, Any]
+from bakeoff.record.reasoning import is_reasoning, said
 
 # LangChain's `type` -> OpenAI's `role`. A fixed list: nothing else is ever rebuilt into an object.
 ROLES = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool", "developer": "developer"}
 
-
-DEEPEST = 100  # levels of lists and objects in each other: pydantic writes 255, and a record adds its own
+# Levels of nested lists and objects. Pydantic writes 255, and a record adds levels around a message.
+DEEPEST = 100
 
 
 class MalformedMessage(ValueError):  # noqa: N818 - it becomes protocol evidence
-    """What the container sent is no list of serialised LangChain messages."""
+    """The sandbox sent something other than a list of serialised LangChain messages."""
 
 
 def too_deep(value: Any, levels: int = DEEPEST) -> bool:
-    """Whether lists and objects stand in each other for more than so many levels."""
+    """Whether lists and objects are nested deeper than `levels`."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return any(
         isinstance(item, dict | list) and (levels <= 1 or too_deep(item, levels - 1)) for item in inner
@@ -32,7 +32,7 @@ def shallow(value: Any) -> Any:
     """The same value.
 
     Raises:
-        MalformedMessage: it is nested too deeply for what comes after.
+        MalformedMessage: it is nested deeper than `DEEPEST` levels.
     """
     if too_deep(value):
         raise MalformedMessage(f"it is nested deeper than {DEEPEST} levels")
@@ -66,25 +66,34 @@ def checked(messages: Any) -> list[JsonDict]:
 
 
 def text_of(content: Any) -> str:
-    """The text of a message's content: itself, or its text blocks joined."""
+    """The text of a message's content: the content itself, or its text blocks joined. Reasoning blocks are left out."""
     if isinstance(content, str):
         return content
     blocks = content if isinstance(content, list) else []
     parts = (
         block if isinstance(block, str) else block.get("text")
         for block in blocks
-        if isinstance(block, str | dict)
+        if isinstance(block, str) or (isinstance(block, dict) and not is_reasoning(block))
     )
     return "".join(part for part in parts if isinstance(part, str))
 
 
 def to_openai(messages: list[JsonDict]) -> list[JsonDict]:
-    """OpenAI-style messages from checked LangChain ones; calls whose arguments do not parse keep their raw text."""
+    """OpenAI-style messages from checked LangChain ones.
+
+    Calls whose arguments do not parse keep their raw text. What a model thought is in `reasoning_content`, not in
+    `content`, wherever its server put it.
+    """
     return [_openai(message["type"], message["data"]) for message in messages]
 
 
 def _openai(kind: str, data: JsonDict) -> JsonDict:
     out: JsonDict = {"role": ROLES[kind], "content": text_of(data["content"])}
+    if kind == "ai":
+        out["content"], reasoning = said(data["content"])
+        beside = (data.get("additional_kwargs") or {}).get("reasoning_content")
+        if reasoning := reasoning or (beside if isinstance(beside, str) else ""):
+            out["reasoning_content"] = reasoning
     if kind == "tool":
         out["tool_call_id"] = str(data.get("tool_call_id") or "")
         out["status"] = "error" if data.get("status") == "error" else "success"
@@ -106,11 +115,11 @@ def _call(call: JsonDict, arguments: str) -> JsonDict:
 
 
 def answer_facts(messages: list[JsonDict], answer: str | None = None) -> AnswerFacts | None:
-    """Facts about the last model message; None where the model never spoke.
+    """Facts about the last model message; None when the model never spoke.
 
     Args:
         messages: checked LangChain messages, the whole conversation.
-        answer: the harness's structured answer, where it gave one.
+        answer: the harness's structured answer, if it gave one.
     """
     last = next((m["data"] for m in reversed(messages) if m["type"] == "ai"), None)
     if last is None:
@@ -118,10 +127,10 @@ def answer_facts(messages: list[JsonDict], answer: str | None = None) -> AnswerF
     meta = last.get("response_metadata") or {}
     finish = str(meta.get("finish_reason") or meta.get("stop_reason") or "").lower()
     refusal = bool((last.get("additional_kwargs") or {}).get("refusal"))
-    # after a tool message the model's last words are no answer: the harness stopped before the next call
+    # After a tool message the model's last words are not the answer: the harness stopped before the next call.
     spoke_last = messages[-1]["type"] == "ai"
     return AnswerFacts(
-        text=answer if answer is not None else (text_of(last["content"]) if spoke_last else ""),
+        text=answer if answer is not None else (said(last["content"]).answer if spoke_last else ""),
         invalid_tool_call=bool(last.get("invalid_tool_calls")) and not last.get("tool_calls"),
         refusal=refusal or finish in ("refusal", "content_filter", "safety"),
         truncated=finish in ("length", "max_tokens"),
