@@ -1,8 +1,8 @@
 """How sure the numbers are: scores with intervals, paired differences, and the decision in words.
 
 Examples are a sample, and repetitions of one example are not independent, so standard errors are clustered.
-`Outcome.cluster` is the one source of cluster identity. Nothing here is ever NaN: what cannot be known is
-None, and where the spread cannot be estimated (one cluster, all passes) a bound that needs none stands in.
+`Outcome.cluster` identifies the cluster. No value is ever NaN: what cannot be known is None, and where the spread
+cannot be estimated (one cluster, all passes) the result is a bound that needs no spread.
 """
 
 from bakeoff.stats.decision import Decision, decide, depends_on_counting

@@ -1,4 +1,4 @@
-"""What a run says, in words, and how sure it is: the first sentence of every report."""
+"""The decision of a run as a sentence: the first one in every report."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ NAMED = 5  # candidates in one sentence
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the run says, and how sure it is."""
+    """Who wins, and with what uncertainty."""
 
-    sentence: str  # one sentence, candidates' names as the user wrote them: escape before printing
+    sentence: str  # names are as the user wrote them: escape before printing
     caveats: tuple[str, ...]
-    winner: str | None  # better than every other candidate, distinguishably
-    leader: str | None  # the highest score, distinguishable or not
-    rivals: tuple[str, ...]  # those the leader cannot be told from
+    winner: str | None  # significantly better than every other candidate
+    leader: str | None  # the highest score, significant or not
+    rivals: tuple[str, ...]  # candidates that the leader is not significantly better than
     scores: tuple[ScoreSet, ...]  # best first; those without a score last
-    comparisons: tuple[Comparison, ...]  # infra errors left out
-    sensitivities: tuple[Sensitivity, ...]  # the same pairs under every way to count infra errors
+    comparisons: tuple[Comparison, ...]  # with infrastructure errors excluded
+    sensitivities: tuple[Sensitivity, ...]  # the same pairs under every way to count infrastructure errors
 
 
 def decide(outcomes: Sequence[Outcome], candidates: Sequence[str] | None = None) -> Decision:
-    """The decision in words, with its uncertainty.
+    """Rank the candidates, compare every pair and put the result in words.
 
     Args:
-        outcomes: of all candidates.
-        candidates: their names, where some may have no outcome yet; none: those in `outcomes`.
+        outcomes: those of all candidates.
+        candidates: all names, including candidates without an outcome; None: the names in `outcomes`.
     """
     names = list(candidates) if candidates is not None else sorted({o.candidate for o in outcomes})
     sets = sorted((score_set(name, outcomes) for name in names), key=_best_first)
@@ -87,19 +87,19 @@ def _sentence(
     by_name: Mapping[str, ScoreSet],
 ) -> str:
     if not ranked:
-        return "No trial was completed, so that nothing can be said of any candidate."
+        return "No trial was completed, so there is nothing to say about any candidate."
     leader = by_name[ranked[0]]
     if not against:
         score = leader.score
         interval = f", 95 % interval {_percent(score.low)} to {_percent(score.high)}" if score else ""
-        return f"{_rated(leader)}{interval}, has no other candidate to be compared with."
+        return f"{_rated(leader)}{interval}, has no other candidate to compare with."
     if not rivals:
         closest = min(against, key=lambda c: c.difference or 0.0)
         worst_p = max(c.p_adjusted or 0.0 for c in against)
         corrected = ", corrected for the number of comparisons" if len(against) > 1 else ""
         return (
             f"{_rated(leader)} is better than {_listed([_rated(by_name[c.second]) for c in against])}: "
-            f"ahead by {_points(closest.difference or 0.0)} of {closest.second}{_interval(closest)} "
+            f"{_points(closest.difference or 0.0)} ahead of {closest.second}{_interval(closest)} "
             f"({_p(worst_p)}{corrected})."
         )
     level = any(_mean(by_name[name]) == _mean(leader) for name in rivals)
@@ -108,7 +108,7 @@ def _sentence(
         ahead.append(f"is better than {_listed(beaten)}")
     return (
         f"No distinguishable winner at this sample size: {_rated(leader)} "
-        f"{' and '.join(ahead)}{', but ' if ahead else ''}cannot be told from "
+        f"{' and '.join(ahead)}{', but ' if ahead else ''}cannot be distinguished from "
         f"{_listed([_rated(by_name[name]) for name in rivals])}; "
         f"{_detectable([c for c in against if c.second in rivals])}."
     )
@@ -118,7 +118,7 @@ def _detectable(comparisons: Sequence[Comparison]) -> str:
     effects = [c.minimum_detectable_effect for c in comparisons]
     known = [effect for effect in effects if effect is not None and effect <= 1]
     if len(known) < len(effects):
-        return "this sample is too small to tell any difference"
+        return "this sample is too small to show any difference"
     return f"this sample would show a difference of {_points(max(known))} in four runs of five"
 
 
@@ -143,9 +143,9 @@ def _caveats(sets: Sequence[ScoreSet], counted: Sequence[Sensitivity]) -> Iterab
 
 
 def depends_on_counting(pair: Sensitivity) -> str:
-    """One sentence on a pair whose conclusion changes with how infrastructure errors are counted."""
+    """The sentence about a pair whose conclusion depends on how infrastructure errors are counted."""
     ways = {
-        "score": "left out",
+        "score": "excluded",
         "as_deployed": "counted as deployed",
         "worst_case": f"counted against {pair.first} and for {pair.second}",
         "best_case": f"counted for {pair.first} and against {pair.second}",
@@ -153,6 +153,6 @@ def depends_on_counting(pair: Sensitivity) -> str:
     said: dict[int, list[str]] = {}
     for way, comparison in pair.by.items():
         said.setdefault(comparison.conclusion, []).append(ways[way])
-    words = {1: f"{pair.first} is better", -1: f"{pair.second} is better", 0: "they cannot be told apart"}
+    words = {1: f"{pair.first} is better", -1: f"{pair.second} is better", 0: "they cannot be distinguished"}
     parts = [f"{words[conclusion]} when they are {_listed(each)}" for conclusion, each in said.items()]
     return f"How infrastructure errors are counted decides between {pair.first} and {pair.second}: {'; '.join(parts)}."

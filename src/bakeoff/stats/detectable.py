@@ -1,8 +1,8 @@
-"""How likely a true difference is to be found by a comparison like this one, and the smallest found in four of five.
+"""The power of a comparison like this one, and the smallest true difference that it finds in four runs of five.
 
-What is stated is the expected power: a run's standard error is itself a guess, from as many numbers as there are
-clusters, and so is the chance that clusters differ. Power is averaged over what both may be in truth, so that
-what runs state is what the next runs find, on average; power at the guess itself falls short (Browne 1995).
+The result is the expected power. A run's standard error is an estimate from as many numbers as there are clusters,
+and so is the probability that clusters differ. Power is averaged over the plausible true values of both, so that on
+average the next runs find what this run states; power at the estimate itself falls short (Browne 1995).
 
 References:
     Miller 2024, *Adding Error Bars to Evals*, arXiv:2411.00640, section on power.
@@ -26,46 +26,46 @@ from bakeoff.stats.intervals import ZERO, t_quantile
 
 ALPHA = 0.05
 POWER = 0.80
-# With fewer clusters that differ at all, a t-test stands on the normality of a handful of numbers (four that
-# all point one way among forty level ones would be p = 0.04); the exact test replaces it. It cannot reach
-# p < 0.05 there (its smallest p is 2 / 2^clusters), which is the honest answer.
+# With fewer differing clusters, a t-test relies on the normality of a handful of numbers (four of the same sign among
+# forty zeros would give p = 0.04), so the exact test replaces it. It cannot reach p < 0.05 there (its smallest p is
+# 2 / 2^clusters), which is the honest answer.
 FEW_CLUSTERS = 6
-STEPS = 10**7  # of an effect: one is told to a ten-millionth
-NODES = 48  # of Gauss-Hermite quadrature: power to 1e-7
+STEPS = 10**7  # resolution of an effect
+NODES = 48  # of the Gauss-Hermite quadrature; gives power to 1e-7
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """What a run knows of how its comparison of two pass rates varies; the next run is to be like it."""
+    """How a comparison of two pass rates varies, as estimated from one run."""
 
     se: float  # of the mean difference
-    clusters: float  # as many of one size that tell as much of `se`: its degrees of freedom and one
+    clusters: float  # the equivalent number of clusters of one size: the degrees of freedom of `se` plus one
     sizes: tuple[int, ...]  # examples of each cluster
     differing: float  # clusters whose difference was not 0
-    difference: float = 0.0  # the difference that was in it
+    difference: float = 0.0  # the difference in this run
 
 
 def power_of(effect: float, spread: Spread, alpha: float = ALPHA, clusters: int | None = None) -> float:
-    """The probability that a true difference is found at `alpha`, in another run like the one that knows `spread`.
+    """The probability that another run like the one behind `spread` finds a true difference at `alpha`.
 
-    Two things must happen, and mostly happen together: enough clusters differ for the t-test, and t is beyond
-    its bound. The smaller of the two chances is taken. A difference that was not in the run stands for
-    examples that turn, each wholly and for itself: they add to the variance of the mean, as discordant pairs
-    do (Connor 1987: a difference X of pairs has a variance of X (1 - X) at least), and to the clusters that
-    differ. Where it lies in small changes everywhere, it is found more often.
+    Two events must happen, and mostly happen together: enough clusters differ for the t-test, and t exceeds its bound.
+    The smaller of their probabilities is returned. A difference that was not in the run is modelled as examples that
+    turn completely and independently. They add to the variance of the mean as discordant pairs do (Connor 1987: a
+    difference X of pairs has a variance of at least X (1 - X)) and to the clusters that differ. A difference made of
+    small changes everywhere is found more often.
 
     Args:
         effect: in (0, 1].
-        clusters: of the other run, where it is to have more or fewer, of sizes that differ as these do.
+        clusters: the number of clusters of the other run, with sizes in the same proportions; None: as many.
     """
     count = clusters or len(spread.sizes)
     shift = min(1.0, max(0.0, effect - abs(spread.difference)))
-    noise = spread.se * math.sqrt(1 - shift)  # of the examples that do not turn
+    noise = spread.se * math.sqrt(1 - shift)  # from the examples that do not turn
     turned = shift * (1 - shift) / math.fsum(spread.sizes)
     if count < FEW_CLUSTERS or noise**2 + turned < ZERO**2:
         return float(count >= FEW_CLUSTERS)
     sized = count / len(spread.sizes)
-    # fewer clusters than tell as much as two are counted as two
+    # at least one degree of freedom
     df = max(1.0, spread.clusters * sized - 1)
     known = max(1.0, spread.clusters - 1)
     beyond = expected_power(effect * math.sqrt(sized), noise, turned, known, df, alpha)
@@ -73,22 +73,22 @@ def power_of(effect: float, spread: Spread, alpha: float = ALPHA, clusters: int 
 
 
 def minimum_detectable_effect(spread: Spread, alpha: float = ALPHA) -> float | None:
-    """The smallest true difference of rates found with 80 % probability at `alpha`; None: not even one of 1 is.
+    """The smallest true difference of rates found with 80 % probability at `alpha`; None: a difference of 1 is not.
 
     In a large sample, (z_{1-alpha/2} + z_{power}) * SE: Miller (2024).
     """
     if power_of(1.0, spread, alpha) < POWER:
         return None
-    # scipy's root finders cost every report half a second to load
+    # bisect, because loading scipy's root finders costs every report half a second
     steps = bisect_left(range(STEPS), POWER, lo=1, key=lambda step: power_of(step / STEPS, spread, alpha))
     return steps / STEPS
 
 
 def expected_power(effect: float, se: float, turned: float, known: float, df: float, alpha: float) -> float:
-    """P(|T| > t) for T = (effect / SE + Z) / U, Z normal, U² chi-squared over its `df`; expected over the true SE.
+    """P(|T| > t) for T = (effect / SE + Z) / U, Z normal, U² chi-squared over its `df`; averaged over the true SE.
 
-    SE² = se² / V² + `turned`, where V² is chi-squared over its `known` degrees of freedom; with endless ones,
-    T is the noncentral t of every textbook, with few of them Julious & Owen's (2006) expected power.
+    SE² = se² / V² + `turned`, where V² is chi-squared over its `known` degrees of freedom. With infinitely many, T is
+    the noncentral t; with few, the result is the expected power of Julious & Owen (2006).
     """
     from scipy import special
 
@@ -99,9 +99,9 @@ def expected_power(effect: float, se: float, turned: float, known: float, df: fl
 
 
 def _enough_differ(shift: float, spread: Spread, clusters: int) -> float:
-    """P(at least six of `clusters` differ), expected over how many do in truth (Jeffreys' posterior, beta).
+    """P(at least six of `clusters` differ), averaged over the true number (Jeffreys' posterior, beta).
 
-    A cluster of m examples that did not differ still does not with the chance (1 - shift)^m.
+    A cluster of m examples that did not differ stays level with probability (1 - shift)^m.
     """
     from scipy import special
 
@@ -112,7 +112,7 @@ def _enough_differ(shift: float, spread: Spread, clusters: int) -> float:
 
 @lru_cache(maxsize=1024)
 def _chance_alike(alike: float, differing: float) -> tuple[Any, Any]:
-    """Points and weights (arrays) of an expectation over the chance that a cluster does not differ."""
+    """Points and weights (arrays) of an expectation over the probability that a cluster does not differ."""
     from scipy import special
 
     y, weights = _normal()
@@ -130,12 +130,12 @@ def _normal() -> tuple[Any, Any]:
 
 @lru_cache(maxsize=1024)
 def _root_chi_squared(df: float) -> tuple[Any, Any]:
-    """Points and weights (arrays) of an expectation over sqrt(chi-squared / df); endless df: it is 1."""
+    """Points and weights (arrays) of an expectation over sqrt(chi-squared / df), which is 1 for infinite df."""
     from scipy import special
 
     y, weights = _normal()
     if math.isinf(df):
         return 0 * y + 1, weights
-    tail = special.ndtr(-abs(y))  # the nearer one: beyond eight standard deviations 1 - p has no digits left
+    tail = special.ndtr(-abs(y))  # the nearer tail: beyond eight standard deviations 1 - p loses all digits
     low, high = special.gammaincinv(df / 2, tail), special.gammainccinv(df / 2, tail)
     return (2 / df * (low * (y < 0) + high * (y >= 0))) ** 0.5, weights

@@ -14,7 +14,7 @@ def fisher_p(a: int, b: int, c: int, d: int) -> float:
     """The two-sided p-value of the table [[a, b], [c, d]] of counts: the chance, margins fixed, of any table
     that is as unlikely as this one or more.
 
-    In logarithms, so that 100,000 trials are no matter; work grows with the smallest margin.
+    Works in logarithms, so large counts do not overflow; the work grows with the smallest margin.
     """
     n, row, column = a + b + c + d, a + b, a + c
 

@@ -30,7 +30,7 @@ from typing import Literal
 
 CONFIDENCE = 0.95
 ZERO = 1e-12  # a standard error below it is rounding
-# Clusters' worth of caution about the spread that was seen: with 2, coverage stays from 95 % up (docs/statistics.md)
+# Clusters' worth of caution about the observed spread. With 2, coverage stays at 95 % or more (docs/statistics.md).
 CAUTION = 2.0
 
 
@@ -39,8 +39,8 @@ class Estimate:
     """A proportion with its 95 % interval.
 
     `method` says where the interval comes from: `wilson` (of all trials), `wilson-effective` (Wilson's with the
-    effective number of trials, see `estimate`) or `wilson-clusters`: every trial ended alike, or there is one
-    cluster, so that each cluster counts as one trial, the most cautious reading.
+    effective number of trials, see `estimate`) or `wilson-clusters` (each cluster counts as one trial, because every
+    trial ended alike or there is only one cluster).
     """
 
     mean: float
@@ -54,14 +54,14 @@ class Estimate:
 
 def t_two_sided(t: float, df: float) -> float:
     """P(|T| > |t|) for Student's t with `df` > 0 degrees of freedom."""
-    from scipy import special  # 30 MiB: only where numbers are judged, never while containers are measured
+    from scipy import special  # 30 MiB: never loaded while containers are measured
 
     return min(1.0, 2 * float(special.stdtr(df, -abs(t))))
 
 
 @cache
 def t_quantile(probability: float, df: float) -> float:
-    """The t below which lies `probability`, for `df` > 0 degrees of freedom."""
+    """The quantile of Student's t at `probability`, for `df` > 0 degrees of freedom."""
     from scipy import special
 
     return float(special.stdtrit(df, probability))
@@ -73,7 +73,7 @@ def wilson(proportion: float, n: float, z: float | None = None) -> tuple[float, 
     Args:
         proportion: in [0, 1].
         n: trials; an effective number need not be whole.
-        z: half-width in standard errors; None: the normal's.
+        z: half-width in standard errors; None: the normal quantile.
     """
     z2 = (NormalDist().inv_cdf((1 + CONFIDENCE) / 2) if z is None else z) ** 2
     centre = (proportion + z2 / (2 * n)) / (1 + z2 / n)
@@ -85,9 +85,9 @@ def clustered_se(values: Sequence[float], clusters: Sequence[str]) -> float | No
     """The clustered standard error of the mean of `values`; None with fewer than two clusters.
 
     sqrt(sum over clusters of (sum of the cluster's residuals)^2 / (1 - the cluster's share)) / n: Miller
-    (2024), equation 4, with the correction CR2 of Bell & McCaffrey (2002). Of clusters of one size that is
-    the usual G / (G - 1); one that holds many of the examples draws the mean to itself, and its residuals
-    tell less than they should.
+    (2024), equation 4, with the correction CR2 of Bell & McCaffrey (2002). For clusters of one size the correction is
+    the usual G / (G - 1). A cluster with many of the examples pulls the mean towards itself, so its residuals are
+    too small.
     """
     mean = fmean(values)
     sums: dict[str, float] = defaultdict(float)
@@ -100,9 +100,9 @@ def clustered_se(values: Sequence[float], clusters: Sequence[str]) -> float | No
 
 
 def equivalent_clusters(clusters: Sequence[str]) -> float:
-    """How many clusters of one size would tell as much of the spread; their number where all have one size.
+    """The number of clusters of one size that estimate the spread equally well; their count if all have one size.
 
-    One more than the degrees of freedom of Bell & McCaffrey (2002; Imbens & Kolesár 2016), those of a mean
+    One more than the degrees of freedom of Bell & McCaffrey (2002; Imbens & Kolesár 2016), for a mean
     of independent values: 1 / (sum of h² + (sum of a)² - sum of a²), h the clusters' shares, a = h² / (1 - h).
     One cluster: 1.
     """
@@ -119,13 +119,13 @@ def _shares(clusters: Sequence[str]) -> dict[str, float]:
 
 
 def estimate(values: Sequence[float], clusters: Sequence[str]) -> Estimate | None:
-    """The mean of 0s and 1s with its 95 % interval; None when there are none. See `Estimate.method`.
+    """The mean of 0s and 1s with its 95 % interval; None for an empty sequence. See `Estimate.method`.
 
-    Mean ± t · SE covers too rarely near 0 and 1 (`docs/statistics.md`). Wilson's interval holds there, given
-    the effective number of trials (among the best in Dean & Pagano 2015 and in Franco et al. 2019). What the
-    spread says of that number, p (1 - p) / SE², is a guess where few clusters differ, and too large a one
-    where hardly any fails; t for clusters - 1 in the place of z does not repair it. As Franco et al. (2019)
-    found, a better estimate of the number itself does: see `_effective`.
+    Mean ± t · SE covers too rarely near 0 and 1 (`docs/statistics.md`). Wilson's interval is sound there, given
+    the effective number of trials (among the best in Dean & Pagano 2015 and in Franco et al. 2019). The spread's
+    estimate of that number, p (1 - p) / SE², is poor if few clusters differ and too large if hardly any fails;
+    replacing z by t for clusters - 1 does not help. A better estimate of the number itself does, as Franco et al.
+    (2019) found: see `_effective`.
     """
     if not values:
         return None
@@ -139,13 +139,13 @@ def estimate(values: Sequence[float], clusters: Sequence[str]) -> Estimate | Non
 
 
 def estimate_errors(values: Sequence[float], examples: Sequence[str]) -> Estimate | None:
-    """The rate of infrastructure errors (1: an error) on these examples, with its 95 % interval; None of none.
+    """The rate of infrastructure errors (1: an error) on these examples, with its 95 % interval; None without trials.
 
-    A score speaks of requests beyond the dataset; this rate, of this dataset in this box. So repetitions count
-    in full: trials with unequal chances vary less than equal ones would (Hoeffding 1956), and Wilson's
-    interval of all trials is wide enough. But where errors do pile up on single examples (a memory limit),
-    the effective number of trials of Korn & Graubard (1998), p (1 - p) / SE² with the standard error clustered
-    by example, is the smaller one and is taken.
+    A score is about requests beyond the dataset; this rate is about this dataset in this box. So repetitions count in
+    full: trials with unequal chances vary less than trials with equal ones (Hoeffding 1956), and Wilson's interval of
+    all trials is wide enough. If errors concentrate on single examples (a memory limit), the effective number of
+    trials of Korn & Graubard (1998), p (1 - p) / SE² with the standard error clustered by example, is smaller and is
+    used.
     """
     if not values:
         return None
@@ -158,16 +158,16 @@ def estimate_errors(values: Sequence[float], examples: Sequence[str]) -> Estimat
 
 
 def _kish(clusters: Sequence[str]) -> float:
-    """How many clusters of one size give so sure a mean: 1 / sum of the squared shares (Kish 1965)."""
+    """The number of clusters of one size that give an equally precise mean: 1 / sum of squared shares (Kish 1965)."""
     return 1 / math.fsum(share * share for share in _shares(clusters).values())
 
 
 def _effective(mean: float, se: float, clusters: Sequence[str]) -> float:
-    """The number of independent trials that would say as much; `mean` lies between 0 and 1, both excluded.
+    """The number of independent trials with equal information; `mean` lies strictly between 0 and 1.
 
-    Between two numbers, on the logarithmic scale: that of the clusters, each counted as one trial, and that
-    of Korn & Graubard (1998), p (1 - p) / SE². The second one weighs as many clusters as know of the spread,
-    4 p (1 - p) G (at p = 1/2 all of them, near 0 and 1 hardly any), the first one `CAUTION`.
+    A weighted mean, on the logarithmic scale, of two numbers: the clusters, each counted as one trial, with weight
+    `CAUTION`; and p (1 - p) / SE² (Korn & Graubard 1998), with the number of clusters that are informative about the
+    spread as its weight, 4 p (1 - p) G (all of them at p = 1/2, hardly any near 0 and 1).
     """
     sure = _kish(clusters)
     n = float(len(clusters))

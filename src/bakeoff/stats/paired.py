@@ -1,4 +1,4 @@
-"""Candidates against each other: paired differences, their p-values, and what they could have shown.
+"""Candidates against each other: paired differences, p-values, and detectable effects.
 
 References:
     Miller 2024, *Adding Error Bars to Evals*, arXiv:2411.00640.
@@ -40,7 +40,7 @@ Pair = tuple[str, str]
 class Comparison:
     """`first` minus `second` on the examples both completed: the mean of their differences in pass rate.
 
-    `method`: `paired-t`, `sign-flip` (few clusters differ: exact, and no normality needed), `no-spread` (every
+    `method`: `paired-t`, `sign-flip` (few clusters differ; exact, without assuming normality), `no-spread` (every
     cluster differed by the same amount), or `none` (no example in common).
     """
 
@@ -54,19 +54,18 @@ class Comparison:
     high: float | None = None
     p_value: float | None = None
     p_adjusted: float | None = None  # Holm's, over all comparisons with a p-value
-    minimum_detectable_effect: float | None = (
-        None  # 80 % power, after correction; None: none could be detected
-    )
+    # 80 % power, after correction; None: no effect could be detected.
+    minimum_detectable_effect: float | None = None
     method: Literal["paired-t", "sign-flip", "no-spread", "none"] = "none"
 
     @property
     def distinguishable(self) -> bool:
-        """Whether the difference stands after the correction for many comparisons."""
+        """Whether the difference is significant after the correction for many comparisons."""
         return self.p_adjusted is not None and self.p_adjusted < ALPHA
 
     @property
     def conclusion(self) -> int:
-        """1: `first` is better; -1: `second` is; 0: they cannot be told apart."""
+        """1: `first` is better; -1: `second` is; 0: neither, significantly."""
         if not self.distinguishable or not self.difference:
             return 0
         return 1 if self.difference > 0 else -1
@@ -74,10 +73,10 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """One pair under every way to count infrastructure errors: they are missing data, not zeros.
+    """One pair under every way to count infrastructure errors, which are missing data and not zeros.
 
-    `worst_case` counts them against `first` and for `second`, `best_case` the reverse: whatever the missing
-    trials would have brought lies between the two.
+    `worst_case` counts them against `first` and for `second`, `best_case` the reverse: the truth lies
+    between the two.
     """
 
     first: str
@@ -92,7 +91,7 @@ class Sensitivity:
 
 @dataclass
 class _Rates:
-    """Mean pass rates by candidate and example, and how many trials stand behind them."""
+    """Mean pass rates by candidate and example, and the number of trials behind each."""
 
     rates: dict[str, dict[str, float]] = field(default_factory=dict)
     trials: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -115,7 +114,7 @@ class _Rates:
 def sign_flip_p(cluster_sums: Sequence[float]) -> float:
     """The exact two-sided p-value of a zero mean, over all 2^G ways to flip the clusters' signs.
 
-    Canay, Romano & Shaikh (2017). For few clusters: the work doubles with each.
+    Canay, Romano & Shaikh (2017). For few clusters: each one doubles the work.
     """
     seen = abs(math.fsum(cluster_sums)) - ZERO
     flips = [
@@ -128,24 +127,24 @@ def sign_flip_p(cluster_sums: Sequence[float]) -> float:
 def compare(
     outcomes: Iterable[Outcome], first: str, second: str, counting: Counting = "score", pairs: int = 1
 ) -> Comparison:
-    """Compare two candidates on the examples both completed at least once. `p_adjusted` is still the plain p.
+    """Compare two candidates on the examples that both completed at least once. `p_adjusted` is the unadjusted p.
 
-    An example's difference is that of the two mean pass rates over its completed repetitions; the examples
-    weigh the same. With one cluster an example and no infra errors this is the paired t-test; with clusters of
-    different sizes, its form by Bell & McCaffrey (2002): see `clustered_se` and `equivalent_clusters`.
+    An example's difference is that of its two mean pass rates over completed repetitions, and all examples weigh the
+    same. With one example per cluster and no infrastructure errors this is the paired t-test. For clusters of
+    different sizes it is the form of Bell & McCaffrey (2002): see `clustered_se` and `equivalent_clusters`.
 
     Args:
         counting: how infrastructure errors count; `worst_case` counts those of `first` as failures and those
             of `second` as passes, `best_case` the reverse.
-        pairs: how many comparisons are made in all; the detectable effect is told for a level of alpha / pairs,
-            Holm's first and strictest step.
+        pairs: the total number of comparisons; the detectable effect is computed at the level alpha / pairs, Holm's
+            first and strictest step.
     """
     kept = [o for o in outcomes if o.candidate in (first, second)]
     return _compared(kept, [(first, second)], counting, pairs)[0]
 
 
 def spread_of(outcomes: Iterable[Outcome], first: str, second: str) -> Spread | None:
-    """What this run knows of how `first` minus `second` varies; None: nothing can be known of so few clusters."""
+    """How `first` minus `second` varies, as estimated from this run; None: there are too few clusters."""
     rates = _Rates.of((o for o in outcomes if o.candidate in (first, second)), "score")
     differences, clusters, trials = _paired(rates, rates, first, second)
     return _spread(differences, clusters, trials)
@@ -154,14 +153,14 @@ def spread_of(outcomes: Iterable[Outcome], first: str, second: str) -> Spread | 
 def compare_all(
     outcomes: Sequence[Outcome], candidates: Sequence[str], counting: Counting = "score"
 ) -> tuple[Comparison, ...]:
-    """Every pair of candidates, p-values adjusted by Holm over the pairs that have one."""
+    """Every pair of candidates, with p-values adjusted by Holm over the pairs that have one."""
     return compare_pairs(outcomes, list(combinations(candidates, 2)), counting)
 
 
 def compare_pairs(
     outcomes: Sequence[Outcome], pairs: Sequence[Pair], counting: Counting = "score"
 ) -> tuple[Comparison, ...]:
-    """These pairs of candidates, p-values adjusted by Holm over the pairs that have one."""
+    """These pairs of candidates, with p-values adjusted by Holm over the pairs that have one."""
     compared = _compared(outcomes, pairs, counting, max(1, len(pairs)))
     adjusted = iter(holm([pair.p_value for pair in compared if pair.p_value is not None]))
     return tuple(
@@ -170,7 +169,7 @@ def compare_pairs(
 
 
 def sensitivities(outcomes: Sequence[Outcome], pairs: Sequence[Pair]) -> tuple[Sensitivity, ...]:
-    """These pairs under every way to count infrastructure errors, each way corrected by itself."""
+    """These pairs under every way to count infrastructure errors, each way corrected separately."""
     ways: tuple[Counting, ...] = ("score", "as_deployed", "worst_case", "best_case")
     by_way = {way: compare_pairs(outcomes, pairs, way) for way in ways}
     return tuple(
@@ -185,7 +184,7 @@ def compare_measures(
     of_second: Mapping[str, float],
     cluster_of: Mapping[str, str],
 ) -> Comparison:
-    """`first` minus `second` of something measured (seconds, dollars), paired by example; as `compare`."""
+    """`first` minus `second` of something measured (seconds, dollars), paired by example, as in `compare`."""
     common = sorted(of_first.keys() & of_second.keys())
     differences = [of_first[e] - of_second[e] for e in common]
     return _tested(first, second, differences, [cluster_of[e] for e in common], trials=None, alpha=ALPHA)
@@ -205,7 +204,7 @@ def _compared(
 
 
 def _paired(ours: _Rates, theirs: _Rates, first: str, second: str) -> tuple[list[float], list[str], float]:
-    """Differences and clusters of the examples in common, and the trials of one candidate behind them."""
+    """Differences and clusters of the common examples, and the number of trials of one candidate behind them."""
     of_first, of_second = ours.rates.get(first, {}), theirs.rates.get(second, {})
     common = sorted(of_first.keys() & of_second.keys())
     trials = sum(ours.trials[first][e] + theirs.trials[second][e] for e in common) / 2
@@ -215,7 +214,7 @@ def _paired(ours: _Rates, theirs: _Rates, first: str, second: str) -> tuple[list
 def _tested(
     first: str, second: str, differences: list[float], clusters: list[str], trials: float | None, alpha: float
 ) -> Comparison:
-    """`trials`: of one candidate, behind differences of rates; None: these are no rates, and have no bound."""
+    """`trials` is the number of one candidate's trials behind differences of rates; None: not rates, so unbounded."""
     n = len(differences)
     if n == 0:
         return Comparison(first, second, 0, 0)
@@ -231,8 +230,8 @@ def _tested(
         p = 1.0 if abs(mean) < ZERO else 2.0 ** (1 - g)
         if trials is None:
             return Comparison(first, second, n, g, mean, 0.0, None, None, p, p, None, "no-spread")
-        # Every cluster differs by `mean`. At most a share u of all clusters does otherwise (Wilson's bound on
-        # 0 of g), and those lie in [-1, 1]: that bounds the true mean.
+        # Every cluster differs by `mean`. At most a share u of all clusters does not (Wilson's bound on 0 of g), and
+        # those lie in [-1, 1]. That bounds the true mean.
         u = wilson(0.0, g)[1]
         low, high = max(-1.0, (1 - u) * mean - u), min(1.0, (1 - u) * mean + u)
         return Comparison(first, second, n, g, mean, 0.0, low, high, p, p, mde, "no-spread")
@@ -245,7 +244,7 @@ def _tested(
         )
     cautious = _cautious(se, n, g, trials)
     low, high, p = mean - t * cautious, mean + t * cautious, sign_flip_p(differing)
-    if p >= ALPHA:  # an interval without 0 would claim what the exact test denies
+    if p >= ALPHA:  # an interval without 0 would contradict the exact test
         low, high = min(low, 0.0), max(high, 0.0)
     return Comparison(
         first, second, n, g, mean, se, max(-bound, low), min(bound, high), p, p, mde, "sign-flip"
@@ -260,17 +259,17 @@ def _sums(differences: Sequence[float], clusters: Sequence[str]) -> dict[str, fl
 
 
 def _cautious(se: float, n: int, g: int, trials: float | None) -> float:
-    """The standard error where few clusters differ: those understate their own spread.
+    """The standard error if few clusters differ, since those underestimate the spread.
 
-    As Bonett & Price (2012) add a discordant pair each way, a trial's worth is added here, in units of a
-    cluster's difference.
+    Bonett & Price (2012) add a discordant pair each way. This adds one trial's worth, in units of a cluster's
+    difference.
     """
     extra = 0.0 if trials is None else (n / g) ** 2 * g / trials
     return math.sqrt(se**2 + g / (g - 1) * extra / n**2)
 
 
 def _spread(differences: Sequence[float], clusters: Sequence[str], trials: float) -> Spread | None:
-    """What differences of rates tell of their spread; None: of fewer than six clusters, nothing."""
+    """The spread of differences of rates; None with fewer than six clusters."""
     sums = _sums(differences, clusters)
     n, g = len(differences), len(sums)
     se = clustered_se(differences, clusters) if g >= FEW_CLUSTERS else None
@@ -286,7 +285,7 @@ def _spread(differences: Sequence[float], clusters: Sequence[str], trials: float
 
 
 def seen_se(se: float, clusters: int) -> float:
-    """A standard error; where it is 0, the share of clusters that may do otherwise stands for it, see `_tested`."""
+    """The standard error, or, if it is 0, one from the share of clusters that may differ: see `_tested`."""
     return se if se > ZERO else math.sqrt(wilson(0.0, clusters)[1] / clusters)
 
 

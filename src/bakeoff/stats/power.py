@@ -1,4 +1,4 @@
-"""What a sample of this kind could show, and how much more of it a smaller effect would need.
+"""The effect that a sample of this kind could show, and the sample that a smaller effect needs.
 
 Reference:
     Miller 2024, *Adding Error Bars to Evals*, arXiv:2411.00640, sections on variance reduction and on power.
@@ -24,37 +24,37 @@ from bakeoff.stats.intervals import equivalent_clusters
 from bakeoff.stats.paired import seen_se, spread_of
 from bakeoff.stats.scores import Outcome
 
-MOST = 10_000_000  # examples beyond which nobody asks
+MOST = 10_000_000  # examples; a larger need is reported as unreachable
 
 
 @dataclass(frozen=True, slots=True)
 class Power:
     """What comparing two candidates on this run's examples can show of a true difference `effect`.
 
-    None: it cannot be told from this run (`why`), or for the numbers needed: no number is enough.
+    None: unknown from this run (`why`), or, for the numbers needed, no number is enough.
     """
 
     first: str
-    second: str  # the same name: a rerun of the same candidate, as a nightly job compares it
+    second: str  # the same name means a rerun of the candidate, as in a nightly job
     effect: float
     examples: int
     clusters: int
     repetitions: float  # judged trials of an example, on average
-    detectable: float | None = None  # found with 80 % probability; None without `why`: nothing is
+    detectable: float | None = None  # found with 80 % probability; None without `why`: no effect is
     power: float | None = None  # probability that `effect` is found
     examples_needed: int | None = None  # for 80 %, with the same repetitions
     repetitions_needed: int | None = None  # for 80 %, with the same examples
-    detectable_at_best: float | None = None  # with endless repetitions of the same examples
+    detectable_at_best: float | None = None  # with unlimited repetitions of the same examples
     why: str = ""
 
 
 def plan(outcomes: Sequence[Outcome], first: str, second: str, effect: float, alpha: float = ALPHA) -> Power:
-    """What a comparison of `first` with `second` could show; the same name twice: with a rerun of itself.
+    """The power of a comparison of `first` with `second`; the same name twice compares a candidate with its rerun.
 
     The variance of the mean difference has two parts: examples differ (only more examples help), and one
-    example passes now and fails then (repetitions help too). The second is p (1 - p) / (R - 1) for each
-    candidate's rate p in R >= 2 repetitions; a rerun of the same candidate has that part alone, twice, and
-    what `power_of` says that the effect itself adds.
+    example passes now and fails later (repetitions help too). The second part is p (1 - p) / (R - 1) for each
+    candidate's rate p in R >= 2 repetitions. A rerun of the same candidate has only that part, twice, plus
+    what the effect itself adds (`power_of`).
     """
     judged: dict[str, dict[str, list[float]]] = {first: defaultdict(list), second: defaultdict(list)}
     cluster_of = {}
@@ -76,8 +76,8 @@ def plan(outcomes: Sequence[Outcome], first: str, second: str, effect: float, al
     else:
         spread = None if within is None else _of_rerun(sides[0], clusters, within)
     if spread is None:
-        return _unknown(known, "each example ran once: how much a rerun varies is not known")
-    if within is not None:  # nothing but repetitions makes a rerun vary; no part is larger than the whole
+        return _unknown(known, "each example ran once, so the variation of a rerun is unknown")
+    if within is not None:  # a rerun varies only by repetition; a part is never larger than the total
         within = spread.se**2 if first == second else min(within, spread.se**2)
 
     clusters_needed = _smallest(lambda count: power_of(effect, spread, alpha, count) >= POWER)
@@ -116,13 +116,13 @@ def _sum(first: float | None, second: float | None) -> float | None:
 
 
 def _within(side: Sequence[list[float]]) -> float | None:
-    """The part of a mean rate's variance that repetitions would take away; None where no example ran twice."""
+    """The part of a mean rate's variance that repetitions reduce; None if no example ran twice."""
     parts = [p * (1 - p) / (len(values) - 1) for values in side if len(values) > 1 for p in (fmean(values),)]
     return fmean(parts) / len(side) if parts else None
 
 
 def _of_rerun(side: Sequence[list[float]], clusters: Sequence[str], variance: float) -> Spread:
-    """What a candidate's repetitions tell of a rerun of it that is as good; `variance`: of their difference."""
+    """The spread of an equally good rerun, from a candidate's repetitions; `variance` is that of their difference."""
     level: dict[str, float] = defaultdict(lambda: 1.0)  # chance that a cluster does not differ
     for values, cluster in zip(side, clusters, strict=True):
         level[cluster] *= _level(fmean(values), len(values))
@@ -132,12 +132,12 @@ def _of_rerun(side: Sequence[list[float]], clusters: Sequence[str], variance: fl
 
 
 def _level(p: float, trials: int) -> float:
-    """The chance that so many trials pass equally often twice, at rate p."""
+    """The probability that two sets of `trials` trials at rate p have equally many passes."""
     return math.fsum((math.comb(trials, k) * p**k * (1 - p) ** (trials - k)) ** 2 for k in range(trials + 1))
 
 
 def _smallest(enough: Callable[[int], bool]) -> int | None:
-    """The smallest whole number from 1 that is enough, where every larger one is too; None beyond `MOST`."""
+    """The smallest integer from 1 for which the monotone `enough` holds; None beyond `MOST`."""
     high = 1
     while not enough(high):
         if (high := high * 2) > MOST:

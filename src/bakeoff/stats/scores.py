@@ -1,4 +1,4 @@
-"""What statistics needs of a trial, the four scores of a candidate, and the chances of repeated trials."""
+"""Outcomes of trials, the four scores of a candidate, pass@k and pass^k."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Counting = Literal["score", "as_deployed", "worst_case", "best_case"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What statistics needs of one trial."""
+    """One trial, reduced to what statistics needs."""
 
     candidate: str
     example_id: str
@@ -26,24 +26,23 @@ class Outcome:
     repetition: int
     verdict: VerdictName
     cause: str | None = None
-    limit_caused: bool = False  # any of its attempts died of a pinned limit: `verdict.LIMIT_CAUSES`
+    limit_caused: bool = False  # the cause of any of its attempts is in `verdict.LIMIT_CAUSES`
 
     @property
     def completed(self) -> bool:
-        """Whether it says something about the model."""
+        """Whether it has a verdict on the model."""
         return self.verdict != "infra_error"
 
     @property
     def value(self) -> float:
-        """1 for a pass, else 0."""
         return float(self.verdict == "passed")
 
     def counted(self, counting: Counting) -> float | None:
-        """Its value under that way to count; None: left out.
+        """Its value when infrastructure errors count this way; None: excluded.
 
-        Where a pinned limit killed an attempt, production would have seen the failure: there is no second
-        container there. So a re-attempt that came to a verdict does not undo it in `as_deployed`, nor in
-        `worst_case`, which no other way to count may fall below.
+        Production has no second container, so a failure that a limit caused in any attempt stays a failure in
+        `as_deployed`, even if a later attempt reached a verdict. `worst_case` counts it too, because no other way to
+        count may fall below it.
         """
         if counting in ("as_deployed", "worst_case") and self.limit_caused:
             return 0.0
@@ -54,25 +53,24 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ScoreSet:
-    """The four scores of one candidate: leaving trials out can flatter. None: there is no trial to count."""
+    """The four scores of one candidate. None: there is no trial to count."""
 
     candidate: str
     trials: int
     passed: int
     failed: int
     infra_errors: int
-    limit_caused: int  # trials of which any attempt died of a pinned limit, whatever a re-attempt brought
-    score: Estimate | None  # infra errors left out
-    as_deployed: (
-        Estimate | None
-    )  # limit-caused trials are failures, as in production; other infra errors left out
-    worst_case: Estimate | None  # every infra error and limit-caused trial is a failure
-    best_case: Estimate | None  # every infra error is a pass
-    infra_rate: Estimate | None  # infra errors among all trials, by example: see `estimate_errors`
+    limit_caused: int  # trials with any attempt that a limit ended
+    score: Estimate | None  # infrastructure errors excluded
+    # Limit-caused trials are failures, as in production; other infrastructure errors are excluded.
+    as_deployed: Estimate | None
+    worst_case: Estimate | None  # every infrastructure error and limit-caused trial is a failure
+    best_case: Estimate | None  # every infrastructure error is a pass
+    infra_rate: Estimate | None  # infrastructure errors among all trials: see `estimate_errors`
 
 
 def score_set(candidate: str, outcomes: Iterable[Outcome]) -> ScoreSet:
-    """The four scores of one candidate; outcomes of others are passed over."""
+    """The four scores of one candidate; outcomes of other candidates are ignored."""
     own = [o for o in outcomes if o.candidate == candidate]
 
     def rated(counting: Counting) -> Estimate | None:
@@ -98,7 +96,7 @@ def pass_at_k(outcomes: Iterable[Outcome], candidate: str, k: int) -> float | No
     """The chance that at least one of k trials passes: mean over examples of 1 - C(n - c, k) / C(n, k).
 
     Chen et al. 2021, *Evaluating Large Language Models Trained on Code*, arXiv:2107.03374. Examples with
-    fewer than k completed trials are left out; None when none is left.
+    fewer than k completed trials are excluded; None if no example remains.
     """
     rates = [1 - math.comb(n - c, k) / math.comb(n, k) for n, c in _counts(outcomes, candidate, k)]
     return fmean(rates) if rates else None
@@ -107,7 +105,7 @@ def pass_at_k(outcomes: Iterable[Outcome], candidate: str, k: int) -> float | No
 def pass_hat_k(outcomes: Iterable[Outcome], candidate: str, k: int) -> float | None:
     """The chance that all of k trials pass (pass^k): mean over examples of C(c, k) / C(n, k).
 
-    Yao et al. 2024, *tau-bench*, arXiv:2406.12045. Left out as in `pass_at_k`.
+    Yao et al. 2024, *tau-bench*, arXiv:2406.12045. Examples are excluded as in `pass_at_k`.
     """
     rates = [math.comb(c, k) / math.comb(n, k) for n, c in _counts(outcomes, candidate, k)]
     return fmean(rates) if rates else None

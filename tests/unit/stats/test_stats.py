@@ -644,7 +644,7 @@ def test_a_winner() -> None:
     got = decide(rows)
     assert (got.leader, got.winner, got.rivals, got.caveats) == ("a", "a", (), ())
     assert got.sentence == (
-        "a (98.3 %) is better than b (33.3 %) and c (0.0 %): ahead by 65.0 points of b, "
+        "a (98.3 %) is better than b (33.3 %) and c (0.0 %): 65.0 points ahead of b, "
         "95 % interval 61.5 to 68.5 (p < 0.001, corrected for the number of comparisons)."
     )
 
@@ -655,7 +655,7 @@ def test_no_distinguishable_winner() -> None:
     assert (got.leader, got.winner, got.rivals) == ("a", None, ("b",))
     assert got.sentence == (
         "No distinguishable winner at this sample size: a (85.0 %) leads and is better than c (0.0 %), but "
-        "cannot be told from b (80.0 %); this sample would show a difference of 43.4 points "
+        "cannot be distinguished from b (80.0 %); this sample would show a difference of 43.4 points "
         "in four runs of five."
     )
 
@@ -663,15 +663,15 @@ def test_no_distinguishable_winner() -> None:
 def test_level_candidates_and_a_sample_that_is_too_small() -> None:
     got = decide([*outcomes("a", "P", "F"), *outcomes("b", "P", "F")])
     assert got.sentence == (
-        "No distinguishable winner at this sample size: a (50.0 %) cannot be told from b (50.0 %); "
-        "this sample is too small to tell any difference."
+        "No distinguishable winner at this sample size: a (50.0 %) cannot be distinguished from b (50.0 %); "
+        "this sample is too small to show any difference."
     )
 
 
 def test_one_candidate_and_none() -> None:
     assert "no other candidate" in decide(outcomes("a", "P", "F")).sentence
     assert (
-        decide([], ["a"]).sentence == "No trial was completed, so that nothing can be said of any candidate."
+        decide([], ["a"]).sentence == "No trial was completed, so there is nothing to say about any candidate."
     )
 
 
@@ -683,7 +683,7 @@ def test_infrastructure_that_could_overturn_the_decision_is_said() -> None:
     assert got.caveats[1:] == ("c has no score: none of its 2 trials was completed.",)
     assert got.caveats[0] == (
         "How infrastructure errors are counted decides between a and b: a is better when they are left out, "
-        "counted as deployed and counted for a and against b; they cannot be told apart when they are "
+        "counted as deployed and counted for a and against b; they cannot be distinguished when they are "
         "counted against a and for b."
     )
     assert [pair.depends for pair in got.sensitivities] == [True]
