@@ -671,7 +671,8 @@ def test_level_candidates_and_a_sample_that_is_too_small() -> None:
 def test_one_candidate_and_none() -> None:
     assert "no other candidate" in decide(outcomes("a", "P", "F")).sentence
     assert (
-        decide([], ["a"]).sentence == "No trial was completed, so there is nothing to say about any candidate."
+        decide([], ["a"]).sentence
+        == "No trial was completed, so there is nothing to say about any candidate."
     )
 
 
@@ -682,7 +683,7 @@ def test_infrastructure_that_could_overturn_the_decision_is_said() -> None:
     assert got.scores[-1].candidate == "c"
     assert got.caveats[1:] == ("c has no score: none of its 2 trials was completed.",)
     assert got.caveats[0] == (
-        "How infrastructure errors are counted decides between a and b: a is better when they are left out, "
+        "How infrastructure errors are counted decides between a and b: a is better when they are excluded, "
         "counted as deployed and counted for a and against b; they cannot be distinguished when they are "
         "counted against a and for b."
     )
