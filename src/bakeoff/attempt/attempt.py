@@ -28,7 +28,7 @@ from bakeoff.gateway.types import CallContext, ChatBackend, ModelReply, ModelReq
 from bakeoff.record import messages as msgs
 from bakeoff.record.base import JsonDict, Record
 from bakeoff.record.evidence import ClockFacts, DockerFacts, Evidence, HarnessFacts, KernelFacts, ModelFault
-from bakeoff.record.trial import AttemptResult, ModelCall, ResourceLimits, ToolCall, TrialSpec, Usage
+from bakeoff.record.trial import AttemptResult, Message, ModelCall, ResourceLimits, ToolCall, TrialSpec, Usage
 from bakeoff_runner import wire
 
 REFUSED_SECONDS = (
@@ -669,7 +669,7 @@ class Attempt:
             evidence=evidence,
             requested=self.spec.resources,
             effective=effective(self.read_back, host_config),
-            messages=msgs.to_openai(self.conversation),
+            messages=[Message(openai=message) for message in msgs.to_openai(self.conversation)],
             model_calls=calls,
             tool_calls=tools,
             usage=Usage(

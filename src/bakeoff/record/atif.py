@@ -45,7 +45,7 @@ def trajectory(
     tools = {call.call_id: call for call in result.tool_calls}
     given = sum(message.get("role") == "assistant" for message in example.messages)
     steps: list[JsonDict] = []
-    for message in result.messages or example.messages:
+    for message in [message.openai for message in result.messages] or example.messages:
         if message.get("role") in ("tool", "function"):
             _observe(steps, message, tools)
             continue

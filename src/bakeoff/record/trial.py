@@ -84,6 +84,24 @@ class Usage(Record):
     cost_usd: float | None = 0.0
 
 
+class Message(Record):
+    """One message of an attempt, and what the gateway knows of it.
+
+    The list of an attempt has each message once, in the order in which the gateway first saw it, of all its
+    conversations: what a harness drops from its state, or summarises, is still there.
+    """
+
+    openai: JsonDict  # in the shape of OpenAI's Chat Completions
+    conversation: int = 0  # 0: the one that gave the answer; others: sub-agents', summaries, guards
+    # Index of the model call whose reply it is. None: not the model's. So an `assistant` message without it is history
+    # that the example or the harness brought along, and its calls do not count
+    model_call: int | None = None
+    calls: list[int] = Field(
+        default_factory=list
+    )  # positions in `AttemptResult.tool_calls` of what it asks for
+    answers: int | None = None  # of a `tool` message: the position of the call that it answers
+
+
 class ToolCall(Record):
     """One tool call: what the model asked for, as the gateway saw it, and what came of it, as the runner saw it.
 
@@ -143,8 +161,9 @@ class AttemptResult(Record):
     evidence: Evidence
     requested: ResourceLimits
     effective: ResourceLimits
-    messages: list[JsonDict] = Field(default_factory=list)  # OpenAI-style, the whole conversation
+    messages: list[Message] = Field(default_factory=list)
     model_calls: list[ModelCall] = Field(default_factory=list)
+    # In the order in which the model asked for them, of all conversations; then those that the harness's code made
     tool_calls: list[ToolCall] = Field(default_factory=list)
     usage: Usage = Usage()
     started_at: datetime

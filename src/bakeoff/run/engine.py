@@ -367,7 +367,8 @@ class Engine:
         evidence = result.evidence
         if evidence.harness.reached != "answered" or evidence.answer is None:
             return None, result
-        outputs: Outputs = {"messages": result.messages, "answer": evidence.answer.text}
+        messages = [message.openai for message in result.messages if message.conversation == 0]
+        outputs: Outputs = {"messages": messages, "answer": evidence.answer.text}
         number = 1
         while True:
             try:

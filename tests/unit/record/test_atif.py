@@ -12,7 +12,16 @@ from bakeoff.errors import ModelErrorKind
 from bakeoff.record.atif import trajectory
 from bakeoff.record.evidence import Evidence, ModelFault, Verdict
 from bakeoff.record.messages import DEEPEST
-from bakeoff.record.trial import AttemptResult, Example, ModelCall, ResourceLimits, ToolCall, TrialSpec, Usage
+from bakeoff.record.trial import (
+    AttemptResult,
+    Example,
+    Message,
+    ModelCall,
+    ResourceLimits,
+    ToolCall,
+    TrialSpec,
+    Usage,
+)
 
 NOW = datetime(2026, 7, 22, 14, 15, tzinfo=UTC)
 LIMITS = ResourceLimits(cpus=1, memory_bytes=1, pids=1, disk_bytes=1, network="none")
@@ -50,7 +59,7 @@ def document(
         evidence=Evidence(),
         requested=LIMITS,
         effective=LIMITS,
-        messages=messages,
+        messages=[Message(openai=message) for message in messages],
         started_at=NOW,
         finished_at=NOW,
         **fields,
