@@ -4,6 +4,7 @@
     ├── InputError            bad input or usage: exit 2, names file, line, key and hint
     │   └── IncomparableRuns  two runs whose harness differs are not compared
     ├── UnfitEnvironment      this machine cannot run it: exit 4
+    │   └── BackendUnavailable  the backend went away and did not return; what finished is safe
     ├── NotPublished          a target did not take everything: exit 4; the local record is whole, publishing can go on
     ├── Interrupted           the user stopped the run: exit 130, resumable
     ├── ModelCallError        one model call failed for good (kind says how); becomes evidence, never a score
@@ -69,6 +70,10 @@ class UnfitEnvironment(BakeoffError):  # noqa: N818 - it reads as a state, not a
     def __init__(self, problem: str, *, hint: str | None = None) -> None:
         self.problem, self.hint = problem, hint
         super().__init__(problem)
+
+
+class BackendUnavailable(UnfitEnvironment):
+    """The backend does not answer. Finished trials are safe, and the run can be resumed."""
 
 
 class NotPublished(BakeoffError):  # noqa: N818 - it reads as a state

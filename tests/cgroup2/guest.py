@@ -18,8 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bakeoff.backends.docker.connection import connect
 from bakeoff.errors import UnfitEnvironment
-from bakeoff.provision.docker_engine import apt_install, connect, last_lines, privilege
+from bakeoff.provision.docker_engine import apt_install, last_lines, privilege
 
 HERE = Path(__file__).parent
 CACHE = HERE.parents[1] / ".cache" / "guest"

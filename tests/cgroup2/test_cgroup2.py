@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from bakeoff.backends.docker.connection import connect
 from bakeoff.config.schema import Harness
 from bakeoff.provision import base_image
-from bakeoff.provision.docker_engine import connect
 from tests.cgroup2 import guest
 from tests.docker.project import Outcome, Project, call
 

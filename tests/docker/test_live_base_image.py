@@ -13,16 +13,16 @@ from pathlib import Path
 import docker
 import pytest
 
-from bakeoff.backends.docker import host
+from bakeoff.backends.docker import connection, host
 from bakeoff.errors import InputError, UnfitEnvironment
-from bakeoff.provision import base_image, docker_engine
+from bakeoff.provision import base_image
 
 pytestmark = pytest.mark.docker
 
 
 @pytest.fixture
 def client() -> Iterator[docker.DockerClient]:
-    client = docker_engine.connect()
+    client = connection.connect()
     yield client
     client.close()
 

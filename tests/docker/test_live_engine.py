@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 
-from bakeoff.backends.docker import host
+from bakeoff.backends.docker import connection
+from bakeoff.backends.docker.backend import DockerBackend
 from bakeoff.provision import docker_engine
 from bakeoff.provision.docker_engine import Daemon
 
@@ -13,13 +14,12 @@ pytestmark = pytest.mark.docker
 
 
 def test_connect_shares_one_large_pool() -> None:
-    client = docker_engine.connect()
-    assert client.ping()
-    assert client.api.get_adapter(client.api.base_url).max_pool_size == docker_engine.POOL_SIZE
-    facts = host.facts(client.info(), host.api_version(client))
-    assert facts["cores"] >= 1
-    assert facts["cgroup_version"] in {1, 2}
-    client.close()
+    backend = DockerBackend(connection.connect())
+    api = backend.client.api
+    assert api.get_adapter(api.base_url).max_pool_size == connection.POOL_SIZE
+    assert backend.facts()["cores"] >= 1
+    assert backend.facts()["cgroup_version"] in {1, 2}
+    backend.close()
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("dockerd") is None, reason="needs root and dockerd")
@@ -48,4 +48,4 @@ def test_an_engine_is_started_and_only_that_one_is_stopped(tmp_path_factory: pyt
         stopped = docker_engine.stop(daemon)
     assert stopped
     assert not docker_engine.stop(daemon)
-    assert docker_engine.connect().ping(), "the other engine lives"
+    assert connection.connect().ping(), "the other engine lives"

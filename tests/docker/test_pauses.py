@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 import pytest
 from docker import DockerClient
 
-from bakeoff.backends.docker.pauses import PauseWatch
+from bakeoff.backends.docker import connection
+from bakeoff.backends.docker.pauses import PauseEvents
 from bakeoff.config.schema import Harness
-from bakeoff.provision import base_image, docker_engine
+from bakeoff.provision import base_image
 from tests.docker.project import Project, call, docker
 
 pytestmark = pytest.mark.docker
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.docker
 
 @pytest.fixture
 def client() -> Iterator[DockerClient]:
-    client = docker_engine.connect()
+    client = connection.connect()
     yield client
     client.close()
 
@@ -31,7 +32,7 @@ def sleeper(client: DockerClient, run_id: str) -> str:
 
 
 def listening() -> bool:
-    return any(thread.name == "pause-watch" for thread in threading.enumerate())
+    return any(thread.name == "pause-events" for thread in threading.enumerate())
 
 
 def until(true: Callable[[], object]) -> None:
@@ -40,40 +41,39 @@ def until(true: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def test_a_pause_and_its_end_are_told_of_the_run_s_own_containers(client: DockerClient) -> None:
+def test_a_pause_and_its_end_are_heard_of_labelled_containers_alone(client: DockerClient) -> None:
     run_id = f"test-{uuid.uuid4().hex[:8]}"
     mine, other = sleeper(client, run_id), sleeper(client, f"{run_id}-other")
-    told: list[tuple[str, bool, float]] = []
-    watch = PauseWatch(client, run_id, lambda *event: told.append(event))
-    watch.start()
+    heard: list[tuple[bool, float]] = []
+    events = PauseEvents(client.api, f"bakeoff={run_id}")
+    events.add(mine, lambda frozen, at: heard.append((frozen, at)))
+    events.add(other, lambda *_: pytest.fail("a container of another run was heard"))
+    events.start()
     try:
-        until(lambda: watch._stream)
+        until(lambda: events._stream)
         time.sleep(0.5)  # the engine answers, and then begins to listen
         began = time.monotonic()
-        for container in (
-            other,
-            mine,
-        ):  # events come in their order: when mine are told, the other's were not
+        for container in (other, mine):  # events come in order: when mine were heard, the other's were not
             docker("pause", container)
             time.sleep(2.0)
             docker("unpause", container)
-        until(lambda: len(told) >= 2)
+        until(lambda: len(heard) >= 2)
         took = time.monotonic() - began
     finally:
-        watch.stop()
+        events.stop()
         docker("rm", "-f", mine, other)
-    assert [(container, frozen) for container, frozen, _ in told] == [(mine, True), (mine, False)]
-    assert 1.0 < told[1][2] - told[0][2] < took
+    assert [frozen for frozen, _ in heard] == [True, False]
+    assert 1.0 < heard[1][1] - heard[0][1] < took
     until(lambda: not listening())
     assert not listening()
 
 
-def test_a_watch_that_is_stopped_at_once_leaves_no_thread(client: DockerClient) -> None:
+def test_a_listener_that_is_stopped_at_once_leaves_no_thread(client: DockerClient) -> None:
     for pause in (0.0, 0.001, 0.003, 0.01):
-        watch = PauseWatch(client, "nobody", lambda *_: None)
-        watch.start()
+        events = PauseEvents(client.api, "bakeoff=nobody")
+        events.start()
         time.sleep(pause)
-        watch.stop()
+        events.stop()
     until(lambda: not listening())
     assert not listening()
 
@@ -82,7 +82,7 @@ def test_a_watch_that_is_stopped_at_once_leaves_no_thread(client: DockerClient) 
 def test_a_container_frozen_before_it_took_its_task_is_lost_and_not_waited_for(project: Project) -> None:
     (project.root / "big.bin").write_bytes(bytes(6 * 2**20))
     project.row("row", call("wait", "waited", seconds=0), files={"big.bin": "big.bin"})
-    client = docker_engine.connect()
+    client = connection.connect()
     frozen: list[str] = []
 
     def freeze() -> None:

@@ -23,6 +23,7 @@ import docker
 import docker.errors
 import psutil
 
+from bakeoff.backends.docker import connection
 from bakeoff.backends.docker.images import image
 from bakeoff.config import loading
 from bakeoff.provision import base_image, docker_engine
@@ -313,7 +314,7 @@ def restart(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) ->
     project.config["trials"] = times * len(faults)
     project.row("row", call("wait", "waited", seconds=3))
     with _second_engine(scratch / "engine", project) as (daemon, environment):
-        client = docker_engine.connect(environment)
+        client = connection.connect(environment)
         hit: dict[str, Fault] = {}
         gone: dict[str, datetime] = {}  # when its daemon had ended
         fault = faults[0]
@@ -331,7 +332,7 @@ def restart(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) ->
                 gone |= dict.fromkeys(struck, datetime.now(UTC))
                 time.sleep(2.0)
                 docker_engine.start(daemon, (), lambda _: None)
-                client = docker_engine.connect(environment)
+                client = connection.connect(environment)
         for trial in scene.took(run.outcome, client):
             if trial.verdict != "passed":
                 scene.problems.append(f"{trial.trial_id}: {trial.cause}, though it could be tried again")
@@ -514,7 +515,7 @@ def _container_of(attempt: AttemptRecord) -> str:
 
 
 def _engine() -> docker.DockerClient:
-    return docker_engine.connect()
+    return connection.connect()
 
 
 def _docker(*args: str) -> bool:

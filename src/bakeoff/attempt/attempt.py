@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import Field
 
-from bakeoff.backends.docker.container import STDERR, WORKDIR, Container, ContainerFault
+from bakeoff.backends.base import WORKDIR, Sandbox, SandboxEnd, SandboxError
 from bakeoff.errors import BudgetSpent, ModelCallError, ModelErrorKind
 from bakeoff.gateway.dialects.exchange import Exchange, read
 from bakeoff.gateway.dialects.failures import Limit
@@ -72,7 +72,7 @@ class Attempt:
     def __init__(
         self,
         spec: AttemptSpec,
-        container: Container,
+        container: Sandbox,
         backend: ChatBackend,
         calls: ThreadPoolExecutor,
         on_memory: Callable[[int], None] = lambda _: None,
@@ -125,26 +125,25 @@ class Attempt:
     def run(self) -> AttemptResult:
         """Start the container, serve it until it ends, and gather the evidence. Raises nothing."""
         started_at = datetime.now(UTC)
-        docker_facts = DockerFacts()
-        host_config: JsonDict = {}
+        end = SandboxEnd(DockerFacts())
         try:
-            self.container.start()
+            self.container.start(self.pause)
             reader = threading.Thread(target=self._read, name="reader", daemon=True)
             reader.start()
             self.container.send(self._opening())
             self._serve()
             self.over.set()
-            docker_facts, host_config = self.container.end()
+            end = self.container.end()
             reader.join(STOP_SECONDS)
-            docker_facts = self._lost(docker_facts)
-        except ContainerFault as fault:
-            docker_facts = fault.facts
+            end = replace(end, facts=self._lost(end.facts))
+        except SandboxError as error:
+            end = SandboxEnd(error.facts)
         except Exception as error:  # noqa: BLE001 - bakeoff's own failure is evidence too: infra.unknown, loudly
             self.facts["internal_error"] = f"{type(error).__name__}: {error}"
         finally:
             self.over.set()
             self.container.close()
-        return self._result(started_at, docker_facts, host_config)
+        return self._result(started_at, end)
 
     def _lost(self, facts: DockerFacts) -> DockerFacts:
         """Taken from outside: told to end, frozen, or gone without its supervisor's last word, not by our hand."""
@@ -206,8 +205,8 @@ class Attempt:
     def _read(self) -> None:
         """The reader thread: frames to whole lines, bounded."""
         buffer = bytearray()
-        for kind, data in self.container.frames():
-            if kind == STDERR:
+        for stream, data in self.container.frames():
+            if stream == "stderr":
                 self.log += data[: wire.MAX_LOG - len(self.log)]
                 continue
             buffer += data
@@ -637,9 +636,7 @@ class Attempt:
         not_its_own = covered([*self.queue_spans, *self._pauses(now)], self.started, now)
         return max(0.0, now - self.started - not_its_own + self.unwaited)
 
-    def _result(
-        self, started_at: datetime, docker_facts: DockerFacts, host_config: JsonDict
-    ) -> AttemptResult:
+    def _result(self, started_at: datetime, sandbox: SandboxEnd) -> AttemptResult:
         end = self.finished or time.monotonic()
         working = self._working(end)
         if working > self.spec.limits["seconds"] and "time_limit_hit" not in self.facts:
@@ -650,7 +647,7 @@ class Attempt:
         self.harness["tool_errors"] = sum(tool.error is not None for tool in tools)
         self.harness["error_errnos"] = [*self.harness.get("error_errnos", []), *self.tool_errnos]
         evidence = Evidence(
-            docker=docker_facts.model_copy(update={"paused_seconds": paused}),
+            docker=sandbox.facts.model_copy(update={"paused_seconds": paused}),
             kernel=self.kernel,
             harness=HarnessFacts(**self.harness),
             clock=ClockFacts(
@@ -668,7 +665,7 @@ class Attempt:
             attempt=self.spec.attempt,
             evidence=evidence,
             requested=self.spec.resources,
-            effective=effective(self.read_back, host_config),
+            effective=effective(self.read_back, sandbox.network),
             messages=[Message(openai=message) for message in msgs.to_openai(self.conversation)],
             model_calls=calls,
             tool_calls=tools,
@@ -728,14 +725,14 @@ def _same(claimed: Any, token: str) -> bool:
     return secrets.compare_digest(str(claimed).encode("utf-8", "replace"), token.encode())
 
 
-def effective(kernel: JsonDict, host_config: JsonDict) -> ResourceLimits:
+def effective(kernel: JsonDict, network: str | None) -> ResourceLimits:
     """The limits as the kernel holds them; the network as Docker does. `None`: could not be read."""
     return ResourceLimits(
         cpus=kernel.get("cpus_limit"),
         memory_bytes=kernel.get("memory_limit_bytes"),
         pids=kernel.get("pids_limit"),
         disk_bytes=kernel.get("disk_limit_bytes"),
-        network=host_config.get("NetworkMode"),
+        network=network,
     )
 
 

@@ -5,14 +5,26 @@ The engine and the attempt know nothing else about where they run, so both are t
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
+from bakeoff.record.base import JsonDict
 from bakeoff.record.evidence import DockerFacts
+from bakeoff.record.trial import ResourceLimits
+
+if TYPE_CHECKING:
+    from bakeoff.config.schema import Config
+
+# The one writable directory of every sandbox, also its HOME.
+WORKDIR = "/task"
 
 # Called when somebody outside freezes a sandbox (True) or lets it go on (False), with the moment of `time.monotonic()`.
 OnFrozen = Callable[[bool, float], None]
+
+# Prints one line about a step that takes time.
+Say = Callable[[str], None]
 
 
 class Frame(NamedTuple):
@@ -71,5 +83,110 @@ class Sandbox(Protocol):
         ...
 
     def close(self) -> None:
-        """Close the streams; idempotent."""
+        """Close the streams and give it back: the backend removes it later, running or not. Idempotent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What a host can promise to sandboxes altogether. `cores`: the ids that one may be pinned to."""
+
+    cpus: float
+    memory_bytes: int
+    cores: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that can run the harness, and what is in it."""
+
+    id: str  # sha256:...
+    reference: str
+    key: str  # digest of all that went in: equal keys, equal harness
+    source_digest: str
+    python: str
+    base: dict[str, Any]  # kind, reference, digest
+    packages: dict[str, str]  # name -> version: Python's, and npm's as `npm:name`
+
+    def record(self) -> JsonDict:
+        """For the manifest."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxSpec:
+    """What to create. Trials with equal specs may take each other's sandbox, so a backend can create some ahead."""
+
+    run_id: str
+    image: str
+    limits: ResourceLimits
+    reserved_cpus: float = 0.0  # its share when CPUs are short, beside others' shares
+    reserved_memory_bytes: int = 0  # memory that the host reclaims from it last
+    command: tuple[str, ...] = ("/opt/venv/bin/python", "-I", "-m", "bakeoff_runner")
+
+
+class Backend(Protocol):
+    """Where sandboxes run. Every method may be called from any thread.
+
+    Raises:
+        BackendUnavailable: it does not answer. `open` raises a `SandboxError` instead, which is evidence.
+    """
+
+    @property
+    def host_id(self) -> str:
+        """Names the host: runs on one host share its capacity."""
+        ...
+
+    @property
+    def local(self) -> bool:
+        """Whether the sandboxes share this machine's kernel, so that its load is theirs."""
+        ...
+
+    def facts(self) -> JsonDict:
+        """The host, for the manifest. Unknown values are None, never guesses."""
+        ...
+
+    def capacity(self, promised_bytes: int = 0) -> Capacity:
+        """What the host can promise now.
+
+        Args:
+            promised_bytes: memory that is promised to other runs. They may use it already, and it is not counted twice.
+        """
+        ...
+
+    def prepare(self, config: Config, say: Say) -> Image:
+        """The image for this harness, made if it is not there.
+
+        Raises:
+            InputError: the harness does not load in it; names the key.
+            UnfitEnvironment: the image cannot be made here.
+        """
+        ...
+
+    def expect(self, spec: SandboxSpec, count: int, at_once: int) -> None:
+        """Announce that `count` such sandboxes will be opened, at most `at_once` of them together."""
+        ...
+
+    def open(self, spec: SandboxSpec, cores: tuple[int, ...] = ()) -> Sandbox:
+        """One sandbox, pinned to these cores where there are some.
+
+        Raises:
+            SandboxError: it could not be created.
+        """
+        ...
+
+    def await_return(self, stopping: threading.Event) -> None:
+        """Return when the backend answers, or when `stopping` is set. For use after a failure.
+
+        Raises:
+            BackendUnavailable: it stays away.
+        """
+        ...
+
+    def sweep(self, run_id: str) -> int:
+        """Remove every sandbox of this run, opened or not; returns how many there were."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the connection."""
         ...

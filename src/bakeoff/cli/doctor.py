@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ from bakeoff.errors import BakeoffError, InputError, UnfitEnvironment
 if TYPE_CHECKING:
     import docker
 
-    from bakeoff.backends.docker.host import Capacity
+    from bakeoff.backends.base import Capacity
     from bakeoff.config.schema import Config, Resources
 
 GIB = 2**30
@@ -126,7 +125,7 @@ def examine(path: Path | None) -> Iterator[Check]:
         yield failed("docker", error)
         return
     yield ok(
-        "docker", f"Engine {info.get('ServerVersion')}, API {host.api_version(client)}, {info.get('Driver')}"
+        "docker", f"Engine {info.get('ServerVersion')}, API {client.api.api_version}, {info.get('Driver')}"
     )
     yield from limits(info)
     if config:
@@ -139,15 +138,11 @@ def examine(path: Path | None) -> Iterator[Check]:
 
 
 def _engine() -> tuple[docker.DockerClient, dict[str, Any]]:
-    from docker.errors import DockerException
+    from bakeoff.backends.docker import connection
+    from bakeoff.backends.docker.backend import DockerBackend
 
-    from bakeoff.provision import docker_engine
-
-    client = docker_engine.connect()
-    try:
-        return client, client.info()
-    except (DockerException, OSError) as error:
-        raise docker_engine.explain(error, docker_engine.target(os.environ)) from error
+    client = connection.connect()
+    return client, DockerBackend(client).info
 
 
 def _inputs(config: Config) -> Iterator[Check]:

@@ -68,13 +68,13 @@ def run(
         _print_plan(task, as_json)
         return
 
-    from bakeoff.provision import docker_engine
+    from bakeoff import backends
     from bakeoff.report import finalize
     from bakeoff.run import progress
 
     errors = Console(stderr=True)
-    client = docker_engine.connect()
-    admission = runs.admit(task, client)
+    backend = backends.connect()
+    admission = runs.admit(task, backend)
 
     def say(line: str) -> None:
         if not quiet:
@@ -82,7 +82,7 @@ def run(
 
     directory = runs.execute(
         task,
-        client,
+        backend,
         admission,
         out=out,
         display=progress.display(quiet=quiet),

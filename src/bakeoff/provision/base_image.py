@@ -25,9 +25,10 @@ from docker.auth import resolve_repository_name
 from docker.errors import APIError, ImageNotFound
 from requests.exceptions import RequestException
 
-from bakeoff.backends.docker.host import cache_dir
+from bakeoff.backends.base import Say
+from bakeoff.config.cache import cache_dir
 from bakeoff.errors import InputError, UnfitEnvironment
-from bakeoff.provision.docker_engine import Say, apt_install, last_lines, privilege
+from bakeoff.provision.docker_engine import apt_install, last_lines, privilege
 
 if TYPE_CHECKING:
     from docker.models.images import Image

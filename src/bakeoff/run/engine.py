@@ -9,24 +9,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 
-from docker import DockerClient
-
 from bakeoff import verdict
 from bakeoff.attempt.attempt import Attempt, AttemptSpec
-from bakeoff.backends.docker.container import (
-    DAEMON_GONE,
-    LABEL,
-    Container,
-    ContainerFault,
-    ContainerSpec,
-    sweep,
-)
-from bakeoff.backends.docker.images.image import Image, harness_payload
-from bakeoff.backends.docker.pauses import PauseWatch
+from bakeoff.backends.base import Backend, Image, Sandbox, SandboxError, SandboxSpec
+from bakeoff.backends.docker.images.image import harness_payload
 from bakeoff.config.schema import Candidate, Config
 from bakeoff.errors import EvaluatorError, ModelCallError, UnfitEnvironment
 from bakeoff.gateway.recording.call_record import call_record
@@ -61,7 +51,6 @@ BACKOFF_SECONDS = (
     1.0  # before the second attempt after a transient infrastructure error; doubles, with jitter
 )
 BACKOFF_MOST = 30.0
-DOCKER_SECONDS = 120.0  # a daemon that went away is waited for so long, lest attempts be spent on it
 
 
 @dataclass(frozen=True)
@@ -77,7 +66,7 @@ class Job:
     file_digests: Mapping[str, str]  # SHA-256, in hex, of the examples' files, by absolute path
     plan: Sequence[TrialSpec]
     image: Image
-    backends: Mapping[str, ChatBackend]  # by candidate
+    models: Mapping[str, ChatBackend]  # by candidate
     scorer: Scorer
     run: RunDirectory
     slots: int
@@ -85,52 +74,6 @@ class Job:
     watch: HostWatch
     out_of_money: Callable[[], bool] = lambda: False  # then no trial is begun, and what is left is not run
     secrets: tuple[str, ...] = field(default=(), repr=False)  # masked in every record of a model call
-
-
-class Stock:
-    """Containers created ahead of their trials and removed behind them, off the trials' path.
-
-    A created container holds no memory and no CPU; all trials of a run have the same limits, so any fits.
-    """
-
-    def __init__(self, client: DockerClient, spec: ContainerSpec, ahead: int, wanted: int) -> None:
-        self._client, self._spec = client, spec
-        self._hands = ThreadPoolExecutor(2, thread_name_prefix="stock")
-        self._lock = threading.Lock()
-        self._made: deque[Future[Container]] = deque()
-        self._wanted = wanted  # trials that have not taken theirs yet
-        for _ in range(min(ahead, wanted)):
-            self._made.append(self._make())
-
-    def take(self) -> Container:
-        """The next container.
-
-        Raises:
-            ContainerFault: Docker could not create it.
-        """
-        with self._lock:
-            self._wanted -= 1
-            while self._made and _failed(self._made[0]):
-                self._made.popleft()  # it was tried in a world that may have changed since
-            future = self._made.popleft() if self._made else self._make()
-            if self._wanted > len(self._made):
-                self._made.append(self._make())
-        return future.result()
-
-    def give_back(self, container: Container) -> None:
-        """Remove it, later."""
-        self._hands.submit(container.remove)
-
-    def close(self) -> None:
-        """Wait for what is being made and removed; the sweep by label then takes what is left."""
-        self._hands.shutdown(wait=True)
-
-    def _make(self) -> Future[Container]:
-        return self._hands.submit(Container.create, self._client, self._spec)
-
-
-def _failed(made: Future[Container]) -> bool:
-    return made.done() and made.exception() is not None
 
 
 class Stopped(Exception):  # noqa: N818 - the user stopped the run: this trial has no verdict and will run again
@@ -141,7 +84,7 @@ class Stopped(Exception):  # noqa: N818 - the user stopped the run: this trial h
 class Engine:
     """One run. `run` blocks until the plan is done or `stop` was called; both are safe from any thread."""
 
-    client: DockerClient
+    backend: Backend
     job: Job
     display: Display
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -159,7 +102,7 @@ class Engine:
         """
         job = self.job
         limits = profiles(job.config)[0].limits
-        spec = ContainerSpec(
+        spec = SandboxSpec(
             run_id=job.run.run_id,
             image=job.image.id,
             limits=limits,
@@ -167,7 +110,7 @@ class Engine:
             reserved_memory_bytes=job.config.resources.reserve.memory,
         )
         waiting = deque(job.plan)
-        stock = Stock(self.client, spec, ahead=job.slots, wanted=len(waiting))
+        self.backend.expect(spec, len(waiting), at_once=job.slots)
         calls = ThreadPoolExecutor(job.slots * CALLS_PER_SLOT, thread_name_prefix="call")
 
         def slot() -> None:
@@ -177,7 +120,7 @@ class Engine:
                 except IndexError:
                     return
                 try:
-                    self._trial(trial, stock, calls, limits)
+                    self._trial(trial, spec, calls)
                 except Stopped:
                     waiting.append(trial)
                     return
@@ -186,16 +129,15 @@ class Engine:
                     self.stop()
 
         threads = [threading.Thread(target=slot, name=f"slot-{n}") for n in range(job.slots)]
-        pauses = PauseWatch(self.client, job.run.run_id, self._paused)
-        pauses.start()
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        pauses.stop()
         calls.shutdown(wait=False, cancel_futures=True)
-        stock.close()
-        self._sweep()
+        try:
+            self.backend.sweep(job.run.run_id)
+        except UnfitEnvironment as error:
+            self._broken.append(error)
         if self._broken:
             raise self._broken[0]
         return not (self._stopping.is_set() or waiting)
@@ -207,28 +149,9 @@ class Engine:
             for attempt in self._running.values():
                 attempt.stop()
 
-    def _paused(self, container_id: str, frozen: bool, at: float) -> None:
-        with self._lock:
-            for attempt in self._running.values():
-                if attempt.container.id == container_id:
-                    attempt.pause(frozen, at)
-
-    def _sweep(self) -> None:
-        """Remove what is left of the run's containers; when Docker is away, say which those are."""
-        run_id = self.job.run.run_id
-        try:
-            sweep(self.client, run_id)
-        except DAEMON_GONE:
-            filters = f"label={LABEL}={run_id}"
-            hint = f"When it answers again: docker rm -f $(docker ps -aq --filter {filters})"
-            problem = "the Docker Engine went away; containers of this run may be left"
-            self._broken.append(UnfitEnvironment(problem, hint=hint))
-
     # --- one trial
 
-    def _trial(
-        self, trial: TrialSpec, stock: Stock, calls: ThreadPoolExecutor, limits: ResourceLimits
-    ) -> None:
+    def _trial(self, trial: TrialSpec, spec: SandboxSpec, calls: ThreadPoolExecutor) -> None:
         example = self.job.examples[trial.example_id]
         most = self.job.config.infra.attempts
         records: list[AttemptRecord] = []
@@ -236,9 +159,9 @@ class Engine:
         while True:
             number = len(records) + 1
             if (fault := self._barred.get(trial.candidate)) is not None:
-                result = _not_attempted(number, limits, Evidence(model_fault=fault))
+                result = _not_attempted(number, spec.limits, Evidence(model_fault=fault))
             else:
-                result = self._attempt(trial, number, example, stock, calls, limits)
+                result = self._attempt(trial, number, example, spec, calls)
             sheet, result = self._score(trial, example, result)
             judged = verdict.attribute(
                 result.evidence, sheet.passed if sheet else None, sheet.failing_kinds if sheet else ()
@@ -263,7 +186,9 @@ class Engine:
                 self._bar(trial.candidate, result.evidence)
                 break
             if cause == "infra.docker_unavailable":
-                self._await_docker()
+                self.backend.await_return(self._stopping)
+                if self._stopping.is_set():
+                    raise Stopped
             if judged.verdict != "infra_error" or cause is None or number >= most:
                 break
             if cause == "infra.evaluator":
@@ -277,9 +202,8 @@ class Engine:
         trial: TrialSpec,
         number: int,
         example: Example,
-        stock: Stock,
+        spec: SandboxSpec,
         calls: ThreadPoolExecutor,
-        limits: ResourceLimits,
     ) -> AttemptResult:
         resources = self.job.config.resources
         wanted = Claim(trial.trial_id, resources.reserve.cpus, resources.reserve.memory)
@@ -291,11 +215,10 @@ class Engine:
         began = time.monotonic()
         try:
             try:
-                container = stock.take()
-                container.pin(claim.cores)
-            except ContainerFault as fault:
-                return _not_attempted(number, limits, Evidence(docker=fault.facts))
-            result = self._in_container(trial, number, example, container, stock, calls, limits)
+                sandbox = self.backend.open(spec, claim.cores)
+            except SandboxError as error:
+                return _not_attempted(number, spec.limits, Evidence(docker=error.facts))
+            result = self._in_sandbox(trial, number, example, sandbox, calls)
         finally:
             self.job.ledger.release(trial.trial_id)
         seen = self.job.watch.during(began, time.monotonic())
@@ -305,26 +228,24 @@ class Engine:
         host = seen.model_copy(update={"contended": busy})
         return result.model_copy(update={"evidence": result.evidence.model_copy(update={"host": host})})
 
-    def _in_container(
+    def _in_sandbox(
         self,
         trial: TrialSpec,
         number: int,
         example: Example,
-        container: Container,
-        stock: Stock,
+        sandbox: Sandbox,
         calls: ThreadPoolExecutor,
-        limits: ResourceLimits,
     ) -> AttemptResult:
         config = self.job.config
         spec = AttemptSpec(
             trial=trial,
             attempt=number,
             harness=harness_payload(config),
-            model=asdict(self.job.backends[trial.candidate].card()),
+            model=asdict(self.job.models[trial.candidate].card()),
             limits=config.harness.limits.model_dump(include={"turns", "seconds", "tool_seconds"}),
             token_limit=config.harness.limits.tokens,
             startup_seconds=config.infra.startup_seconds,
-            resources=limits,
+            resources=profiles(config)[0].limits,
             inputs=example.inputs,
             messages=example.messages,
             files=example.files,
@@ -334,8 +255,8 @@ class Engine:
         )
         attempt = Attempt(
             spec,
-            container,
-            self.job.backends[trial.candidate],
+            sandbox,
+            self.job.models[trial.candidate],
             calls,
             on_memory=lambda used: self.display.memory(trial.trial_id, used),
             on_call=lambda call, request: self.job.run.append_call(
@@ -351,7 +272,7 @@ class Engine:
         finally:
             with self._lock:
                 del self._running[trial.trial_id]
-            stock.give_back(container)
+            sandbox.close()
         if attempt.cancelled:
             raise Stopped
         self.first_request = self.first_request or attempt.first_request
@@ -393,26 +314,6 @@ class Engine:
             min(BACKOFF_MOST, BACKOFF_SECONDS * 2 ** (number - 1)) * dice.uniform(0.5, 1.0)
         ):
             raise Stopped
-
-    def _await_docker(self) -> None:
-        """Return when the daemon answers again.
-
-        Raises:
-            UnfitEnvironment: it stays away; the trial has no verdict and runs again on resume.
-        """
-        deadline = time.monotonic() + DOCKER_SECONDS
-        while time.monotonic() < deadline:
-            try:
-                self.client.ping()
-            except DAEMON_GONE:
-                if self._stopping.wait(1.0):
-                    raise Stopped from None
-            else:
-                return
-        raise UnfitEnvironment(
-            f"the Docker Engine went away and did not answer for {DOCKER_SECONDS:.0f} s",
-            hint="Start it again; the trials finished so far are safe.",
-        )
 
     # --- the record
 

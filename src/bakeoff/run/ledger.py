@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from bakeoff.backends.base import Capacity
 from bakeoff.errors import UnfitEnvironment
 
 WAIT_SECONDS = 0.25  # between looks at the ledger while another run holds the capacity
@@ -34,16 +35,7 @@ class Claim:
     cores: tuple[int, ...] = ()  # of its own, with `resources.pin`
 
 
-@dataclass(frozen=True, slots=True)
-class Room:
-    """What there is to promise. `cores`: the ids that may be pinned."""
-
-    cpus: float
-    memory_bytes: int
-    cores: tuple[int, ...] = ()
-
-
-def fits(wanted: Claim, claims: list[Claim], room: Room, pinned: int = 0) -> Claim | None:
+def fits(wanted: Claim, claims: list[Claim], room: Capacity, pinned: int = 0) -> Claim | None:
     """The claim as it can be granted beside the others (with its cores, where `pinned` asks for some), or None."""
     if sum(c.cpus for c in claims) + wanted.cpus > room.cpus + 1e-9:
         return None
@@ -66,7 +58,7 @@ class Ledger:
         directory: where ledgers are kept, shared by every run on the machine.
     """
 
-    def __init__(self, engine_id: str, run_id: str, room: Room, directory: Path | None = None) -> None:
+    def __init__(self, engine_id: str, run_id: str, room: Capacity, directory: Path | None = None) -> None:
         self.room = room
         safe = "".join(c for c in engine_id if c.isalnum())[:40] or "engine"
         self._home = (directory or Path(tempfile.gettempdir())) / f"bakeoff-ledger-{safe}"

@@ -15,14 +15,12 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from docker import DockerClient
 from pydantic import TypeAdapter
 
 from bakeoff import __version__, gateway, scoring
-from bakeoff.backends.docker import host
-from bakeoff.backends.docker.container import DAEMON_GONE, sweep
-from bakeoff.backends.docker.images import image
+from bakeoff.backends.base import Backend, Capacity, Image, Say
 from bakeoff.config import loading
+from bakeoff.config.cache import require_cache
 from bakeoff.config.schema import Config
 from bakeoff.datasets import dataset
 from bakeoff.datasets.dataset import Dataset
@@ -30,7 +28,6 @@ from bakeoff.errors import BakeoffError, InputError
 from bakeoff.gateway.policy.terms import Shared
 from bakeoff.gateway.recording.cassette import Recorder
 from bakeoff.gateway.types import ModelRequest
-from bakeoff.provision.docker_engine import Say
 from bakeoff.record import fingerprint
 from bakeoff.record.base import JsonDict
 from bakeoff.record.manifest import Manifest
@@ -40,7 +37,7 @@ from bakeoff.record.trial import TrialSpec
 from bakeoff.run import plan, preflight, progress
 from bakeoff.run.engine import Engine, Job
 from bakeoff.run.host_monitor import HostWatch
-from bakeoff.run.ledger import Ledger, Room
+from bakeoff.run.ledger import Ledger
 from bakeoff.scoring import source
 
 if TYPE_CHECKING:
@@ -134,23 +131,16 @@ class Admission:
     """What the Docker host grants this run: trials at once, out of a room shared with all other runs."""
 
     slots: int
-    room: Room
-    info: JsonDict  # the engine's /info, asked for once
-
-    @property
-    def engine_id(self) -> str:
-        """The engine's own."""
-        return str(self.info["ID"])
+    room: Capacity
 
 
-def admit(task: Task, client: DockerClient) -> Admission:
+def admit(task: Task, backend: Backend) -> Admission:
     """Check everything that can be checked before anything starts.
 
     Raises:
         InputError: something is missing or larger than the host.
     """
-    info = client.info()
-    room = _room(info)
+    room = _room(backend)
     preflight.check(
         task.config,
         task.dataset,
@@ -169,12 +159,12 @@ def admit(task: Task, client: DockerClient) -> Admission:
             key="resources.reserve",
             hint="Lower the reserve, or free memory on the host.",
         )
-    return Admission(min(slots, len(task.trials)), room, info)
+    return Admission(min(slots, len(task.trials)), room)
 
 
 def execute(
     task: Task,
-    client: DockerClient,
+    backend: Backend,
     admission: Admission,
     *,
     out: Path,
@@ -196,37 +186,37 @@ def execute(
         recorder = Recorder(record, config.candidates, shared.secrets, resumed=resumed is not None)
         shared = replace(shared, recorder=recorder)
     scorer = scoring.build(config.evaluators, root=config.root, judge_factory=_judge_factory(config, shared))
-    host.need_cache()
-    harness_image = image.ensure(client, config, admission.info["Architecture"], say)
-    machine = host.facts(admission.info, host.api_version(client))
+    require_cache()
+    harness_image = backend.prepare(config, say)
+    machine = backend.facts()
     manifest = _manifest(task, machine, harness_image, admission.slots)
     if resumed is not None:
-        left = _left_over(task, client, resumed, manifest)
+        left = _left_over(task, backend, resumed, manifest)
         say(
             f"resuming {resumed.run_id}: {len(task.trials) - len(left)} of {len(task.trials)} trials are finished"
         )
     with ExitStack() as stack:
-        backends = {}
+        models = {}
         for candidate in config.candidates:
-            backends[candidate.name] = gateway.open_backend(
+            models[candidate.name] = gateway.open_backend(
                 candidate, retries=config.harness.retries.model_call, shared=shared
             )
-            stack.callback(backends[candidate.name].close)
-        watch = HostWatch(local=host.is_local(admission.info))
+            stack.callback(models[candidate.name].close)
+        watch = HostWatch(local=backend.local)
         watch.start()
         stack.callback(watch.stop)
         run = resumed or RunDirectory.create(out, manifest, task.dataset.rows(config.root))
         stack.enter_context(_closed_on_error(run))
         if resumed is not None:
             run.update_manifest(state="running", finished_at=None, not_run={})
-        ledger = Ledger(admission.engine_id, run.run_id, admission.room)
+        ledger = Ledger(backend.host_id, run.run_id, admission.room)
         job = Job(
             config=config,
             examples={example.id: example for example in task.dataset.examples},
             file_digests=task.dataset.file_digests,
             plan=task.trials if resumed is None else left,
             image=harness_image,
-            backends=backends,
+            models=models,
             scorer=scorer,
             run=run,
             slots=admission.slots,
@@ -235,8 +225,8 @@ def execute(
             out_of_money=lambda: shared.spending.exhausted,
             secrets=shared.secrets,
         )
-        engine = Engine(client, job, display)
-        with display, _interruptible(engine, client, run):
+        engine = Engine(backend, job, display)
+        with display, _interruptible(engine, run):
             display.planned(Counter(trial.candidate for trial in job.plan))
             finished = engine.run()
         changes: JsonDict = (
@@ -273,29 +263,22 @@ def _closed_on_error(run: RunDirectory) -> Iterator[None]:
         raise
 
 
-def _left_over(task: Task, client: DockerClient, run: RunDirectory, now: Manifest) -> list[TrialSpec]:
+def _left_over(task: Task, backend: Backend, run: RunDirectory, now: Manifest) -> list[TrialSpec]:
     """What a stopped run still has to do, its orphaned containers removed."""
     before = run.manifest()
     parts = before.fingerprint_parts
     _refuse_changes(
         run, [name for name, digest in now.fingerprint_parts.items() if parts.get(name) != digest]
     )
-    sweep(client, run.run_id)
+    backend.sweep(run.run_id)
     finished = {trial.trial_id for trial in run.trials()}
     return [trial for trial in task.trials if trial.trial_id not in finished]
 
 
-def _room(info: JsonDict) -> Room:
-    """What the Docker host of this /info can promise to all runs together.
-
-    What other runs hold is in the ledger, so their memory, used or not, is not subtracted twice.
-    """
-    capacity = host.capacity(info)
-    with Ledger(info["ID"], f"look-{os.getpid()}", Room(0, 0)) as ledger:
-        held = sum(claim.memory_bytes for claim in ledger.others())
-    whole = host.room(info, None)
-    memory = min(whole.memory_bytes, capacity.memory_bytes + held)
-    return Room(capacity.cpus, memory, tuple(range(int(info["NCPU"]))))
+def _room(backend: Backend) -> Capacity:
+    """What the host can promise to all runs together; what other runs hold is in the ledger."""
+    with Ledger(backend.host_id, f"look-{os.getpid()}", Capacity(0, 0)) as ledger:
+        return backend.capacity(sum(claim.memory_bytes for claim in ledger.others()))
 
 
 def _worse(before: JsonDict, now: JsonDict) -> JsonDict:
@@ -317,7 +300,7 @@ def _not_run(run: RunDirectory, spent_usd: float, config: Config) -> JsonDict:
 
 
 @contextmanager
-def _interruptible(engine: Engine, client: DockerClient, run: RunDirectory) -> Iterator[None]:
+def _interruptible(engine: Engine, run: RunDirectory) -> Iterator[None]:
     """Ctrl-C, SIGTERM and a terminal that closes: first stop in good order, then at once."""
     presses = 0
 
@@ -335,8 +318,8 @@ def _interruptible(engine: Engine, client: DockerClient, run: RunDirectory) -> I
                 # a run left at `running`, or with containers, can go on too, which removes them
                 with suppress(BakeoffError, OSError):
                     run.update_manifest(state="interrupted", finished_at=datetime.now(UTC))
-                with suppress(*DAEMON_GONE):
-                    sweep(client, run.run_id)
+                with suppress(BakeoffError):
+                    engine.backend.sweep(run.run_id)
             os._exit(130)
 
     ending = [signal.SIGINT, signal.SIGTERM]
@@ -364,7 +347,7 @@ def _judge_factory(config: Config, shared: Shared) -> scoring.JudgeFactory:
     return judge
 
 
-def _manifest(task: Task, machine: JsonDict, harness_image: image.Image, slots: int) -> Manifest:
+def _manifest(task: Task, machine: JsonDict, harness_image: Image, slots: int) -> Manifest:
     config, now = task.config, datetime.now(UTC)
     profiles = plan.profiles(config)
     parts = fingerprint.of_run(
@@ -420,7 +403,7 @@ def _manifest(task: Task, machine: JsonDict, harness_image: image.Image, slots: 
     )
 
 
-def _notes(config: Config, harness_image: image.Image) -> list[str]:
+def _notes(config: Config, harness_image: Image) -> list[str]:
     """What bears on the numbers and is known before the first trial."""
     notes, base, limits = [], harness_image.base, config.harness.limits
     if base["kind"] == "built":

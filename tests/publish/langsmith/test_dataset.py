@@ -19,9 +19,9 @@ import pytest
 from langsmith import Client
 from langsmith.schemas import ExampleCreate
 
-from bakeoff.backends.docker import host
 from bakeoff.cli import doctor
 from bakeoff.config import loading
+from bakeoff.config.cache import cache_dir
 from bakeoff.config.schema import Config
 from bakeoff.datasets import dataset
 from bakeoff.datasets.dataset import Dataset
@@ -270,7 +270,7 @@ def test_what_is_kept_needs_neither_network_nor_key(
 def test_what_is_kept_is_for_its_owner_alone(client: Client, tmp_path: Path) -> None:
     put(client, {**ROW, "attachments": {"a": ("text/plain", b"x")}})
     read(tmp_path)
-    for path in (host.cache_dir() / "langsmith").rglob("*"):
+    for path in (cache_dir() / "langsmith").rglob("*"):
         assert path.stat().st_mode & 0o077 == 0, path
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from langsmith import Client
 
-from bakeoff.backends.docker import host
+from bakeoff.config.cache import cache_dir
 from bakeoff.record.store import RunDirectory
 from tests.docker.project import COMMAND, Outcome, Project, call
 from tests.fakes.langsmith.server import Fault, LangSmithServer
@@ -42,8 +42,8 @@ def env(server: LangSmithServer, tmp_path_factory: pytest.TempPathFactory) -> di
     """What leads to the server, and away from the user's cache of datasets: the rest of the cache stays as it is."""
     cache = tmp_path_factory.mktemp("cache")
     (cache / "bakeoff").mkdir()
-    host.cache_dir().mkdir(parents=True, exist_ok=True)
-    for each in host.cache_dir().iterdir():
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    for each in cache_dir().iterdir():
         if each.name != "langsmith":
             (cache / "bakeoff" / each.name).symlink_to(each)
     return environment(

@@ -10,15 +10,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from bakeoff import cli
+from bakeoff import backends, cli
+from bakeoff.backends.base import Capacity
 from bakeoff.cli.init import write
-from bakeoff.provision import docker_engine
 from bakeoff.run import run as runs
-from bakeoff.run.ledger import Room
 
 BAKEOFF = str(Path(sys.executable).parent / "bakeoff")
 
@@ -40,10 +38,8 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     """`bakeoff ...` in this process, in a fresh `bakeoff init` project, on a host with 2 CPUs and 8 GiB."""
     write(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(
-        docker_engine, "connect", lambda *_: SimpleNamespace(info=lambda: {"ID": "an engine"})
-    )
-    monkeypatch.setattr(runs, "_room", lambda _: Room(cpus=2.0, memory_bytes=8 * 2**30))
+    monkeypatch.setattr(backends, "connect", lambda *_: None)
+    monkeypatch.setattr(runs, "_room", lambda _: Capacity(cpus=2.0, memory_bytes=8 * 2**30))
     monkeypatch.setattr(runs, "execute", lambda *_, **__: pytest.fail("something was started"))
     monkeypatch.setattr("signal.signal", lambda *_: None)  # pytest's own Ctrl-C stays pytest's
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff.backends.docker.host import Capacity
+from bakeoff.backends.base import Capacity
 from bakeoff.cli import doctor
 from bakeoff.cli.doctor import Check
 from bakeoff.cli.init import write

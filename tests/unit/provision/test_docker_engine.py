@@ -8,11 +8,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from docker.errors import DockerException
 
 from bakeoff.errors import UnfitEnvironment
 from bakeoff.provision import docker_engine
-from bakeoff.provision.docker_engine import Daemon, Machine, NoEngine
+from bakeoff.provision.docker_engine import Daemon, Machine
 
 DEBIAN = Machine(
     platform="linux", distribution="debian", privilege=(), has_apt=True, has_dockerd=False, has_systemd=False
@@ -56,47 +55,6 @@ def test_steps_it_may_not_take_are_told_to_the_user(machine: Machine, hint: str)
 def test_only_a_machine_without_systemd_mounts_its_own_cgroups() -> None:
     assert "cgroupfs-mount" in docker_engine.packages(DEBIAN)
     assert "cgroupfs-mount" not in docker_engine.packages(changed(has_systemd=True))
-
-
-def test_no_socket_is_told_from_no_permission() -> None:
-    def wrapped(cause: Exception) -> Exception:
-        return DockerException("Error while fetching server API version", ConnectionError("aborted", cause))
-
-    absent = docker_engine.explain(wrapped(FileNotFoundError(2, "No such file")), "")
-    assert isinstance(absent, NoEngine)
-    refused = docker_engine.explain(wrapped(ConnectionRefusedError(111, "refused")), "")
-    assert isinstance(refused, NoEngine)
-    denied = docker_engine.explain(wrapped(PermissionError(13, "Permission denied")), "")
-    assert not isinstance(denied, NoEngine)
-    assert "usermod -aG docker" in (denied.hint or "")
-
-
-def test_an_engine_that_the_user_named_is_never_replaced() -> None:
-    error = docker_engine.explain(ConnectionRefusedError(111, "refused"), "DOCKER_HOST=tcp://build:2375")
-    assert not isinstance(error, NoEngine)
-    assert "DOCKER_HOST=tcp://build:2375" in str(error)
-
-
-@pytest.mark.parametrize(
-    "environment",
-    [
-        {"DOCKER_HOST": "unix:///nowhere/docker.sock"},
-        {"DOCKER_HOST": "bogus"},
-        {"DOCKER_CONTEXT": "nobody-made-it"},
-    ],
-)
-def test_connect_names_what_was_asked_for(environment: dict[str, str]) -> None:
-    with pytest.raises(UnfitEnvironment) as caught:
-        docker_engine.connect(environment)
-    assert next(iter(environment.values())) in str(caught.value)
-    assert not isinstance(caught.value, NoEngine)
-
-
-@pytest.mark.parametrize(
-    ("version", "fine"), [("1.40", False), ("1.41", True), ("1.55", True), ("2.0", True)]
-)
-def test_api_versions(version: str, fine: bool) -> None:
-    assert (docker_engine.complaint_about_api(version) is None) is fine
 
 
 def test_stale_pid_files(tmp_path: Path) -> None:

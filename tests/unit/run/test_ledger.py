@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from bakeoff.backends.base import Capacity
 from bakeoff.errors import UnfitEnvironment
-from bakeoff.run.ledger import Claim, Ledger, Room, fits
+from bakeoff.run.ledger import Claim, Ledger, fits
 
-ROOM = Room(cpus=2.0, memory_bytes=1000, cores=(0, 1))
+ROOM = Capacity(cpus=2.0, memory_bytes=1000, cores=(0, 1))
 
 
 def claim(name: str = "a", cpus: float = 0.5, memory: int = 100, cores: tuple[int, ...] = ()) -> Claim:
@@ -41,7 +42,7 @@ def test_a_claim_fits_or_waits(held: list[Claim], wanted: Claim, granted: bool) 
 
 def test_sums_of_tenths_do_not_lose_a_slot_to_rounding() -> None:
     held = [claim(str(n), cpus=0.1, memory=1) for n in range(9)]
-    assert fits(claim(cpus=0.1, memory=1), held, Room(1.0, 1000)) is not None
+    assert fits(claim(cpus=0.1, memory=1), held, Capacity(1.0, 1000)) is not None
 
 
 def test_pinned_cores_are_given_once() -> None:
@@ -92,7 +93,7 @@ def test_a_stopped_run_waits_no_longer(tmp_path: Path) -> None:
 def test_a_killed_run_lets_go(tmp_path: Path) -> None:
     script = (
         "import sys, time; from pathlib import Path; from bakeoff.run.ledger import *; "
-        "ledger = Ledger('engine', 'dead', Room(2.0, 1000), Path(sys.argv[1])); ledger.__enter__(); "
+        "ledger = Ledger('engine', 'dead', Capacity(2.0, 1000), Path(sys.argv[1])); ledger.__enter__(); "
         "ledger.claim(Claim('x', 2.0, 1000), lambda: False); print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)

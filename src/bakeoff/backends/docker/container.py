@@ -6,26 +6,26 @@ import queue
 import socket
 import struct
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import docker.errors
 import requests.exceptions
-from docker import DockerClient
+from docker import APIClient
 from docker.types import LogConfig
 
+from bakeoff.backends.base import WORKDIR, Frame, OnFrozen, SandboxEnd, SandboxError, SandboxSpec
+from bakeoff.backends.docker.connection import DAEMON_GONE
+from bakeoff.backends.docker.pauses import PauseEvents
 from bakeoff.record.evidence import DockerFacts
-from bakeoff.record.trial import ResourceLimits
 
 USER = "10001:10001"
-WORKDIR = "/task"
 LABEL = "bakeoff"
 STDERR = 2
-DAEMON_GONE = (requests.exceptions.RequestException, docker.errors.DockerException)
 
-ENVIRONMENT = {  # the whole of it: nothing of the host's environment goes in
+# The whole environment of a container: nothing of the host's goes in.
+ENVIRONMENT = {
     "PATH": "/opt/venv/bin:/opt/node_modules/.bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": WORKDIR,
     "TMPDIR": WORKDIR,
@@ -34,119 +34,140 @@ ENVIRONMENT = {  # the whole of it: nothing of the host's environment goes in
     "LANGSMITH_TRACING": "false",
 }
 
-
-@dataclass(frozen=True, slots=True)
-class ContainerSpec:
-    """What to create. All trials of a run have the same, so containers can be made ahead of their trial."""
-
-    run_id: str
-    image: str
-    limits: ResourceLimits
-    reserved_cpus: float = 0.0  # its share when CPUs are short, beside others' shares
-    reserved_memory_bytes: int = 0  # what the kernel reclaims from it last
-    command: tuple[str, ...] = ("/opt/venv/bin/python", "-I", "-m", "bakeoff_runner")
+Step = Literal["image", "create", "attach", "start", "run", "inspect"]
+Kind = Literal["image", "start", "lost", "unavailable"]
 
 
-class ContainerFault(Exception):  # noqa: N818 - becomes DockerFacts, never a traceback
-    """Docker refused or failed; `facts` say at which step."""
+def create(api: APIClient, spec: SandboxSpec) -> str:
+    """Create a container and return its id. Not started, it holds no memory and no CPU.
 
-    def __init__(self, facts: DockerFacts) -> None:
-        self.facts = facts
-        super().__init__(facts.error)
+    Raises:
+        SandboxError: Docker refused or failed.
+    """
+    limits = spec.limits
+    workdir = f"size={limits.disk_bytes},mode=0700,uid=10001,gid=10001,nosuid,nodev,exec"
+    try:
+        host_config = api.create_host_config(
+            mem_limit=limits.memory_bytes,
+            memswap_limit=limits.memory_bytes,  # memory + swap: equal means no swap
+            nano_cpus=round((limits.cpus or 0) * 1e9),
+            pids_limit=limits.pids,
+            cpu_shares=max(2, round(spec.reserved_cpus * 1024)),
+            mem_reservation=spec.reserved_memory_bytes,
+            network_mode="none",
+            cgroupns="private",  # whatever the daemon's default: version 2 would show the host's tree
+            ipc_mode="none",  # no /dev/shm: /task is the one writable place
+            read_only=True,
+            tmpfs={WORKDIR: workdir},
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            log_config=LogConfig(type="none"),  # a flood must not fill the daemon's disk
+        )
+        made = api.create_container(
+            spec.image,
+            command=list(spec.command),
+            entrypoint=[],
+            user=USER,
+            working_dir=WORKDIR,
+            environment=ENVIRONMENT,
+            labels={LABEL: spec.run_id},
+            stdin_open=True,
+            tty=False,
+            host_config=host_config,
+            use_config_proxy=False,  # or docker-py copies the user's proxy settings in
+        )
+    except docker.errors.ImageNotFound as error:
+        raise _failed("image", "image", error) from error
+    except DAEMON_GONE as error:
+        raise _failed("create", "start", error) from error
+    return str(made["Id"])
+
+
+def pin(api: APIClient, container_id: str, cores: tuple[int, ...]) -> None:
+    """Give a container these cores and no others, before its start.
+
+    Raises:
+        SandboxError: Docker refused or failed.
+    """
+    try:
+        api.update_container(container_id, cpuset_cpus=",".join(map(str, cores)))
+    except DAEMON_GONE as error:
+        raise _failed("create", "start", error, container_id) from error
+
+
+def remove(api: APIClient, container_id: str) -> None:
+    """Remove a container, running or not. A failure is left to the sweep at the end of the run."""
+    with suppress(*DAEMON_GONE):
+        api.remove_container(container_id, v=True, force=True)
+
+
+def sweep(api: APIClient, run_id: str) -> int:
+    """Remove every container that carries the run's label; returns how many there were.
+
+    Raises:
+        RequestException, DockerException: the daemon does not answer.
+    """
+    found = api.containers(all=True, filters={"label": f"{LABEL}={run_id}"})
+    for item in found:
+        remove(api, item["Id"])
+    return len(found)
 
 
 class Container:
-    """A created container. Every method raises `ContainerFault` and nothing else when Docker fails."""
+    """A created container, as a `Sandbox`.
 
-    def __init__(self, client: DockerClient, container_id: str) -> None:
-        self.api, self.id = client.api, container_id
+    Args:
+        api: the engine.
+        container_id: what `create` returned.
+        pauses: where its pauses are heard.
+        discard: called once with the id when it is closed.
+    """
+
+    def __init__(
+        self, api: APIClient, container_id: str, pauses: PauseEvents, discard: Callable[[str], None]
+    ) -> None:
+        self._api, self._id, self._pauses, self._discard = api, container_id, pauses, discard
         self._socket: Any = None
+        self._closed = False
         self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
 
-    @classmethod
-    def create(cls, client: DockerClient, spec: ContainerSpec) -> Container:
-        """Create, not start: it holds no memory and no CPU yet."""
-        limits = spec.limits
-        workdir = f"size={limits.disk_bytes},mode=0700,uid=10001,gid=10001,nosuid,nodev,exec"
-        try:
-            host_config = client.api.create_host_config(
-                mem_limit=limits.memory_bytes,
-                memswap_limit=limits.memory_bytes,  # memory + swap: equal means no swap
-                nano_cpus=round((limits.cpus or 0) * 1e9),
-                pids_limit=limits.pids,
-                cpu_shares=max(2, round(spec.reserved_cpus * 1024)),
-                mem_reservation=spec.reserved_memory_bytes,
-                network_mode="none",
-                cgroupns="private",  # whatever the daemon's default: else version 2 shows the host's tree for our own
-                ipc_mode="none",  # no /dev/shm: /task is the one writable place
-                read_only=True,
-                tmpfs={WORKDIR: workdir},
-                cap_drop=["ALL"],
-                security_opt=["no-new-privileges"],
-                log_config=LogConfig(type="none"),  # a flood must not fill the daemon's disk
-            )
-            made = client.api.create_container(
-                spec.image,
-                command=list(spec.command),
-                entrypoint=[],
-                user=USER,
-                working_dir=WORKDIR,
-                environment=ENVIRONMENT,
-                labels={LABEL: spec.run_id},
-                stdin_open=True,
-                tty=False,
-                host_config=host_config,
-                use_config_proxy=False,  # or docker-py copies the user's proxy settings in
-            )
-        except docker.errors.ImageNotFound as error:
-            raise _fault("image", "image", error) from error
-        except DAEMON_GONE as error:
-            raise _fault("create", "start", error) from error
-        return cls(client, made["Id"])
+    @property
+    def id(self) -> str:
+        return self._id
 
-    def start(self) -> None:
-        """Attach to its three streams, then start it."""
+    def start(self, on_frozen: OnFrozen) -> None:
         streams = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
-        step: Any = "attach"
+        step: Step = "attach"
+        self._pauses.add(self._id, on_frozen)
         try:
-            self._socket = self.api.attach_socket(self.id, params=streams)
+            self._socket = self._api.attach_socket(self._id, params=streams)
             threading.Thread(target=self._write, name="writer", daemon=True).start()
             step = "start"
-            self.api.start(self.id)
+            self._api.start(self._id)
         except docker.errors.NotFound as error:
-            raise _fault(step, "lost", error, self.id) from error
+            raise _failed(step, "lost", error, self._id) from error
         except DAEMON_GONE as error:
-            raise _fault(step, "start", error, self.id) from error
-
-    def pin(self, cores: tuple[int, ...]) -> None:
-        """Give it these cores and no others; before its start. Nothing to do where there are none."""
-        if not cores:
-            return
-        try:
-            self.api.update_container(self.id, cpuset_cpus=",".join(map(str, cores)))
-        except DAEMON_GONE as error:
-            raise _fault("create", "start", error, self.id) from error
+            raise _failed(step, "start", error, self._id) from error
 
     def send(self, data: bytes) -> None:
-        """Have it written to the container's stdin, without waiting: one that somebody froze takes nothing in."""
         self._outbox.put(data)
 
     def _write(self) -> None:
         while (data := self._outbox.get()) is not None:
             try:
                 self._raw().sendall(data)
-            except OSError:  # a closed stdin is no fault: the container's exit says more
+            except OSError:  # a closed stdin is no failure: the container's exit says more
                 return
 
-    def frames(self) -> Iterator[tuple[int, bytes]]:
-        """(stream, bytes) until the container's streams close: Docker's multiplexing has an 8-byte header a frame."""
+    def frames(self) -> Iterator[Frame]:
+        """Docker's multiplexing has an 8-byte header before each frame: the stream and the size."""
         buffer = bytearray()
         while True:
             while len(buffer) >= 8:
                 kind, size = struct.unpack_from(">BxxxL", buffer)
                 if len(buffer) < 8 + size:
                     break
-                yield kind, bytes(buffer[8 : 8 + size])
+                yield Frame("stderr" if kind == STDERR else "stdout", bytes(buffer[8 : 8 + size]))
                 del buffer[: 8 + size]
             try:
                 data = self._raw().recv(256 * 1024)
@@ -156,82 +177,65 @@ class Container:
                 return
             buffer += data
 
-    def end(self) -> tuple[DockerFacts, dict[str, Any]]:
-        """Wait until it has exited, and read its state: the facts, and the HostConfig as Docker holds it."""
+    def end(self) -> SandboxEnd:
         try:
-            self.api.wait(self.id, timeout=60)
-            info = self.api.inspect_container(self.id)
+            self._api.wait(self._id, timeout=60)
+            info = self._api.inspect_container(self._id)
         except docker.errors.NotFound as error:
-            return _fault("run", "lost", error, self.id).facts, {}
+            return SandboxEnd(_failed("run", "lost", error, self._id).facts)
         except DAEMON_GONE as error:
-            return _fault("inspect", "unavailable", error, self.id).facts, {}
+            return SandboxEnd(_failed("inspect", "unavailable", error, self._id).facts)
         state = info["State"]
-        facts = DockerFacts(container_id=self.id, exit_code=state["ExitCode"], oom_killed=state["OOMKilled"])
-        return facts, info["HostConfig"]
+        facts = DockerFacts(container_id=self._id, exit_code=state["ExitCode"], oom_killed=state["OOMKilled"])
+        return SandboxEnd(facts, info["HostConfig"]["NetworkMode"])
 
-    def held(self) -> str | None:
-        """How somebody outside holds it, `paused` or `stopped`; None: not at all, or Docker does not say.
-
-        PID 1 takes a SIGSTOP from outside its container only (pid_namespaces(7)): no agent can stop it.
-        """
+    def held(self) -> Literal["paused", "stopped"] | None:
+        """PID 1 takes a SIGSTOP from outside its container only (pid_namespaces(7)): no agent can stop it."""
         try:
-            state = self.api.inspect_container(self.id)["State"]
+            state = self._api.inspect_container(self._id)["State"]
             if state["Paused"]:
                 return "paused"
-            listed = self.api.top(self.id, ps_args="-eo pid,stat")["Processes"]
+            listed = self._api.top(self._id, ps_args="-eo pid,stat")["Processes"]
         except DAEMON_GONE:
             return None  # `end` meets the same daemon next; or it has no such `ps`
         stopped = any(row[0] == str(state["Pid"]) and row[1].startswith("T") for row in listed)
         return "stopped" if stopped else None
 
-    def kill(self) -> None:
-        """SIGKILL everything in it, frozen or not; gone already is as good."""
+    def kill(self) -> bool:
         try:
-            self.api.kill(self.id)
+            self._api.kill(self._id)
+        except docker.errors.APIError as error:
+            # 404 and 409: it is gone, or does not run
+            return not error.is_server_error()
         except DAEMON_GONE:
-            return  # `end` meets the same daemon next and puts it on record
-
-    def remove(self) -> None:
-        """Remove it, running or not. A failure is left to the sweep by label at the end of the run."""
-        self.close()
-        try:
-            self.api.remove_container(self.id, v=True, force=True)
-        except DAEMON_GONE:
-            return
+            return False
+        return True
 
     def close(self) -> None:
-        """Close the attached streams; the supervisor inside takes that as the order to end."""
-        if self._socket is None:
+        """The supervisor inside takes a closed stdin as the order to end."""
+        if self._closed:
             return
+        self._closed = True
+        self._pauses.discard(self._id)
         self._outbox.put(None)
-        with suppress(OSError):  # wakes a thread that reads from it; the other side may have gone first
-            self._raw().shutdown(socket.SHUT_RDWR)
-        # docker-py hangs the HTTP response on the socket: closing that closes both and frees the pool's connection
-        getattr(self._socket, "_response", self._socket).close()
-        self._socket = None
+        if self._socket is not None:
+            with suppress(OSError):  # wakes a thread that reads from it; the other side may have gone first
+                self._raw().shutdown(socket.SHUT_RDWR)
+            # docker-py hangs the HTTP response on the socket: closing that closes both and frees the connection
+            getattr(self._socket, "_response", self._socket).close()
+            self._socket = None
+        self._discard(self._id)
 
     def _raw(self) -> Any:
         if self._socket is None:
             raise OSError("the container's streams are closed")
-        return getattr(
-            self._socket, "_sock", self._socket
-        )  # docker-py gives a SocketIO, or a TLS socket itself
+        # docker-py gives a SocketIO, or the TLS socket
+        return getattr(self._socket, "_sock", self._socket)
 
 
-def sweep(client: DockerClient, run_id: str) -> int:
-    """Remove every container that carries the run's label; returns how many there were."""
-    found = client.api.containers(all=True, filters={"label": f"{LABEL}={run_id}"})
-    for item in found:
-        Container(client, item["Id"]).remove()
-    return len(found)
-
-
-def _fault(step: Any, kind: Any, error: Exception, container_id: str | None = None) -> ContainerFault:
-    if isinstance(error, requests.exceptions.RequestException) and not isinstance(
-        error, docker.errors.APIError
-    ):
+def _failed(step: Step, kind: Kind, error: Exception, container_id: str | None = None) -> SandboxError:
+    unanswered = isinstance(error, requests.exceptions.RequestException)
+    if unanswered and not isinstance(error, docker.errors.APIError):
         kind = "unavailable"
-    text = getattr(error, "explanation", None) or str(error)
-    return ContainerFault(
-        DockerFacts(container_id=container_id, failed_step=step, error=str(text)[:2000], error_kind=kind)
-    )
+    text = str(getattr(error, "explanation", None) or error)[:2000]
+    return SandboxError(DockerFacts(container_id=container_id, failed_step=step, error=text, error_kind=kind))

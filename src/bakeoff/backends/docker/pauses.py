@@ -1,7 +1,7 @@
-"""Who was frozen from outside, and when: one stream of Docker's pause events for all containers of a run.
+"""Who was frozen from outside, and when: one stream of Docker's pause events for all containers of bakeoff.
 
 A pause leaves no trace once it is over: not in the container's state, and in no counter of its cgroup that every
-kernel has. Docker's events are the one witness on cgroup v1 and v2, on this host and on others, and they name the
+kernel has. Docker's events are the one source on cgroup v1 and v2, on this host and on others, and they name the
 container. They come as they happen, so nothing is polled, and the clock is this process's own.
 """
 
@@ -9,42 +9,53 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from docker import DockerClient
+from docker import APIClient
 
-from bakeoff.backends.docker.container import DAEMON_GONE, LABEL
+from bakeoff.backends.base import OnFrozen
+from bakeoff.backends.docker.connection import DAEMON_GONE
 
-AGAIN_SECONDS = 1.0  # before a stream that broke off is asked for again
-Tell = Callable[[str, bool, float], None]
+# Before a stream that broke off is opened again.
+REOPEN_SECONDS = 1.0
 
 
-class PauseWatch:
+class PauseEvents:
     """A thread that listens between `start` and `stop`; while Docker is away it hears nothing.
 
     Args:
-        client: the engine.
-        run_id: the label of the containers.
-        tell: called in that thread with a container's id, whether it is frozen now, and `time.monotonic()`.
+        api: the engine.
+        label: the label of the containers that count.
     """
 
-    def __init__(self, client: DockerClient, run_id: str, tell: Tell) -> None:
-        self._api, self._tell = client.api, tell
-        self._filters = {"label": f"{LABEL}={run_id}", "event": ["pause", "unpause"]}
+    def __init__(self, api: APIClient, label: str) -> None:
+        self._api = api
+        self._filters = {"label": label, "event": ["pause", "unpause"]}
+        self._listeners: dict[str, OnFrozen] = {}
         self._stream: Any = None
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._listen, name="pause-watch", daemon=True)
+        self._thread = threading.Thread(target=self._listen, name="pause-events", daemon=True)
+        self._starting = threading.Lock()
 
     def start(self) -> None:
-        """Begin to listen."""
-        self._thread.start()
+        """Begin to listen; more than once is no more than once."""
+        with self._starting:
+            if self._thread.ident is None:
+                self._thread.start()
 
     def stop(self) -> None:
         """Stop, without waiting: over ssh a stream cannot be cut, and ends with the process."""
         self._over.set()
         self._cut()
+
+    def add(self, container_id: str, on_frozen: OnFrozen) -> None:
+        """Call `on_frozen` in the thread, from now on, when this container is paused or goes on."""
+        self._listeners[container_id] = on_frozen
+
+    def discard(self, container_id: str) -> None:
+        """Undo `add`, where there was one."""
+        self._listeners.pop(container_id, None)
 
     def _cut(self) -> None:
         stream = self._stream
@@ -59,7 +70,9 @@ class PauseWatch:
                 if self._over.is_set():  # `stop` came before there was a stream to cut
                     self._cut()
                 for event in self._stream:
-                    self._tell(event["Actor"]["ID"], event["Action"] == "pause", time.monotonic())
+                    now = time.monotonic()
+                    if (on_frozen := self._listeners.get(event["Actor"]["ID"])) is not None:
+                        on_frozen(event["Action"] == "pause", now)
             except DAEMON_GONE:
                 pass  # every request of the run meets the same daemon, and puts it on record
-            self._over.wait(AGAIN_SECONDS)
+            self._over.wait(REOPEN_SECONDS)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
-from bakeoff.backends.docker import host
+from bakeoff.config.cache import cache_dir
 
 
 class Unwritable(Exception):  # noqa: N818 - it reads as a state
@@ -57,7 +57,7 @@ def keep_file(pieces: Iterable[bytes]) -> str:
 
 
 def _directory() -> Path:
-    return host.cache_dir() / "langsmith"
+    return cache_dir() / "langsmith"
 
 
 def _write(path: Path, parts: Iterable[bytes]) -> None:

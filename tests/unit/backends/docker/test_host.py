@@ -1,13 +1,11 @@
 """Host facts and capacity, from a recorded answer of Docker's /info."""
 
 import platform
-from pathlib import Path
 
 import psutil
-import pytest
 
+from bakeoff.backends.base import Capacity
 from bakeoff.backends.docker import host
-from bakeoff.errors import UnfitEnvironment
 
 INFO = {
     "NCPU": 4,
@@ -25,14 +23,14 @@ INFO = {
 
 
 def test_facts() -> None:
-    facts = host.describe(INFO, "1.41", "A CPU")
+    facts = host.facts(INFO, "1.41")
     assert facts["cgroup_version"] == 2
     assert facts["docker_api_version"] == "1.41"
     assert (facts["cores"], facts["memory_bytes"]) == (4, 16 * 2**30)
 
 
 def test_unknown_facts_are_none() -> None:
-    facts = host.describe({}, "1.41", None)
+    facts = host.facts({}, "1.41")
     assert facts.pop("docker_api_version") == "1.41"
     assert facts.pop("security_options") == []
     assert set(facts.values()) == {None}
@@ -40,7 +38,7 @@ def test_unknown_facts_are_none() -> None:
 
 def test_room_keeps_a_headroom_and_counts_only_free_memory() -> None:
     share = int(16 * 2**30 * host.MEMORY_HEADROOM_SHARE)
-    assert host.room(INFO, None) == host.Capacity(4.0, 16 * 2**30 - share)
+    assert host.room(INFO, None) == Capacity(4.0, 16 * 2**30 - share, (0, 1, 2, 3))
     assert host.room(INFO, 2 * 2**30).memory_bytes == 2 * 2**30 - share
     assert host.room(INFO, 2**20).memory_bytes == 0
     small = INFO | {"MemTotal": 2 * 2**30}
@@ -52,24 +50,3 @@ def test_an_engine_is_local_when_its_kernel_is_ours() -> None:
     assert host.is_local(here)
     assert not host.is_local(here | {"MemTotal": 1})
     assert not host.is_local(INFO)
-
-
-def test_the_cache_follows_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert host.cache_dir() == tmp_path / "bakeoff"
-    monkeypatch.setenv("XDG_CACHE_HOME", "")
-    assert host.cache_dir() == Path.home() / ".cache" / "bakeoff"
-
-
-def test_a_cache_that_cannot_be_made_is_told_with_the_hint(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "new"))
-    host.need_cache()
-    assert (tmp_path / "new/bakeoff").is_dir()
-    (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(UnfitEnvironment) as caught:
-        host.need_cache()
-    assert str(tmp_path / "file/bakeoff") in str(caught.value)
-    assert "XDG_CACHE_HOME" in str(caught.value.hint)

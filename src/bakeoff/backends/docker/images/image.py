@@ -13,7 +13,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
@@ -22,6 +22,7 @@ import docker.errors
 from docker import DockerClient
 
 import bakeoff_runner
+from bakeoff.backends.base import Image
 from bakeoff.backends.docker.container import ENVIRONMENT, LABEL, USER
 from bakeoff.backends.docker.images import npm, wheels
 from bakeoff.config.schema import Config
@@ -46,23 +47,6 @@ SKIP = {
 MAX_SOURCE_BYTES = 200 * 2**20
 # the runner's chat model needs langchain-core; create_agent and init_chat_model are langchain's
 AGENT_REQUIREMENTS = ("langchain",)
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """An image that can run the harness, and what is in it."""
-
-    id: str  # sha256:...
-    reference: str
-    key: str  # digest of all that went in: equal keys, equal harness
-    source_digest: str
-    python: str
-    base: dict[str, Any]  # kind, reference, digest
-    packages: dict[str, str]  # name -> version: Python's, and npm's as `npm:name`
-
-    def record(self) -> dict[str, Any]:
-        """For the manifest."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

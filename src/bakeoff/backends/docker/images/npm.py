@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bakeoff.backends.docker.host import cache_dir
+from bakeoff.config.cache import cache_dir
 from bakeoff.errors import InputError, UnfitEnvironment
 
 LOCK = "package-lock.json"

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 
-from bakeoff.backends.docker.host import cache_dir
+from bakeoff.config.cache import cache_dir
 from bakeoff.errors import InputError, UnfitEnvironment
 
 LOCK = "requirements.lock"
