@@ -7,6 +7,7 @@ from typing import Any
 
 from bakeoff.record.base import JsonDict
 from bakeoff.record.evidence import AnswerFacts
+from bakeoff.record.finish import Finish, meaning, word_of
 from bakeoff.record.reasoning import is_reasoning, said
 
 # LangChain's `type` -> OpenAI's `role`. A fixed list: nothing else is ever rebuilt into an object.
@@ -124,14 +125,25 @@ def answer_facts(messages: list[JsonDict], answer: str | None = None) -> AnswerF
     last = next((m["data"] for m in reversed(messages) if m["type"] == "ai"), None)
     if last is None:
         return None
-    meta = last.get("response_metadata") or {}
-    finish = str(meta.get("finish_reason") or meta.get("stop_reason") or "").lower()
-    refusal = bool((last.get("additional_kwargs") or {}).get("refusal"))
+    found = meaning(word_of(last.get("response_metadata") or {}))
+    finish = found[1] if found else None
     # After a tool message the model's last words are not the answer: the harness stopped before the next call.
     spoke_last = messages[-1]["type"] == "ai"
     return AnswerFacts(
         text=answer if answer is not None else (said(last["content"]).answer if spoke_last else ""),
-        invalid_tool_call=bool(last.get("invalid_tool_calls")) and not last.get("tool_calls"),
-        refusal=refusal or finish in ("refusal", "content_filter", "safety"),
-        truncated=finish in ("length", "max_tokens"),
+        invalid_tool_call=finish is Finish.BAD_CALL
+        or (bool(last.get("invalid_tool_calls")) and not last.get("tool_calls")),
+        refusal=finish is Finish.REFUSAL or refusal_of(last) is not None,
+        truncated=finish is Finish.LENGTH,
     )
+
+
+def refusal_of(data: JsonDict) -> str | None:
+    """The model's refusal in words, of OpenAI's APIs: beside the text, or a content block in its place."""
+    given = (data.get("additional_kwargs") or {}).get("refusal")
+    blocks = data["content"] if isinstance(data.get("content"), list) else []
+    for block in [{"refusal": given}, *blocks]:
+        inner = block.get("value", block) if isinstance(block, dict) else None
+        if isinstance(inner, dict) and isinstance(refusal := inner.get("refusal"), str) and refusal:
+            return refusal
+    return None

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
 
 from bakeoff.gateway.types import JsonDict, ModelReply
-from bakeoff.record.messages import text_of
+from bakeoff.record.finish import Finish, meaning
+from bakeoff.record.messages import refusal_of, text_of
 
-Finish = Literal["stop", "calls", "length", "refusal"]
-_LENGTH = frozenset({"length", "max_tokens", "max_output_tokens", "model_context_window_exceeded"})
-_REFUSED = frozenset({"refusal", "content_filter", "safety"})
 _THINKING = {"thinking": ("thinking", "signature"), "redacted_thinking": ("data",)}
 
 
@@ -67,7 +64,7 @@ class Answer:
             Call(str(one.get("id") or ""), str(one.get("name") or ""), str(one.get("args") or ""), None)
             for one in data.get("invalid_tool_calls") or []
         ]
-        refusal = (data.get("additional_kwargs") or {}).get("refusal")
+        refusal = refusal_of(data)
         return cls(
             head=head,
             text=text_of(data["content"]),
@@ -75,8 +72,8 @@ class Answer:
                 _only(block) for block in blocks if isinstance(block, dict) and block.get("type") in _THINKING
             ],
             calls=calls,
-            refusal=str(refusal) if refusal else None,
-            finish=_finish((reply.finish_reason or "").lower(), calls, refusal),
+            refusal=refusal,
+            finish=_finish(reply.finish_reason, calls, refusal),
             input_tokens=reply.input_tokens or 0,
             output_tokens=reply.output_tokens or 0,
             cached_tokens=reply.cached_tokens or 0,
@@ -84,12 +81,14 @@ class Answer:
         )
 
 
-def _finish(reason: str, calls: list[Call], refusal: Any) -> Finish:
-    if reason in _LENGTH:
-        return "length"
-    if refusal or reason in _REFUSED:
-        return "refusal"
-    return "calls" if calls else "stop"
+def _finish(word: str | None, calls: list[Call], refusal: str | None) -> Finish:
+    """One of STOP, CALLS, LENGTH and REFUSAL: what every dialect has a word for."""
+    found = meaning(word)
+    if found and found[1] is Finish.LENGTH:
+        return Finish.LENGTH
+    if refusal or (found and found[1] is Finish.REFUSAL):
+        return Finish.REFUSAL
+    return Finish.CALLS if calls else Finish.STOP
 
 
 def _only(block: JsonDict) -> JsonDict:

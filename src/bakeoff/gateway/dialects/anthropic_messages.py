@@ -11,11 +11,17 @@ from bakeoff.gateway.dialects.answer import Answer, Call, Head
 from bakeoff.gateway.dialects.failures import Failure
 from bakeoff.gateway.dialects.http import Refused, content, event, objects, text, texts
 from bakeoff.gateway.types import JsonDict, ModelRequest
+from bakeoff.record.finish import Finish
 
 # Taken apart below, or about the program's account. Everything else is the harness's parameter.
 _OWN = frozenset({"messages", "model", "system", "tools", "tool_choice", "stop_sequences", "stream"})
 _ACCOUNT = frozenset({"metadata", "service_tier"})
-_STOP = {"stop": "end_turn", "calls": "tool_use", "length": "max_tokens", "refusal": "refusal"}
+_STOP = {
+    Finish.STOP: "end_turn",
+    Finish.CALLS: "tool_use",
+    Finish.LENGTH: "max_tokens",
+    Finish.REFUSAL: "refusal",
+}
 _PLAIN_TOOL = frozenset({"name", "description", "input_schema", "type"})
 
 

@@ -10,6 +10,7 @@ from bakeoff.gateway.dialects.answer import Answer, Call, Head
 from bakeoff.gateway.dialects.failures import Failure
 from bakeoff.gateway.dialects.http import Refused, content, event, objects, text, texts
 from bakeoff.gateway.types import JsonDict, ModelRequest
+from bakeoff.record.finish import Finish
 from bakeoff.record.messages import text_of
 
 # Taken apart below, or about the program's account and connection. Everything else is the harness's parameter.
@@ -26,7 +27,12 @@ _ACCOUNT = frozenset(
     }
 )
 _BIND = frozenset({"parallel_tool_calls", "response_format"})
-_FINISH = {"stop": "stop", "calls": "tool_calls", "length": "length", "refusal": "content_filter"}
+_FINISH = {
+    Finish.STOP: "stop",
+    Finish.CALLS: "tool_calls",
+    Finish.LENGTH: "length",
+    Finish.REFUSAL: "content_filter",
+}
 
 
 def request(body: Mapping[str, Any]) -> ModelRequest:

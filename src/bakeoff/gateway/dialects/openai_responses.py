@@ -15,6 +15,7 @@ from bakeoff.gateway.dialects.answer import Answer, Head
 from bakeoff.gateway.dialects.failures import Failure
 from bakeoff.gateway.dialects.http import Refused, content, event, objects, text
 from bakeoff.gateway.types import JsonDict, ModelRequest
+from bakeoff.record.finish import Finish
 from bakeoff.record.messages import text_of
 
 # Taken apart below, or about the program's account and connection. Everything else is the harness's parameter.
@@ -36,6 +37,7 @@ _ACCOUNT = frozenset(
     | {"service_tier", "store", "stream_options", "truncation", "user"}
 )
 _TEXT: JsonDict = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+_INCOMPLETE = {Finish.LENGTH: "max_output_tokens", Finish.REFUSAL: "content_filter"}
 _STATE = ("previous_response_id", "conversation", "prompt")
 
 
@@ -161,8 +163,8 @@ def _call(item: JsonDict, where: str) -> JsonDict:
 
 def reply(answer: Answer) -> JsonDict:
     """A `response`, ended."""
-    status = "incomplete" if answer.finish == "length" else "completed"
-    reason = {"reason": "max_output_tokens"} if answer.finish == "length" else None
+    reason = _INCOMPLETE.get(answer.finish) if answer.refusal is None else None
+    status = "incomplete" if reason else "completed"
     usage = {
         "input_tokens": answer.input_tokens,
         "input_tokens_details": {"cached_tokens": answer.cached_tokens},
@@ -170,7 +172,8 @@ def reply(answer: Answer) -> JsonDict:
         "output_tokens_details": {"reasoning_tokens": answer.reasoning_tokens},
         "total_tokens": answer.input_tokens + answer.output_tokens,
     }
-    ended = {"status": status, "incomplete_details": reason, "output": _output(answer), "usage": usage}
+    details = {"reason": reason} if reason else None
+    ended = {"status": status, "incomplete_details": details, "output": _output(answer), "usage": usage}
     return {**_head(answer.head), **ended}
 
 
