@@ -16,6 +16,10 @@ Size = Annotated[int, BeforeValidator(parse_size)]  # written as 512MiB, kept in
 T = TypeVar("T")
 
 
+def _one_or_more(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
 class Limits(Section):
     """What the production harness allows the agent."""
 
@@ -47,7 +51,8 @@ class Harness(Section):
     tools: list[str] = Field(default_factory=list)  # module:function
     middleware: list[MiddlewareSpec] = Field(default_factory=list)
     source: str = "."  # directory copied into the image, importable there by its own name
-    requirements: list[str] = Field(default_factory=list)  # pip requirements of the harness
+    # pip requirements of the harness, or a file that has them: requirements.txt, pyproject.toml, uv.lock
+    requirements: Annotated[list[str], BeforeValidator(_one_or_more)] = Field(default_factory=list)
     npm: list[str] = Field(default_factory=list)  # npm packages of the harness: name, name@version
     base_image: str = "python:3.12-slim-bookworm"
     limits: Limits = Limits()

@@ -1,0 +1,1 @@
+"""What the harness is made of, read without Docker and without running any of it."""
