@@ -1,8 +1,8 @@
 """The files of a directory that go into an image, and what stays out and why.
 
-Everything goes in, hidden files too, except what the tables below name. Symbolic links are followed, since the target of a
-link is not in the image. What a name alone cannot decide is decided by content: a package of the user's may be called
-`runs`, `venv` or `build`.
+Everything goes in, hidden files too, except what the tables below name. Symbolic links are followed, since the target
+of a link is not in the image. What a name alone cannot decide is decided by content: a package of the user's may be
+called `runs`, `venv` or `build`.
 """
 
 from __future__ import annotations
@@ -163,12 +163,10 @@ class _Reader:
             return f"a loop, back to {path.resolve()}"
         if path.name == "node_modules":
             return self.node_modules
-        if path.name in DIRECTORIES:
-            return DIRECTORIES[path.name]
+        if path.name in DIRECTORIES or (path / "CACHEDIR.TAG").exists():
+            return DIRECTORIES.get(path.name, CACHE)
         if (path / "pyvenv.cfg").exists():
             return "a virtual environment"
-        if (path / "CACHEDIR.TAG").exists():
-            return CACHE
         if _is_run(path) or _holds_runs(path):
             return f"a run's record, which {ANSWERS}"
         return None

@@ -1,7 +1,8 @@
-"""`harness.requirements` as a flat list: pip's files, local projects and pyproject.toml are read, and nothing is fetched.
+"""`harness.requirements` as a flat list: files, local projects and pyproject.toml are read, and nothing is fetched.
 
-What looks like a file is one, and is never looked up as a package. What cannot be had as a wheel for the image is refused
-with the line that asks for it: version control, source archives by URL, and pip options that change how packages are built.
+What looks like a file is one, and is never looked up as a package. What cannot be had as a wheel for the image is
+refused with the line that asks for it: version control, source archives by URL, and options of pip that change how
+packages are built.
 """
 
 from __future__ import annotations
@@ -144,7 +145,7 @@ class _Reader:
     # --- files
 
     def _file(self, path: Path, place: Place, *, constraint: bool = False) -> None:
-        path = Path(os.path.abspath(path))  # not resolved: an error names the path that the user wrote
+        path = _absolute(path)
         if not path.is_file():
             problem = f"there is no file {self._name(path)}"
             raise place.error(problem, "Correct the path; it is relative to the file that names it.")
@@ -266,7 +267,7 @@ class _Reader:
         if written.startswith("file:"):
             written = unquote(urlsplit(written).path)
         from_root = self.root / written
-        return Path(os.path.abspath(from_root if from_root.exists() else directory / written))
+        return _absolute(from_root if from_root.exists() else directory / written)
 
     def _local(self, path: Path, place: Place, text: str) -> Path:
         if path.is_dir():
@@ -358,7 +359,7 @@ class _Reader:
             kind = ", ".join(source) if isinstance(source, dict) else "a list"
             problem = f"[tool.uv.sources] takes {asked.name} from elsewhere ({kind})"
             raise at.error(problem, "Write `requirements: uv.lock`, in which uv has resolved it.")
-        path = self._local(Path(os.path.abspath(directory / where)), at, str(asked))
+        path = self._local(_absolute(directory / where), at, str(asked))
         return Requirement(
             text=str(asked),
             place=at,
@@ -371,6 +372,11 @@ class _Reader:
     def _name(self, path: Path) -> str:
         """A path as an error shows it: beside harness.yaml, as its user names that."""
         return str(self.shown.parent / os.path.relpath(path, self.root))
+
+
+def _absolute(path: Path) -> Path:
+    """The path without `..`, and with its links: an error names the path that the user wrote."""
+    return Path(os.path.abspath(path))  # noqa: PTH100
 
 
 def _parsed(text: str) -> RequirementsFile:

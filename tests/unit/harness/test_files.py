@@ -163,7 +163,7 @@ def test_the_digest_knows_names_contents_modes_and_empty_directories(shop: Path)
         lambda: (shop / "run.sh").chmod(0o755),
         lambda: (shop / "run.sh").write_text("other"),
         lambda: (shop / "run.sh").rename(shop / "go.sh"),
-        lambda: (shop / "inbox").mkdir(),
+        (shop / "inbox").mkdir,
     ):
         change()
         digests.append(read(shop).digest())
@@ -178,7 +178,7 @@ def test_names_that_are_no_text_have_a_digest(shop: Path) -> None:
 def test_what_is_too_large_is_refused_with_a_name(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     add(shop, "weights.bin")
     monkeypatch.setattr(files, "MAX_BYTES", 5)
-    with pytest.raises(InputError, match="more than 0 MiB; the last file was weights.bin"):
+    with pytest.raises(InputError, match="more than 0 MiB; the last file was weights"):
         read(shop)
     monkeypatch.setattr(files, "MAX_BYTES", 2**20)
     monkeypatch.setattr(files, "MAX_FILES", 1)

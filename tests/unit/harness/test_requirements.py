@@ -160,9 +160,7 @@ def test_a_path_beside_the_file_that_names_it(tmp_path: Path) -> None:
     assert found.path == tmp_path / "reqs/lib"
 
 
-@pytest.mark.parametrize(
-    "written", ["./gone", "./empty", "gone @ file:///gone", "./gone.whl", "./a.tar.gz"]
-)
+@pytest.mark.parametrize("written", ["./gone", "./empty", "gone @ file:///gone", "./gone.whl", "./a.tar.gz"])
 def test_a_local_project_that_is_not_there_is_refused(tmp_path: Path, written: str) -> None:
     (tmp_path / "empty").mkdir()
     assert refused(tmp_path, written).key == "harness.requirements[0]"
@@ -278,11 +276,17 @@ def test_a_password_stays_out_of_harness_yaml_and_of_errors(tmp_path: Path) -> N
     assert "pass-word" not in str(error)
 
 
+UV_LOCK = """version = 1
+requires-python = ">=3.10"
+
+[[package]]
+name = "shop"
+version = "1"
+source = { virtual = "." }
+"""
+
+
 def test_a_uv_lock_is_read_by_uv(tmp_path: Path) -> None:
-    files = {
-        "pyproject.toml": 'requires-python = ">=3.10"\n'.join([project("shop"), ""]),
-        "uv.lock": 'version = 1\nrevision = 3\nrequires-python = ">=3.10"\n\n[[package]]\nname = "shop"\nversion = "1"\nsource = { virtual = "." }\n',
-    }
+    files = {"pyproject.toml": project("shop") + 'requires-python = ">=3.10"\n', "uv.lock": UV_LOCK}
     assert read(tmp_path, "uv.lock", files=files).packages == []
-    error = refused(tmp_path, "uv.lock", files={"uv.lock": "nonsense"})
-    assert "uv cannot read uv.lock" in error.problem
+    assert "uv cannot read uv.lock" in refused(tmp_path, "uv.lock", files={"uv.lock": "nonsense"}).problem
