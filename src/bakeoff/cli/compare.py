@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,8 +15,8 @@ from bakeoff.cli.report import OUT_HELP
 from bakeoff.errors import InputError
 
 if TYPE_CHECKING:
-    from bakeoff.compare import RunComparison, Side
-    from bakeoff.config.schema import Gates
+    from bakeoff.compare import RunComparison
+    from bakeoff.compare.baseline import First, Request
 
 RUN_HELP = "A run directory, a run id or its beginning, `latest`, or `baseline`."
 
@@ -78,29 +77,19 @@ def compare(
     Gates are HEAD's own (`gates:` in harness.yaml); options replace them. Exit codes: 0 done, 1 a gate failed,
     2 refused, 3 inconclusive.
     """
-    from bakeoff.config.schema import Gates
+    from bakeoff.compare.baseline import Request
 
     outlets = Outlets(as_json, markdown, junit)
     try:
-        asked = _options(
-            Gates,
+        gates = _options(
             max_drop=max_drop,
             max_infra=max_infra,
             max_cost_increase=max_cost_increase,
             max_latency_increase=max_latency_increase,
             must_pass=must_pass or None,
         )
-        code = _compare(
-            base,
-            head,
-            candidate or (),
-            asked,
-            out,
-            outlets,
-            allow_drift=allow_drift,
-            allow_inconclusive=allow_inconclusive,
-            set_baseline=set_baseline,
-        )
+        pairs, allowed = candidate or (), (allow_drift, allow_inconclusive)
+        code = _compare(Request(base, head, out, pairs, gates, *allowed, set_baseline), outlets)
     except InputError as error:
         _refuse(error, base, head, outlets)
         raise
@@ -116,124 +105,46 @@ class Outlets:
     junit: Path | None
 
 
-def _compare(
-    base: str,
-    head: str,
-    given: Sequence[str],
-    asked: dict[str, Any],
-    out: Path,
-    outlets: Outlets,
-    *,
-    allow_drift: bool,
-    allow_inconclusive: bool,
-    set_baseline: bool,
-) -> int:
-    """Compare, print and write; the exit code. Raises InputError where nothing can be compared."""
-    from bakeoff import compare as comparing
-    from bakeoff.record import store
+def _compare(request: Request, outlets: Outlets) -> int:
+    """Compare, print and write. Returns the exit code."""
+    from bakeoff.compare import baseline
 
-    newer = store.RunDirectory.resolve(head, out)
-    if set_baseline and newer.path.resolve().parent != out.resolve():
-        raise InputError(
-            f"HEAD is not below {out}, where the baseline is kept",
-            file=str(newer.path),
-            key="--set-baseline",
-            hint=f"Write --out {newer.path.resolve().parent}.",
-        )
-    first = base == store.BASELINE and set_baseline and store.baseline(out) is None
-    older = newer if first else store.RunDirectory.resolve(base, out)
-    side = comparing.read(newer, "HEAD")
-    gates = _gates(side, asked)
-    if first:
-        return _first(side, newer.run_id, out, outlets)
-    same_run = older.path.resolve() == newer.path.resolve()
-    other = comparing.read(older, "BASE")
-    pairs = comparing.parse_pairs(other, side, given, same_run=same_run)
-    compared = comparing.compare_runs(
-        other, side, pairs, gates, allow_drift=allow_drift, allow_inconclusive=allow_inconclusive
-    )
-    told = []
-    if set_baseline and compared.exit_code == 0:
-        told.append(_advance(compared, newer.run_id, out))
-    _print(compared, told, outlets)
-    return compared.exit_code
+    result = baseline.compare(request)
+    if isinstance(result, baseline.First):
+        _print_first(result, outlets)
+    else:
+        _print(result.comparison, result.notes, outlets)
+    return result.exit_code
 
 
-def _options(schema: type[Gates], **given: Any) -> dict[str, Any]:
-    """The gates that the command line gives. Raises InputError for a bound that makes no sense."""
+def _print_first(first: First, outlets: Outlets) -> None:
+    from bakeoff.compare import junit
+    from bakeoff.text import escape
+
+    if outlets.markdown is not None:
+        _write(outlets.markdown, f"{escape.markdown(first.sentence, 4000)}\n")
+    if outlets.junit is not None:
+        _write(outlets.junit, junit.render_first(first.run_id, first.sentence, conclusive=first.conclusive))
+    summary = {"result": first.sentence, "exit_code": first.exit_code, "baseline": first.baseline}
+    typer.echo(json.dumps(summary) if outlets.as_json else first.sentence)
+
+
+def _options(**given: Any) -> dict[str, Any]:
+    """The gates given as options. Raises InputError for an invalid bound."""
     from bakeoff.config.fitting import fit
+    from bakeoff.config.schema import Gates
 
     class CommandLine:
         def error(self, loc: tuple[str | int, ...], problem: str, hint: str) -> InputError:
             return InputError(problem, key=f"--{str(loc[0]).replace('_', '-')}", hint=hint)
 
     asked = {key: value for key, value in given.items() if value is not None}
-    fit(schema, asked, CommandLine())
+    fit(Gates, asked, CommandLine())
     return asked
 
 
-def _gates(head: Side, asked: dict[str, Any]) -> Gates:
-    """HEAD's own gates with the command line's in their place."""
-    from pydantic import ValidationError
-
-    from bakeoff.compare import gates
-    from bakeoff.config.schema import Gates
-
-    try:
-        own = Gates.model_validate(head.manifest.config.get("gates") or {})
-    except ValidationError as error:
-        raise InputError(
-            f"the gates in HEAD's manifest cannot be read: {error.errors()[0]['msg']}",
-            key="gates",
-            hint="Give the gates as options.",
-        ) from error
-    for text in asked.get("must_pass", ()):
-        if not gates.selected(text, head):
-            raise InputError(
-                f"no example of HEAD meets {text!r}",
-                key="--must-pass",
-                hint="A gate that asks nothing stops nothing.",
-            )
-    return own.model_copy(update=asked)
-
-
-def _first(head: Side, run_id: str, out: Path, outlets: Outlets) -> int:
-    """There is no baseline yet: a conclusive run becomes it. The exit code."""
-    from bakeoff.compare import junit
-    from bakeoff.record import store
-    from bakeoff.text import escape
-
-    if doubts := head.doubts(list(head.trials)):
-        result, code = f"INCONCLUSIVE, and so no baseline: {'; '.join(doubts)}.", 3
-    else:
-        store.set_baseline(out, run_id)
-        result, code = f"There was no baseline: {run_id} is it now.", 0
-    if outlets.markdown is not None:
-        _write(outlets.markdown, f"{escape.markdown(result, 4000)}\n")
-    if outlets.junit is not None:
-        _write(outlets.junit, junit.render_first(run_id, result, conclusive=code == 0))
-    typer.echo(
-        json.dumps({"result": result, "exit_code": code, "baseline": store.baseline(out)})
-        if outlets.as_json
-        else result
-    )
-    return code
-
-
-def _advance(compared: RunComparison, run_id: str, out: Path) -> str:
-    """Let the baseline be HEAD, unless that would make it smaller: what is not run cannot regress."""
-    from bakeoff.record import store
-
-    base, head = compared.base, compared.head
-    lost = [*sorted(base.trials.keys() - head.trials.keys()), *sorted(base.examples - head.examples)]
-    if lost and not compared.drift:
-        return f"The baseline stays {base.manifest.run_id}: HEAD did not run {', '.join(lost[:5])}."
-    store.set_baseline(out, run_id)
-    return f"The baseline is now {run_id}."
-
-
 def _refuse(error: InputError, base: str, head: str, outlets: Outlets) -> None:
-    """Write why nothing was compared to every file that was asked for; the caller raises the error further."""
+    """Write the reason to every requested file; the caller raises the error."""
     from bakeoff.compare import junit, refusal
     from bakeoff.errors import UnfitEnvironment
     from bakeoff.report import markdown
@@ -243,13 +154,13 @@ def _refuse(error: InputError, base: str, head: str, outlets: Outlets) -> None:
             _write(outlets.markdown, markdown.text(refusal.document(error, base, head)))
         if outlets.junit is not None:
             _write(outlets.junit, junit.render_refusal(error, base, head))
-    except UnfitEnvironment as failed:  # the refusal is the greater news, and its exit code stands
+    except UnfitEnvironment as failed:  # the refusal matters more and keeps its exit code
         typer.echo(f"note: {failed}", err=True)
     if outlets.as_json:
         typer.echo(json.dumps(refusal.summary(error, base, head), indent=2))
 
 
-def _print(compared: RunComparison, told: list[str], outlets: Outlets) -> None:
+def _print(compared: RunComparison, notes: list[str], outlets: Outlets) -> None:
     from bakeoff.compare import document, junit, summary
     from bakeoff.compare import terminal as comparison
     from bakeoff.report import markdown, terminal
@@ -259,11 +170,11 @@ def _print(compared: RunComparison, told: list[str], outlets: Outlets) -> None:
     if outlets.junit is not None:
         _write(outlets.junit, junit.render(compared))
     if outlets.as_json:
-        typer.echo(json.dumps(summary.summary(compared) | {"baseline": told}, indent=2, allow_nan=False))
+        typer.echo(json.dumps(summary.summary(compared) | {"baseline": notes}, indent=2, allow_nan=False))
         return
     console = terminal.console()
     console.print(comparison.render(compared))
-    for line in told:
+    for line in notes:
         console.print(line, markup=False, highlight=False)
 
 

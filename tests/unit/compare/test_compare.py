@@ -382,7 +382,7 @@ def test_must_pass(tmp_path: Path, good: RunDirectory) -> None:
     assert ([g.status for g in got.gates], got.exit_code) == (["unknown"], 3)
     idle = compared(good, head, Gates(must_pass=["suite=other"]))
     assert (idle.gates, idle.exit_code) == ([], 0)
-    assert "The gate must-pass suite=other asks nothing: no example of HEAD meets it." in idle.notes
+    assert "The gate must-pass suite=other asks nothing: no example of HEAD matches it." in idle.notes
 
 
 @pytest.mark.parametrize(
@@ -618,7 +618,7 @@ def test_exit_codes_and_the_baseline(tmp_path: Path) -> None:
     ("args", "said"),
     [
         (["--max-drop", "2"], "--max-drop: expected a number of at most 1"),
-        (["--must-pass", "suite=benchmrk"], "--must-pass: no example of HEAD meets"),
+        (["--must-pass", "suite=benchmrk"], "--must-pass: no example of HEAD matches"),
         (["--must-pass", "suit"], "is not a list of conditions"),
         (["nowhere"], "no such run"),
     ],
@@ -691,7 +691,7 @@ def test_a_run_of_another_place_is_no_baseline_here(tmp_path: Path, good: RunDir
     elsewhere = run(tmp_path / "elsewhere", "2", rows(*GOOD))
     done = command(tmp_path, str(good.path), str(elsewhere.path), "--set-baseline")
     assert done.returncode == 2
-    assert "--set-baseline: HEAD is not below" in done.stderr
+    assert "--set-baseline: HEAD is not in" in done.stderr
     assert f"--out {tmp_path / 'elsewhere'}" in done.stderr
     assert not (tmp_path / "baseline").exists()
 
@@ -699,10 +699,10 @@ def test_a_run_of_another_place_is_no_baseline_here(tmp_path: Path, good: RunDir
 def test_the_first_night_has_its_files(tmp_path: Path, good: RunDirectory) -> None:
     done = command(tmp_path, "--set-baseline", "--markdown", "c.md", "--junit", "c.xml")
     assert done.returncode == 0
-    assert "is it now" in (tmp_path / "c.md").read_text()
+    assert "It is now" in (tmp_path / "c.md").read_text()
     case = ET.parse(tmp_path / "c.xml").getroot().find("testsuite/testcase")
     assert case is not None
-    assert (case.get("name"), "is it now" in (case.findtext("system-out") or "")) == ("baseline", True)
+    assert (case.get("name"), "It is now" in (case.findtext("system-out") or "")) == ("baseline", True)
 
 
 def test_gates_are_selected_by_metadata(good: RunDirectory) -> None:
