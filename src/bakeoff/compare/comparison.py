@@ -181,7 +181,7 @@ def compare_runs(
 
 def _idle(gates: Gates, head: Side) -> list[str]:
     asked = [text for text in gates.must_pass if not gates_.selected(text, head)]
-    return [f"The gate must-pass {text} asks nothing: no example of HEAD meets it." for text in asked]
+    return [f"The gate must-pass {text} asks nothing: no example of HEAD matches it." for text in asked]
 
 
 def _notes(base: Side, head: Side, changed: Sequence[Change]) -> list[str]:
