@@ -23,7 +23,7 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from bakeoff.publish.otlp import replies
+from bakeoff.publish.otlp import sender
 from bakeoff.record.store import RunDirectory
 from tests.docker.project import Project
 from tests.docker.project import call as reference
@@ -674,13 +674,13 @@ def test_a_server_that_never_answers_is_given_up_soon(small: RunDirectory) -> No
         server.plan = [Reply(cut=True) for _ in range(20)]
         done = send(small, server.url, "http/protobuf")
         refused(done, 4, "it closed the connection without an answer", "72 of 72 trials are missing")
-        assert len(server.headers) == replies.TRIES
+        assert len(server.headers) == sender.FIRST_TRIES
 
 
 def test_a_server_that_answered_once_is_waited_for(tmp_path: Path) -> None:
     run = long_run(tmp_path, 20)
     with HttpReceiver() as server:
-        server.plan = [Reply(), *(Reply(cut=True) for _ in range(replies.TRIES + 1))]
+        server.plan = [Reply(), *(Reply(cut=True) for _ in range(sender.FIRST_TRIES + 1))]
         done = send(run, server.url, "http/protobuf", env={"OTEL_EXPORTER_OTLP_TIMEOUT": "120"})
         assert f"otlp: {trials(run)} traces" in done.stdout, done.stderr
         assert len(server.requests) == 2
@@ -735,11 +735,10 @@ def test_a_wrong_address_is_one_clear_error(
         ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", f"x=ä{KEY}", "does not hold headers"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", KEY, "is not an http or https address"),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://", "is not an http or https address"),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "is not a protocol that bakeoff speaks"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "is not one of http/protobuf, grpc"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "soon", "is not a number of seconds"),
         ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "zstd", "is not one of"),
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nowhere.pem", "names a file that is not there"),
-        ("OTEL_SDK_DISABLED", "true", "switches off the SDK"),
     ],
 )
 def test_a_wrong_variable_is_named(small: RunDirectory, name: str, value: str, text: str) -> None:

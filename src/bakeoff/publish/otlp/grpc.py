@@ -1,115 +1,80 @@
-"""OTLP over gRPC: the SDK's exporter, each of its replies, and what they mean."""
+"""OTLP over gRPC."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+import os
+import re
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # read at import; else it writes to stderr
 
 import grpc
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import TraceServiceStub
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
 from bakeoff.publish.otlp.destination import Destination
 from bakeoff.publish.otlp.replies import (
     CLOSED,
     LATE,
     NO_HOST,
+    NO_TLS,
     REFUSED,
-    TLS,
     Failure,
-    Patience,
-    Verdict,
-    partial,
+    Reply,
+    partial_success,
 )
 
-NO_GRPC = Failure("address", "it does not speak gRPC; for OTLP over HTTP give --protocol http/protobuf")
-GRPC_CODES: Mapping[grpc.StatusCode, Failure] = {
+METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
+NOT_GRPC = Failure("address", "it does not speak gRPC; for OTLP over HTTP give --protocol http/protobuf")
+CODES: Mapping[grpc.StatusCode, Failure] = {
     grpc.StatusCode.UNAUTHENTICATED: Failure("key", "it wants another key (UNAUTHENTICATED)"),
     grpc.StatusCode.PERMISSION_DENIED: Failure("key", "it wants another key (PERMISSION_DENIED)"),
     grpc.StatusCode.UNIMPLEMENTED: Failure("address", "it has no OTLP trace service (UNIMPLEMENTED)"),
-    grpc.StatusCode.UNAVAILABLE: Failure("unreachable", "it is unavailable (UNAVAILABLE)"),
+    grpc.StatusCode.UNAVAILABLE: Failure("unreachable", "it is unavailable (UNAVAILABLE)", retry=True),
     grpc.StatusCode.DEADLINE_EXCEEDED: LATE,
     grpc.StatusCode.RESOURCE_EXHAUSTED: Failure("busy", "it takes no more now, or nothing that large"),
 }
-# found in the details of a status that gRPC's own library made up; the first that is there counts
-GRPC_DETAILS: tuple[tuple[str, Failure], ...] = (
-    ("http1", NO_GRPC),
-    ("http/1", NO_GRPC),
-    ("http2", NO_GRPC),
-    ("http/2", NO_GRPC),
-    ("settings frame", NO_GRPC),
-    ("ssl", TLS),
-    ("tls", TLS),
-    ("handshak", TLS),
+RETRIED = (grpc.StatusCode.ABORTED, grpc.StatusCode.CANCELLED, grpc.StatusCode.DATA_LOSS)
+# Found in the details of a status that gRPC's own library made, when no server answered. The first counts.
+LOCAL_DETAILS: tuple[tuple[str, Failure], ...] = (
+    ("http/?[12]|settings frame", NOT_GRPC),
+    ("ssl|tls|handshak", NO_TLS),
     ("connection refused", REFUSED),
-    ("errors resolving", NO_HOST),
-    ("dns resolution", NO_HOST),
-    ("reset", CLOSED),
-    ("closed", CLOSED),
+    ("errors resolving|dns resolution", NO_HOST),
+    ("reset|closed", CLOSED),
 )
 
 
-def exporter(to: Destination, give_up: Callable[[], None]) -> tuple[OTLPSpanExporter, GrpcWitness]:
-    """The SDK's, and who sees its replies; `give_up` is called where nothing ever answers."""
-    witness = GrpcWitness(give_up)
-    return _Exporter(to, witness), witness
+class GrpcTransport:
+    """Calls the trace service; messages go in and come out as bytes."""
 
-
-class GrpcWitness(grpc.UnaryUnaryClientInterceptor):  # type: ignore[misc] # grpc has no types
-    """An interceptor that keeps the last call."""
-
-    def __init__(self, give_up: Callable[[], None]) -> None:
-        self._patience = Patience(give_up)
-        self._last: Any = None
-
-    def forget(self) -> None:
-        self._last = None
-
-    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
-        self._last = continuation(client_call_details, request)
-        if _no_answer(self._last.code(), self._last.details() or ""):
-            self._patience.unanswered()
+    def __init__(self, to: Destination) -> None:
+        parts = urlsplit(to.endpoint)
+        compression = grpc.Compression.Gzip if to.compression == "gzip" else grpc.Compression.NoCompression
+        if parts.scheme == "https":
+            credentials = grpc.ssl_channel_credentials(*to.certificates())
+            self._channel = grpc.secure_channel(parts.netloc, credentials, compression=compression)
         else:
-            self._patience.answered()
-        return self._last
+            self._channel = grpc.insecure_channel(parts.netloc, compression=compression)
+        self._export = self._channel.unary_unary(METHOD)
+        self._metadata, self._secrets = tuple(to.headers.items()), to.secrets
 
-    def verdict(self, secrets: Iterable[str]) -> Verdict:
-        if self._last is None:
-            return Failure("refused", "no request was seen to be made"), None
-        code = self._last.code()
-        if code is grpc.StatusCode.OK:
-            return partial(self._last.result().partial_success, secrets)
-        return _error(code, self._last.details() or ""), None
+    def send(self, request: bytes, seconds: float) -> Reply:
+        try:
+            reply = self._export(request, timeout=seconds, metadata=self._metadata)
+        except grpc.RpcError as error:
+            return _failure(error.code(), error.details() or "")
+        return partial_success(ExportTraceServiceResponse.FromString(reply).partial_success, self._secrets)
 
-
-class _Exporter(OTLPSpanExporter):
-    """The SDK's, with every call seen by a witness."""
-
-    def __init__(self, to: Destination, witness: GrpcWitness) -> None:
-        self._of = witness
-        super().__init__(
-            endpoint=to.endpoint,
-            headers=tuple(to.headers.items()) or None,
-            timeout=to.timeout,
-            compression=grpc.Compression.Gzip if to.compression == "gzip" else grpc.Compression.NoCompression,
-        )
-
-    def _initialize_channel_and_stub(self) -> None:
-        """The SDK calls this again when it connects anew. Should it no longer, no reply is seen and nothing is sent."""
-        super()._initialize_channel_and_stub()  # type: ignore[no-untyped-call]
-        self._channel = grpc.intercept_channel(self._channel, self._of)
-        self._client: Any = TraceServiceStub(self._channel)  # type: ignore[no-untyped-call]
+    def close(self) -> None:
+        self._channel.close()
 
 
-def _error(code: grpc.StatusCode, details: str) -> Failure:
-    """What a gRPC status other than OK means."""
-    refused = Failure("refused", f"it refused the request ({code.name})")
-    return _no_answer(code, details) or GRPC_CODES.get(code, refused)
-
-
-def _no_answer(code: grpc.StatusCode, details: str) -> Failure | None:
-    """Why no answer came, where gRPC's own library made up the status."""
-    if code not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN):
-        return None
-    text = details.lower()
-    return next((failure for sign, failure in GRPC_DETAILS if sign in text), None)
+def _failure(code: grpc.StatusCode, details: str) -> Failure:
+    """What a status other than OK means."""
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN):
+        for pattern, failure in LOCAL_DETAILS:
+            if re.search(pattern, details, re.IGNORECASE):
+                return failure
+    refused = Failure("refused", f"it refused the request ({code.name})", retry=code in RETRIED)
+    return CODES.get(code, refused)

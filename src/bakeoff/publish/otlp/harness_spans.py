@@ -1,7 +1,7 @@
-"""The harness's own spans, as it exported them from its container: hostile input until it went through here.
+"""The harness's own spans, as it exported them from its container: hostile until they went through here.
 
-Only spans of the trial's own trace are kept, none that poses as one of bakeoff's, and none without a parent: a trace
-has one root, which is the trial.
+Only spans of the trial's trace are kept. None may have the id of one of bakeoff's, and one without a parent becomes a
+child of the agent's span: a trace has one root, which is the trial.
 """
 
 from __future__ import annotations
@@ -10,66 +10,41 @@ import base64
 import binascii
 import json
 import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
 
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from bakeoff.publish.otlp.values import pairs, sound
 from bakeoff.record.base import JsonDict
+from bakeoff.text.redact import masked
 
 MAX_BYTES = 32 * 2**20  # of one export, unpacked
 MAX_TEXT = 64 * 2**10  # characters of a name or an attribute
+MAX_ENTRIES = 128  # attributes or events of a span: the limit of OpenTelemetry's SDKs
 GZIP = zlib.MAX_WBITS | 16
-
-KINDS: tuple[Literal["internal", "server", "client", "producer", "consumer"], ...] = (
-    "internal",  # unspecified
-    "internal",
-    "server",
-    "client",
-    "producer",
-    "consumer",
-)
-STATUSES: tuple[Literal["unset", "ok", "error"], ...] = ("unset", "ok", "error")
-
-
-@dataclass(frozen=True, slots=True)
-class OwnEvent:
-    """One event of a span."""
-
-    name: str
-    time: int  # nanoseconds since 1970
-    attributes: JsonDict
-
-
-@dataclass(frozen=True, slots=True)
-class OwnSpan:
-    """One span. Its texts are the program's own: prompts may be in any of them."""
-
-    name: str
-    kind: Literal["internal", "server", "client", "producer", "consumer"]
-    span_id: str
-    parent_id: str
-    start: int  # nanoseconds since 1970
-    end: int
-    attributes: JsonDict
-    events: list[OwnEvent]
-    status: Literal["unset", "ok", "error"]
-    description: str
 
 
 def read(
-    exports: Iterable[JsonDict], trace_id: str, agent: str, reserved: set[str]
-) -> Iterator[OwnSpan | None]:
-    """The spans of one attempt, None for each that cannot be kept; an export that cannot be read is one of these.
+    exports: Iterable[JsonDict],
+    trace_id: bytes,
+    agent: bytes,
+    reserved: set[bytes],
+    secrets: tuple[str, ...],
+) -> Iterator[Span | None]:
+    """The spans of one attempt; None for each that cannot be kept, and for an export that cannot be read.
 
     Args:
         exports: `{content_type, encoding, body}`, the body in base64.
         trace_id: the trial's.
-        agent: id of the span that is the parent of those that name none.
-        reserved: ids of bakeoff's own spans; those that come are added, so that none comes twice.
+        agent: id of the agent's span.
+        reserved: ids that are taken; each span's is added, so that none comes twice.
+        secrets: values that are masked in every text.
     """
     for export in exports:
         request = _request(export)
@@ -79,49 +54,64 @@ def read(
         for of_resource in request.resource_spans:
             for of_scope in of_resource.scope_spans:
                 for span in of_scope.spans:
-                    span_id = span.span_id.hex()
-                    fits = span.trace_id.hex() == trace_id and len(span.span_id) == 8 and any(span.span_id)
-                    if not fits or span_id in reserved:
+                    usable = span.trace_id == trace_id and len(span.span_id) == 8 and any(span.span_id)
+                    if not usable or span.span_id in reserved:
                         yield None
                         continue
-                    reserved.add(span_id)
-                    yield _span(span, of_scope.scope.name, agent)
+                    reserved.add(span.span_id)
+                    yield _rebuilt(span, of_scope.scope.name, agent, secrets)
 
 
-def _span(span: Any, scope: str, agent: str) -> OwnSpan:
+def _rebuilt(span: Span, scope: str, agent: bytes, secrets: tuple[str, ...]) -> Span:
+    """A span of the known fields alone, bounded and masked."""
+
+    def text(value: str) -> str:
+        return sound(masked(value, secrets)[:MAX_TEXT])
+
+    def attributes(given: Sequence[KeyValue]) -> Iterator[KeyValue]:
+        found = {text(each.key): _value(each.value, text) for each in islice(given, MAX_ENTRIES)}
+        return pairs({key: value for key, value in found.items() if key})
+
     start = min(span.start_time_unix_nano, 2**63 - 1)
-    parent = span.parent_span_id.hex()
-    return OwnSpan(
-        name=span.name[:MAX_TEXT] or "span",
-        kind=KINDS[span.kind] if 0 <= span.kind < len(KINDS) else "internal",
-        span_id=span.span_id.hex(),
-        parent_id=parent if len(span.parent_span_id) == 8 and any(span.parent_span_id) else agent,
-        start=start,
-        end=max(start, min(span.end_time_unix_nano, 2**63 - 1)),
-        attributes=_attributes(span.attributes) | {"otel.scope.name": scope[:MAX_TEXT]},
-        events=[
-            OwnEvent(event.name[:MAX_TEXT] or "event", event.time_unix_nano, _attributes(event.attributes))
-            for event in span.events
+    has_parent = len(span.parent_span_id) == 8 and any(span.parent_span_id)
+    return Span(
+        trace_id=span.trace_id,
+        span_id=span.span_id,
+        parent_span_id=span.parent_span_id if has_parent else agent,
+        name=text(span.name) or "span",
+        kind=span.kind if span.kind in (2, 3, 4, 5) else Span.SPAN_KIND_INTERNAL,
+        start_time_unix_nano=start,
+        end_time_unix_nano=max(start, min(span.end_time_unix_nano, 2**63 - 1)),
+        attributes=[
+            *attributes(span.attributes),
+            *pairs({"bakeoff.own": True, "otel.scope.name": text(scope)}),
         ],
-        status=STATUSES[span.status.code] if 0 <= span.status.code < len(STATUSES) else "unset",
-        description=span.status.message[:MAX_TEXT],
+        events=[
+            Span.Event(
+                name=text(event.name) or "event",
+                time_unix_nano=event.time_unix_nano,
+                attributes=attributes(event.attributes),
+            )
+            for event in islice(span.events, MAX_ENTRIES)
+        ],
+        status=Status(
+            code=span.status.code if span.status.code in (1, 2) else Status.STATUS_CODE_UNSET,
+            message=text(span.status.message),
+        ),
+        dropped_attributes_count=max(0, len(span.attributes) - MAX_ENTRIES),
+        dropped_events_count=max(0, len(span.events) - MAX_ENTRIES),
     )
 
 
-def _attributes(pairs: Any) -> JsonDict:
-    found = {pair.key[:MAX_TEXT]: _value(pair.value) for pair in pairs}
-    return {key: value for key, value in found.items() if key and value is not None}
-
-
-def _value(value: Any) -> Any:
-    """What every back end takes: a text, a number, a flag, or texts; anything deeper as JSON."""
+def _value(value: AnyValue, text: Callable[[str], str]) -> Any:
+    """What every back end takes: a text, a number or a flag; anything deeper as JSON."""
     which = value.WhichOneof("value")
     if which == "string_value":
-        return value.string_value[:MAX_TEXT]
+        return text(value.string_value)
     if which in ("bool_value", "int_value", "double_value"):
         return getattr(value, which)
     if which in ("array_value", "kvlist_value"):
-        return json_format.MessageToJson(value, indent=None)[:MAX_TEXT]
+        return text(json_format.MessageToJson(value, indent=None))
     return None
 
 
@@ -145,7 +135,7 @@ def _request(export: JsonDict) -> Any:
 
 
 def _base64_ids(value: Any) -> Any:
-    """OTLP's JSON has ids in hexadecimal, where protobuf's own has base64."""
+    """OTLP's JSON has ids in hexadecimal where protobuf's JSON has base64."""
     if isinstance(value, dict):
         return {
             key: base64.b64encode(bytes.fromhex(one)).decode()

@@ -1,0 +1,84 @@
+"""What all spans of a candidate share: run, model, the box as asked for and as it was, and what was used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+
+from bakeoff.publish.otlp.values import Attributes, pairs
+from bakeoff.publish.source import Source
+from bakeoff.record.base import JsonDict
+from bakeoff.record.trial import ResourceLimits
+
+PROJECT = "openinference.project.name"  # by which Phoenix groups traces; others ignore it
+
+
+def resource(
+    source: Source,
+    candidate: str,
+    effective: Sequence[tuple[ResourceLimits, int]],
+    environment: Attributes,
+) -> Resource:
+    """A candidate's resource.
+
+    Args:
+        source: the run.
+        candidate: its name.
+        effective: the limits that were read back in its trials, with how many trials had them, most frequent first.
+        environment: OTEL_RESOURCE_ATTRIBUTES; it may name another project.
+    """
+    attributes = _attributes(source, candidate, effective)
+    return Resource(attributes=pairs({PROJECT: attributes["service.name"], **environment, **attributes}))
+
+
+def _attributes(source: Source, candidate: str, effective: Sequence[tuple[ResourceLimits, int]]) -> JsonDict:
+    manifest, row = source.manifest, source.model_of(candidate)
+    numbers = next(each for each in source.candidates if each.name == candidate)
+    image, host = manifest.image, manifest.host
+    base = image.get("base") or {}
+    name = str(manifest.config.get("name") or "harness")
+    given: JsonDict = {
+        "service.name": name,
+        "service.instance.id": f"{source.run_id}/{candidate}",
+        "host.arch": {"x86_64": "amd64", "aarch64": "arm64"}.get(str(host.get("architecture"))),
+        "host.cpu.model.name": host.get("cpu_model"),
+        "os.description": host.get("os"),
+        "container.image.id": image.get("id"),
+        "container.image.name": image.get("reference"),
+        "container.runtime.name": host.get("runtime"),
+        "bakeoff.run_id": source.run_id,
+        "bakeoff.version": manifest.bakeoff_version,
+        "bakeoff.harness": name,
+        "bakeoff.candidate": candidate,
+        "bakeoff.model": row.get("model"),
+        "bakeoff.params": json.dumps(row.get("params") or {}, sort_keys=True),
+        "bakeoff.simulated": bool(row.get("simulated")),
+        "bakeoff.inconclusive": source.report.inconclusive,
+        "bakeoff.fingerprint": manifest.fingerprint,
+        "bakeoff.dataset.digest": manifest.dataset.get("digest"),
+        "bakeoff.image.key": image.get("key"),
+        "bakeoff.image.python": image.get("python"),
+        "bakeoff.image.base.reference": base.get("reference"),
+        "bakeoff.image.base.digest": base.get("digest"),
+        "bakeoff.image.base.kind": base.get("kind"),
+        "bakeoff.host.cores": host.get("cores"),
+        "bakeoff.host.memory_bytes": host.get("memory_bytes"),
+        "bakeoff.host.kernel": host.get("kernel"),
+        "bakeoff.host.cgroup_version": host.get("cgroup_version"),
+        "bakeoff.host.docker_version": host.get("docker_version"),
+        "bakeoff.host.storage_driver": host.get("storage_driver"),
+        "bakeoff.max_concurrency": manifest.max_concurrency,
+        "bakeoff.resources.observed.oom_kills": numbers.oom_kills,
+        "bakeoff.resources.effective.distinct": len(effective),
+    }
+    given |= {f"bakeoff.resources.requested.{key}": value for key, value in manifest.resources}
+    if effective:
+        given |= {f"bakeoff.resources.effective.{key}": value for key, value in effective[0][0]}
+    for key in ("memory_peak_bytes", "cpu_seconds", "throttled_seconds", "pids_peak", "disk_bytes"):
+        spread = getattr(numbers, key)
+        if spread is not None:
+            for figure in ("mean", "p50", "p95", "max"):
+                given[f"bakeoff.resources.observed.{key}.{figure}"] = float(getattr(spread, figure))
+    return given
