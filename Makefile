@@ -81,10 +81,11 @@ browser: ## Chromium for the tests of report.html, which skip without it, and in
 publish-servers: $(TEST_ENV) ## MLflow and Phoenix for the tests of publishing, which make them too when they are missing
 	@$(BIN)/python -m tests.publish.servers
 
-lint: $(TEST_ENV) ## ruff and mypy
+lint: $(TEST_ENV) ## ruff, mypy, and which room may import which
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: $(TEST_ENV) ## what a trial costs beside a bare `docker run`
 	@$(BIN)/bakeoff setup

@@ -1,15 +1,24 @@
-"""Numbers and plain values as people read them; what is not known is a dash, never a zero."""
+"""Numbers and plain values as text. An unknown value is a dash, never a zero."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
-
-from bakeoff.stats import Estimate
+from typing import Any, Protocol
 
 UNKNOWN = "–"
+
+
+class Interval(Protocol):
+    """An estimated share with its interval, for example `stats.Estimate`."""
+
+    @property
+    def mean(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -27,12 +36,12 @@ def interval(low: float | None, high: float | None) -> str:
     return UNKNOWN if low is None or high is None else f"{100 * low:.1f} to {100 * high:.1f}"
 
 
-def score(estimate: Estimate | None) -> str:
+def score(estimate: Interval | None) -> str:
     """An estimated share: `93.5 %`."""
     return percent(estimate.mean if estimate else None)
 
 
-def score_interval(estimate: Estimate | None) -> str:
+def score_interval(estimate: Interval | None) -> str:
     """The interval of an estimated share: `88.1 to 97.0 %`."""
     return f"{interval(estimate.low, estimate.high)} %" if estimate else UNKNOWN
 
