@@ -72,7 +72,7 @@ def run(candidate: Candidate, root: Path, *, everything: bool) -> Shared:
         candidates=[candidate],
         dataset="d",
         evaluators=[],
-        rate={candidate.provider: Rate(requests_per_minute=10**6, tokens_per_minute=10**12, concurrent=8)}
+        rate={candidate.ref.server: Rate(requests_per_minute=10**6, tokens_per_minute=10**12, concurrent=8)}
         if everything
         else {},
         budget=Money(usd=1e9) if everything else None,

@@ -17,7 +17,8 @@ from ruamel.yaml.scalarbool import ScalarBoolean
 from bakeoff.config import selectors
 from bakeoff.config.evaluators import BUILT_IN
 from bakeoff.config.fitting import Loc, dotted, fit, found, keys_of, nearest, unknown_key
-from bakeoff.config.schema import Config, EvaluatorSpec, Harness, provider_of
+from bakeoff.config.model_ref import ModelRef
+from bakeoff.config.schema import Config, EvaluatorSpec, Harness
 from bakeoff.config.section import Section
 from bakeoff.config.sizes import SizeError, parse_size
 from bakeoff.datasets.langsmith import reference
@@ -397,8 +398,8 @@ def _gate_contradictions(config: Config) -> Iterator[Contradiction]:
 def _gateway_contradictions(config: Config) -> Iterator[Contradiction]:
     """Rates and prices are of somebody, and a command gives a variable."""
     judges = [spec.options for spec in config.evaluators if spec.kind == "llm_judge"]
-    providers = [one.provider for one in config.candidates]
-    providers += [provider_of(one["model"], one["base_url"]) for one in judges]
+    providers = [one.ref.server for one in config.candidates]
+    providers += [ModelRef(one["model"], one["base_url"]).server for one in judges]
     models = [one.model for one in config.candidates] + [one["model"] for one in judges]
     for key, named, known in (("rate", config.rate, providers), ("prices", config.prices, models)):
         for name in named:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, create_model
 
+from bakeoff.config.model_ref import ModelRef
 from bakeoff.config.section import KeyedAddress, Section, VariableName
 from bakeoff.config.sizes import parse_size
 from bakeoff.publish.table import TARGETS
@@ -82,11 +82,10 @@ class Resources(Section):
     pin: bool = False  # each running trial gets cores of its own (cpuset), as many as `cpus`, rounded up
 
 
-class Candidate(Section):
-    """A model under test."""
+class ModelSpec(Section):
+    """A model, and how to reach it."""
 
-    name: str
-    model: str  # provider:model, simulated:..., local:...
+    model: str  # provider:model, simulated:..., local:..., replay:...
     params: dict[str, Any] = Field(default_factory=dict)  # temperature, max_tokens, ...
     base_url: KeyedAddress | None = None  # an OpenAI-compatible server
     api_key_env: VariableName | None = (
@@ -94,19 +93,14 @@ class Candidate(Section):
     )
 
     @property
-    def provider(self) -> str:
-        """Who answers, and whose limits it shares: the name before the colon, or host and port of `base_url`."""
-        return provider_of(self.model, self.base_url)
-
-    @property
-    def simulated(self) -> bool:
-        """Whether its numbers are a simulation's and must be stamped as such."""
-        return self.model.startswith("simulated:")
+    def ref(self) -> ModelRef:
+        return ModelRef(self.model, self.base_url)
 
 
-def provider_of(model: str, base_url: str | None) -> str:
-    """The provider's name, or host and port of `base_url` (the whole of it, where it is not an address)."""
-    return (urlsplit(base_url).netloc or base_url) if base_url else model.partition(":")[0]
+class Candidate(ModelSpec):
+    """A model under test."""
+
+    name: str
 
 
 class Rate(Section):

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from bakeoff.config.model_ref import OWN_KINDS
 from bakeoff.config.schema import Candidate, Config
 from bakeoff.errors import InputError
 from bakeoff.gateway.problem import Problem
@@ -81,7 +82,7 @@ def is_simulated(candidate: Candidate, root: Path) -> bool:
     Not named `simulated`: importing the module of that name would take its place.
     """
     if candidate.model.partition(":")[0] != "replay":
-        return candidate.simulated
+        return candidate.ref.simulated
     from bakeoff.gateway.models import replay
 
     return replay.recorded_model(_located(candidate, root)).startswith("simulated:")
@@ -207,12 +208,8 @@ class _Kind(Protocol):
     def open_backend(self, candidate: Candidate, terms: Terms) -> ChatBackend: ...
 
 
-# A new kind of model is one new entry: its prefix, and the module that has `check` and `open_backend`.
-KINDS = {
-    "simulated": "bakeoff.gateway.models.simulated",
-    "local": "bakeoff.gateway.models.local",
-    "replay": "bakeoff.gateway.models.replay",
-}
+# A new kind of model is one new prefix, and a module of that name that has `check` and `open_backend`.
+KINDS = {kind: f"bakeoff.gateway.models.{kind}" for kind in OWN_KINDS}
 
 
 def _kind(candidate: Candidate) -> _Kind:

@@ -70,6 +70,6 @@ class Shared:
             retry=retry,
             environ=self.environ,
             secrets=self.secrets,
-            limiter=self.limiters.get(candidate.provider) or Limiter(),
+            limiter=self.limiters.get(candidate.ref.server) or Limiter(),
             price=self.prices.get(candidate.model),
         )

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
 
+from bakeoff.config.model_ref import ModelRef
 from bakeoff.record.base import JsonDict
 from bakeoff.record.timeline import AttemptEvent, ModelCallEvent, Timeline, ToolCallEvent
 from bakeoff.record.trial import TrialRecord
@@ -207,11 +208,11 @@ def _event(
 
 
 def _model_call(trial: TrialRecord, attempt: AttemptEvent, call: ModelCallEvent, node: _Node) -> JsonDict:
-    provider, _, model = trial.model.partition(":")
+    model = ModelRef(trial.model)
     usage = _usage(call)
     metadata: JsonDict = {
-        "ls_provider": provider,
-        "ls_model_name": model or provider,
+        "ls_provider": model.provider or model.name,
+        "ls_model_name": model.name or model.provider,
         "ls_model_type": "chat",
         **{key: call.params[name] for name, key in PARAMS.items() if call.params.get(name) is not None},
         "attempt": attempt.number,
@@ -240,7 +241,10 @@ def _model_call(trial: TrialRecord, attempt: AttemptEvent, call: ModelCallEvent,
         events=list(_moments(call)),
         metadata=metadata,
     ) | {
-        "extra": {"metadata": metadata, "invocation_params": {"model": model or provider, **call.params}},
+        "extra": {
+            "metadata": metadata,
+            "invocation_params": {"model": model.name or model.provider, **call.params},
+        },
     }
 
 
