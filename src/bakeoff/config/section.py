@@ -36,9 +36,10 @@ def check_address(url: str, credentials: str) -> str:
     """
     try:
         parts = urlsplit(url)
+        _ = parts.port  # raises where it is not a number
     except ValueError:
         parts = urlsplit("")
-    if parts.scheme not in {"http", "https"} or not parts.netloc:
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise FormatError("is not an http or https address", "Write for example `http://localhost:8000/v1`.")
     if "@" in parts.netloc or parts.query:
         raise FormatError("may hold a secret", f"Remove user, password and query; {credentials}.")

@@ -146,6 +146,7 @@ BAD = [
     ("{temperature: 0}", "{api_key: hush}", 15, "candidates[1].params.api_key", "secret", "api_key_env"),
     ("    params:", "    base_url: nowhere\n    params:", 15, "candidates[1].base_url", "http or https", "http://"),
     ("    params:", "    base_url: 'http://[::1'\n    params:", 15, "candidates[1].base_url", "http or https", "http://"),
+    ("    params:", "    base_url: http://h:port/v1\n    params:", 15, "candidates[1].base_url", "http or https", "http://"),
     ("    params:", "    base_url: http://u:p@h/v1\n    params:", 15, "candidates[1].base_url", "secret", "api_key_env"),
     ("    params:", "    api_key_env: sk-1\n    params:", 15, "candidates[1].api_key_env", "environment variable", "never"),
     ("name: support-desk", "name: x\npublish: {langsmit: {}}", 3, "publish.langsmit", "unknown key", "`langsmith`"),

@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
 
 from bakeoff.config.schema import Candidate
 from bakeoff.errors import InputError, ModelCallError, ModelErrorKind
@@ -132,8 +131,6 @@ def check(candidate: Candidate, environ: Mapping[str, str]) -> Problem | None:
         return Problem(f"unknown provider {name or model!r}{nearest(name or model, known)}", hint)
     if not model:
         return Problem(f"{candidate.model!r} names no model", f"write {name}:<model>")
-    if candidate.base_url is not None and (problem := _check_url(candidate.base_url)):
-        return problem
     if importlib.util.find_spec(provider.package) is None:
         return Problem(
             f"provider {name!r} needs the package {provider.package}, which is not installed",
@@ -145,22 +142,6 @@ def check(candidate: Candidate, environ: Mapping[str, str]) -> Problem | None:
             f"the environment variable {key_env} is not set", f"export {key_env}=... or put it into .env"
         )
     return _check_timeouts(candidate.params)
-
-
-def _check_url(url: str) -> Problem | None:
-    hint = "write it like http://127.0.0.1:8000/v1"
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # raises when it is no number
-    except ValueError as error:
-        return Problem(f"base_url is not a URL: {error}", hint)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        return Problem(f"base_url {redact(url)!r} is not an http(s) URL", hint)
-    if parts.username or parts.password:
-        return Problem(
-            "base_url holds a user name or password", "put the key into a variable and name it in api_key_env"
-        )
-    return None
 
 
 def _check_timeouts(params: Mapping[str, Any]) -> Problem | None:
