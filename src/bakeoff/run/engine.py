@@ -10,11 +10,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 
 from bakeoff import verdict
-from bakeoff.attempt.attempt import Attempt, AttemptSpec
+from bakeoff.attempt.attempt import Attempt, Watchers
+from bakeoff.attempt.spec import AttemptLimits, AttemptSpec, HarnessSpec
 from bakeoff.backends.base import Backend, Image, Sandbox, SandboxError, SandboxSpec
 from bakeoff.backends.docker.images.image import harness_payload
 from bakeoff.config.schema import Candidate, Config
@@ -240,16 +242,15 @@ class Engine:
         spec = AttemptSpec(
             trial=trial,
             attempt=number,
-            harness=harness_payload(config),
-            model=asdict(self.job.models[trial.candidate].card()),
-            limits=config.harness.limits.model_dump(include={"turns", "seconds", "tool_seconds"}),
-            token_limit=config.harness.limits.tokens,
-            startup_seconds=config.infra.startup_seconds,
+            harness=HarnessSpec.model_validate(harness_payload(config)),
+            model=self.job.models[trial.candidate].card(),
+            limits=AttemptLimits(
+                **config.harness.limits.model_dump(), startup_seconds=config.infra.startup_seconds
+            ),
             resources=profiles(config)[0].limits,
             inputs=example.inputs,
             messages=example.messages,
-            files=example.files,
-            file_digests={path: self.job.file_digests[path] for path in example.files.values()},
+            files={name: self.job.file_digests[path] for name, path in example.files.items()},
             reference=example.outputs,
             traceparent=trace_ids.traceparent(self.job.run.run_id, trial.trial_id, number),
         )
@@ -258,9 +259,12 @@ class Engine:
             sandbox,
             self.job.models[trial.candidate],
             calls,
-            on_memory=lambda used: self.display.memory(trial.trial_id, used),
-            on_call=lambda call, request: self.job.run.append_call(
-                trial.trial_id, call_record(number, call, request, self.job.secrets)
+            self._file,
+            Watchers(
+                on_memory=lambda used: self.display.memory(trial.trial_id, used),
+                on_call=lambda call, request: self.job.run.append_call(
+                    trial.trial_id, call_record(number, call, request, self.job.secrets)
+                ),
             ),
         )
         with self._lock:
@@ -277,6 +281,11 @@ class Engine:
             raise Stopped
         self.first_request = self.first_request or attempt.first_request
         return result
+
+    def _file(self, digest: str) -> bytes:
+        """The content of an example's file by its digest, which the attempt checks."""
+        path = next(path for path, known in self.job.file_digests.items() if known == digest)
+        return Path(path).read_bytes()
 
     def _score(
         self, trial: TrialSpec, example: Example, result: AttemptResult
