@@ -108,7 +108,7 @@ class _Row(Section):
 class _Reference(Section):
     """The keys of `outputs` that the built-in evaluators read."""
 
-    answer: str | None = None
+    answer: Any = None  # which values an evaluator takes, it says itself
     trajectory: list[_Call] | None = None
 
 

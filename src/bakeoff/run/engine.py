@@ -45,8 +45,7 @@ from bakeoff.run.host_monitor import HostWatch
 from bakeoff.run.ledger import Claim, Ledger
 from bakeoff.run.plan import profiles
 from bakeoff.run.progress import Display
-from bakeoff.scoring import Scorer, ScoreSheet
-from bakeoff.scoring.types import Outputs
+from bakeoff.scoring import Scorer, ScoreSheet, outputs_of
 
 CALLS_PER_SLOT = 4  # model calls that one harness may have out at once without waiting for a thread
 BACKOFF_SECONDS = (
@@ -297,8 +296,7 @@ class Engine:
         evidence = result.evidence
         if evidence.harness.reached != "answered" or evidence.answer is None:
             return None, result
-        messages = [message.openai for message in result.messages if message.conversation == 0]
-        outputs: Outputs = {"messages": messages, "answer": evidence.answer.text}
+        outputs = outputs_of(result)
         number = 1
         while True:
             try:

@@ -8,7 +8,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from bakeoff.config.evaluators import BUILT_IN
 from bakeoff.config.fitting import Loc, dotted, nearest
 from bakeoff.config.harness_source import Definitions, SourceTree, definitions, misfit
 from bakeoff.config.loading import candidate_index, line_of
@@ -16,6 +15,7 @@ from bakeoff.config.schema import Candidate, Config, EvaluatorSpec
 from bakeoff.datasets.dataset import Dataset
 from bakeoff.errors import InputError
 from bakeoff.record.trial import Example
+from bakeoff.scoring.check import check as check_scoring
 
 _SHOWN_NAMES = 12
 
@@ -45,7 +45,7 @@ def check(
     tree = _source_tree(config)
     _check_code(config, tree)
     _check_providers(config, environ)
-    _check_evaluators(config, tree)  # last: it is the only check that runs the user's code
+    check_scoring(config, dataset)  # last: it is the only check that runs the user's code
 
 
 def _error(config: Config, loc: Loc, problem: str, hint: str) -> InputError:
@@ -73,20 +73,10 @@ def _check_host(config: Config, cpus_available: float, memory_available: int) ->
 
 
 def _check_rows(config: Config, dataset: Dataset) -> None:
-    """Every row has what the evaluators that decide need, and its files fit into /task."""
+    """Every row's files fit into /task."""
     if not dataset.examples:
         raise InputError("no example is left to run", file=str(config.file), hint="Select at least one row.")
-    required = {
-        needs: spec.name
-        for spec in config.evaluators
-        if spec.threshold is not None and spec.kind in BUILT_IN and (needs := BUILT_IN[spec.kind].needs)
-    }
     for example in dataset.examples:
-        for key, evaluator in required.items():
-            if example.outputs.get(key) is None:
-                hint = f"Add `outputs.{key}` to the row, or take the threshold from {evaluator}."
-                problem = f"is missing, and the evaluator {evaluator} needs it"
-                raise dataset.error(example, ("outputs", key), problem, hint)
         if (size := _files_size(example)) > config.resources.disk:
             problem = (
                 f"the row's files have {size} bytes, more than `resources.disk` ({config.resources.disk})"
@@ -233,23 +223,3 @@ def _judge(spec: EvaluatorSpec) -> Candidate:
     """The model of an `llm_judge`, in the form that the gateway takes."""
     keys = ("model", "params", "base_url", "api_key_env")
     return Candidate(name=spec.name, **{key: spec.options[key] for key in keys})
-
-
-# --- the user's evaluators --------------------------------------------------------------------------
-
-
-def _check_evaluators(config: Config, tree: SourceTree) -> None:
-    """Load them just as scoring will, which then finds the modules of the source already imported."""
-    own = [(i, spec) for i, spec in enumerate(config.evaluators) if spec.use is not None]
-    if not own:
-        return
-    from bakeoff.scoring import users_own
-
-    if (directory := str(tree.directory)) not in sys.path:
-        sys.path.append(directory)  # last and for good, for the same reasons as in users_own
-    for i, spec in own:
-        try:
-            users_own.make(str(spec.use), spec.options, config.root)
-        except InputError as error:
-            hint = error.hint or "Name a function of a module next to harness.yaml or in the source."
-            raise _error(config, ("evaluators", i, "use"), error.problem, hint) from error

@@ -38,12 +38,12 @@ from bakeoff.run import plan, preflight, progress
 from bakeoff.run.engine import Engine, Job
 from bakeoff.run.host_monitor import HostWatch
 from bakeoff.run.ledger import Ledger
-from bakeoff.scoring import source
+from bakeoff.scoring import code_digests
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-    from bakeoff.config.evaluators import LlmJudge
+    from bakeoff.scoring.llm_judge import LlmJudge
 
 
 @dataclass(frozen=True)
@@ -358,7 +358,7 @@ def _manifest(task: Task, machine: JsonDict, harness_image: Image, slots: int) -
         packages=harness_image.packages,
         base_digest=harness_image.base["digest"],
         host=machine,
-        evaluators=source.digests(config.evaluators, config.root),
+        evaluators=code_digests.digests(config.evaluators, config.root),
     ) | fingerprint.of_profiles(profiles)
     examples = task.dataset.examples
     return Manifest(

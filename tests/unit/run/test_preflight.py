@@ -243,7 +243,7 @@ def test_a_user_s_evaluator(checks: Path, module: str) -> None:
 EVALUATORS = [
     ("use: 'desk_checks:polit'", "has no attribute 'polit'", "Check the path"),
     ("use: 'desk_checks:value'", "not a function", "module:function"),
-    ("use: 'desk_checks:old'", "cannot be called as an evaluator", "inputs, outputs, reference_outputs"),
+    ("use: 'desk_checks:old'", "cannot be an evaluator", "inputs, outputs, reference_outputs"),
     ("use: 'desk_checks:polite', with: {loud: 1}", "unexpected keyword argument 'loud'", "`with`"),
     ("use: 'desk_gone:polite'", "ModuleNotFoundError", "Check the path"),
     ("use: 'desk_broken:polite'", "SystemExit: gone", "Check the path"),
