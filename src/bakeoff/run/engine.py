@@ -18,11 +18,11 @@ from bakeoff import verdict
 from bakeoff.attempt.attempt import Attempt, Watchers
 from bakeoff.attempt.spec import AttemptLimits, AttemptSpec, HarnessSpec
 from bakeoff.backends.base import Backend, Image, Sandbox, SandboxError, SandboxSpec
-from bakeoff.backends.docker.images.image import harness_payload
 from bakeoff.config.schema import Candidate, Config
 from bakeoff.errors import EvaluatorError, ModelCallError, UnfitEnvironment
 from bakeoff.gateway.recording.call_record import call_record
 from bakeoff.gateway.types import ChatBackend, ModelRequest
+from bakeoff.harness import contents
 from bakeoff.record import atif, trace_ids
 from bakeoff.record.evidence import Evidence, ModelFault, Verdict
 from bakeoff.record.store import RunDirectory
@@ -241,7 +241,7 @@ class Engine:
         spec = AttemptSpec(
             trial=trial,
             attempt=number,
-            harness=HarnessSpec.model_validate(harness_payload(config)),
+            harness=HarnessSpec.model_validate(contents.payload(config)),
             model=self.job.models[trial.candidate].card(),
             limits=AttemptLimits(
                 **config.harness.limits.model_dump(), startup_seconds=config.infra.startup_seconds

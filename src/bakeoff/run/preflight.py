@@ -14,6 +14,7 @@ from bakeoff.config.loading import candidate_index, line_of
 from bakeoff.config.schema import Candidate, Config, EvaluatorSpec
 from bakeoff.datasets.dataset import Dataset
 from bakeoff.errors import InputError
+from bakeoff.harness import contents
 from bakeoff.record.trial import Example
 from bakeoff.scoring.check import check as check_scoring
 
@@ -109,11 +110,7 @@ def _files_size(example: Example) -> int:
 
 def _source_tree(config: Config) -> SourceTree:
     loc: Loc = ("harness", "source")
-    source = (config.root / config.harness.source).resolve()
-    if not source.is_dir():
-        problem = f"there is no directory {config.harness.source!r}"
-        raise _error(config, loc, problem, "Give the directory of the agent's code, relative to this file.")
-    tree = SourceTree.of(source)
+    tree = SourceTree.of(contents.source_directory(config))
     if tree.package is not None and not tree.package.isidentifier() and not config.harness.command:
         problem = f"the package {tree.package!r} cannot be imported by that name"
         raise _error(config, loc, problem, "Rename the directory to a Python identifier, such as my_agent.")

@@ -405,12 +405,7 @@ def _manifest(task: Task, machine: JsonDict, harness_image: Image, slots: int) -
 
 def _notes(config: Config, harness_image: Image) -> list[str]:
     """What bears on the numbers and is known before the first trial."""
-    notes, base, limits = [], harness_image.base, config.harness.limits
-    if base["kind"] == "built":
-        notes.append(
-            f"No registry answered: {base['reference']} was stood in for by a base image made from Debian's packages "
-            f"(Python {harness_image.python}, {base['digest'][:19]})."
-        )
+    notes, limits = list(harness_image.notes), config.harness.limits
     if config.harness.command and "tool_seconds" in limits.model_fields_set:
         notes.append(
             f"harness.limits.tool_seconds ({limits.tool_seconds:g} s) is not enforced: the harness is a program, whose "
