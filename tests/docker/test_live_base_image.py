@@ -135,9 +135,7 @@ def test_a_pull_is_pinned_by_digest(
     assert any(path.endswith(f"/manifests/{pinned}") for path in server.requests)
     image = client.images.get(reference)
     assert (
-        base_image.describe(
-            image.attrs, reference, Probe((3, 12), 36, "x86_64", frozenset(), {})
-        ).digest
+        base_image.describe(image.attrs, reference, Probe((3, 12), 36, "x86_64", frozenset(), {})).digest
         == pinned
     )
     assert not client.containers.list(all=True, filters={"ancestor": image.id}), (
