@@ -6,14 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from docker import DockerClient
-
-    from bakeoff.backends.docker.images.base_image import BaseImage
 
 
 def setup(
@@ -36,6 +31,7 @@ def setup(
     from bakeoff.config import loading
     from bakeoff.config.schema import Harness
     from bakeoff.provision import docker_engine
+    from bakeoff.provision import stand_in as debian
 
     if stop_docker:
         stopped = docker_engine.stop()
@@ -51,7 +47,7 @@ def setup(
         done(f"Docker Engine {client.version()['Version']}")
     with _step() as done:
         reference = config.harness.base_image if config else Harness.model_fields["base_image"].default
-        base = _base_image(client, reference, stand_in=stand_in)
+        base = debian.ensure(client, reference, _say, wanted=stand_in)
         done(f"base image {base.reference}: {base.kind}, Python {base.python_version}, {base.digest[:19]}")
     if config:
         from bakeoff.backends.docker.images import image
@@ -60,21 +56,6 @@ def setup(
             image.ensure(client, config, client.info()["Architecture"], _say)
             done(f"harness image of {config.name}")
     client.close()
-
-
-def _base_image(client: DockerClient, reference: str, *, stand_in: bool) -> BaseImage:
-    """The base image; where nothing answers at the registry's address, or on request, its stand-in is built."""
-    from bakeoff.backends.docker.images import base_image
-    from bakeoff.provision import stand_in as debian
-
-    try:
-        return base_image.ensure(client, reference, _say)
-    except base_image.NoBaseImage as error:
-        if not error.replaceable or not (error.silent or stand_in):
-            raise
-        _say(f"{error}; building a stand-in for {reference} from Debian's packages")
-        debian.build(client, _say)
-        return base_image.ensure(client, reference, _say)
 
 
 def default_harness() -> Path | None:

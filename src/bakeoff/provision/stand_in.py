@@ -14,6 +14,7 @@ from pathlib import Path
 from docker import DockerClient
 
 from bakeoff.backends.base import Say
+from bakeoff.backends.docker.images import base_image
 from bakeoff.backends.docker.images.base_image import (
     KEY,
     LABEL_DIGEST,
@@ -21,6 +22,7 @@ from bakeoff.backends.docker.images.base_image import (
     STAND_IN_RECIPE,
     STAND_IN_REPOSITORY,
     STAND_IN_SUITE,
+    BaseImage,
     stand_in_name,
 )
 from bakeoff.backends.docker.images.probe import installed
@@ -39,6 +41,28 @@ DOCUMENTATION = (
     "usr/share/lintian/*",
 )
 LEFTOVERS = ("var/lib/apt/lists/*", "var/cache/*", "var/log/*")
+
+
+def ensure(client: DockerClient, reference: str, say: Say, *, wanted: bool = False) -> BaseImage:
+    """The base image; where nothing answers at the registry's address, its stand-in is built.
+
+    Args:
+        client: the engine that is to have it.
+        reference: harness.yaml's `harness.base_image`.
+        say: gets one line for each step that is taken.
+        wanted: build the stand-in also when a registry answers and refuses.
+
+    Raises:
+        InputError, UnfitEnvironment: as `base_image.ensure` and `build` do.
+    """
+    try:
+        return base_image.ensure(client, reference, say)
+    except base_image.NoBaseImage as error:
+        if not error.replaceable or not (error.silent or wanted):
+            raise
+        say(f"{error}; building a stand-in for {reference} from Debian's packages")
+    build(client, say)
+    return base_image.ensure(client, reference, say)
 
 
 def build(client: DockerClient, say: Say) -> None:
