@@ -409,7 +409,7 @@ def test_no_examples(client: Client, tmp_path: Path) -> None:
     about_the_name(error, tmp_path)
     assert "has no examples" in error.problem
     client.create_examples(dataset_id=key, examples=[ExampleCreate(**ROW, id=uuid.UUID(int=1))])
-    client.delete_example(uuid.UUID(int=1))
+    client.delete_examples([uuid.UUID(int=1)])
     assert "has no examples" in refused(tmp_path).problem
 
 
