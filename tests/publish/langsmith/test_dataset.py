@@ -438,7 +438,11 @@ BAD = {
         "inputs.messages[0].role",
         "expected a role",
     ),
-    "a wrong answer": ({**ROW, "reference_outputs": {"answer": ["x"]}}, "outputs.answer", "expected text"),
+    "a wrong trajectory": (
+        {**ROW, "reference_outputs": {"trajectory": "x"}},
+        "outputs.trajectory",
+        "expected a list",
+    ),
     "a wrong cluster": ({**ROW, "metadata": {"cluster": []}}, "metadata.cluster", "found a list"),
     "a wrong id": ({**ROW, "metadata": {"bakeoff": {"id": "a/b"}}}, "metadata.bakeoff.id", "file name"),
     "an empty id": ({**ROW, "metadata": {"bakeoff": {"id": ""}}}, "metadata.bakeoff.id", "file name"),
@@ -560,6 +564,8 @@ def test_where_an_attachment_is(endpoint: str, given: str, address: str) -> None
 def test_checks_that_need_more_than_the_dataset_name_the_example(client: Client, tmp_path: Path) -> None:
     number = uuid.UUID(int=5)
     put(client, {"id": number, "inputs": {"question": "x"}})
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/agent.py").write_text("def build(model, context): ...\n")
     with pytest.raises(InputError) as caught:
         preflight.check(config(tmp_path), read(tmp_path), cpus_available=64, memory_available=2**40)
     assert (caught.value.file, caught.value.key) == (
