@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from bakeoff.backends.base import Capacity
 from bakeoff.config.fitting import Loc, dotted, nearest
 from bakeoff.config.harness_source import Definitions, SourceTree, definitions, misfit
 from bakeoff.config.loading import candidate_index, line_of
@@ -16,6 +17,7 @@ from bakeoff.datasets.dataset import Dataset
 from bakeoff.errors import InputError
 from bakeoff.harness import contents
 from bakeoff.record.trial import Example
+from bakeoff.run import plan
 from bakeoff.scoring.check import check as check_scoring
 
 _SHOWN_NAMES = 12
@@ -24,24 +26,23 @@ _SHOWN_NAMES = 12
 def check(
     config: Config,
     dataset: Dataset,
+    capacity: Capacity | None = None,
     *,
-    cpus_available: float,
-    memory_available: int,
     environ: Mapping[str, str] = os.environ,
 ) -> None:
     """Raise the first thing that would stop the run; cheap checks come first.
 
     Args:
-        config: as `config_file.load` gives it.
+        config: as `loading.load` gives it.
         dataset: the examples that are to run.
-        cpus_available: CPUs that the Docker host can give to one container.
-        memory_available: bytes that it can give to one container.
+        capacity: of the host; None where no backend answers, and then nothing is checked against it.
         environ: where providers' keys are looked for.
 
     Raises:
         InputError: with file, line, key and hint.
     """
-    _check_host(config, cpus_available, memory_available)
+    if capacity is not None:
+        _check_host(config, capacity)
     _check_rows(config, dataset)
     tree = _source_tree(config)
     _check_code(config, tree)
@@ -57,17 +58,18 @@ def _error(config: Config, loc: Loc, problem: str, hint: str) -> InputError:
 # --- host -------------------------------------------------------------------------------------------
 
 
-def _check_host(config: Config, cpus_available: float, memory_available: int) -> None:
-    resources = config.resources
-    if resources.cpus > cpus_available:
-        problem = f"{resources.cpus:g} CPUs are more than the {cpus_available:g} of this host"
-        hint = "Lower `resources.cpus` (or --cpus), or run on a larger host."
-        raise _error(config, ("resources", "cpus"), problem, hint)
-    if resources.memory > memory_available:
-        asked, there = resources.memory / 2**20, memory_available / 2**20
-        problem = f"{asked:.0f} MiB are more than the {there:.0f} MiB that this host can give"
-        hint = "Lower `resources.memory` (or --memory), or run on a larger host."
-        raise _error(config, ("resources", "memory"), problem, hint)
+def _check_host(config: Config, capacity: Capacity) -> None:
+    for profile in plan.profiles(config):
+        cpus, memory = profile.limits.cpus or 0.0, profile.limits.memory_bytes or 0
+        if cpus > capacity.cpus:
+            problem = f"{cpus:g} CPUs are more than the {capacity.cpus:g} of this host"
+            hint = "Lower `resources.cpus` (or --cpus), or run on a larger host."
+            raise _error(config, ("resources", "cpus"), problem, hint)
+        if memory > capacity.memory_bytes:
+            asked, there = memory / 2**20, capacity.memory_bytes / 2**20
+            problem = f"{asked:.0f} MiB are more than the {there:.0f} MiB that this host can give"
+            hint = "Lower `resources.memory` (or --memory), or run on a larger host."
+            raise _error(config, ("resources", "memory"), problem, hint)
 
 
 # --- dataset ----------------------------------------------------------------------------------------

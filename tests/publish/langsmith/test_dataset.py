@@ -19,6 +19,7 @@ import pytest
 from langsmith import Client
 from langsmith.schemas import ExampleCreate
 
+from bakeoff.backends.base import Capacity
 from bakeoff.cli import doctor
 from bakeoff.config import loading
 from bakeoff.config.cache import cache_dir
@@ -567,7 +568,7 @@ def test_checks_that_need_more_than_the_dataset_name_the_example(client: Client,
     (tmp_path / "src").mkdir()
     (tmp_path / "src/agent.py").write_text("def build(model, context): ...\n")
     with pytest.raises(InputError) as caught:
-        preflight.check(config(tmp_path), read(tmp_path), cpus_available=64, memory_available=2**40)
+        preflight.check(config(tmp_path), read(tmp_path), Capacity(64, 2**40))
     assert (caught.value.file, caught.value.key) == (
         f"langsmith://{NAME}, example {number}",
         "outputs.answer",
