@@ -158,6 +158,7 @@ def _stopped_on_purpose(e: Evidence) -> bool:
     if e.model_fault is not None and e.model_fault.kind in (
         ModelErrorKind.CONTEXT_OVERFLOW,
         ModelErrorKind.REFUSAL,
+        ModelErrorKind.INVALID_TOOL_CALL,
     ):
         return True
     return (_last(e).invalid_tool_call or _last(e).truncated) and e.harness.signal is None
@@ -345,24 +346,32 @@ CAUSES: tuple[Cause, ...] = (
     # --- the provider
     Cause(
         "infra.provider_auth",
-        "the provider refused the key",
-        "gateway: HTTP 401 to 404, or an account without money",
+        "the provider refused the key, the account or the model's name",
+        "gateway: the provider's error, or HTTP 401 to 405 without one",
         _fault(_K.AUTH),
-        _fault_says("The provider refused the key"),
+        _fault_says("The provider refused the key, the account or the model's name"),
+        stops_candidate=True,
+    ),
+    Cause(
+        "infra.provider_unsupported",
+        "the provider never serves this model what the harness asks for: tools, a parameter, a `max_tokens`",
+        "gateway: the provider's error",
+        _fault(_K.UNSUPPORTED),
+        _fault_says("The provider does not support what the harness asks of this model"),
         stops_candidate=True,
     ),
     Cause(
         "infra.provider_rate_limited",
         "the provider's rate limit outlasted the retry budget",
-        "gateway: HTTP 429 on every try",
+        "gateway: the provider's error, or HTTP 429, on every try",
         _fault(_K.RATE_LIMITED),
         _fault_says("Rate-limited until the retry budget was spent"),
         transient=True,
     ),
     Cause(
         "infra.provider_unavailable",
-        "the provider could not be reached or answered with a server error",
-        "gateway: HTTP 5xx, refused or reset connections on every try",
+        "the provider could not be reached, failed, or broke its reply off",
+        "gateway: HTTP 5xx, an error in the reply, a finish reason, a stream cut short, lost connections, on every try",
         _fault(_K.UNAVAILABLE),
         _fault_says("The provider was unavailable"),
         transient=True,
@@ -385,7 +394,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infra.provider_bad_response",
         "the provider's response could not be understood",
-        "gateway: no JSON, or no message in it, on every try",
+        "gateway: not JSON, no message in it, a finish reason that is not known, or past a bound, on every try",
         _fault(_K.BAD_RESPONSE),
         _fault_says("The provider's response could not be understood"),
         transient=True,
@@ -489,10 +498,14 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "model.invalid_tool_call",
-        "ended by a tool call whose arguments do not parse",
-        "gateway: the last message's arguments",
-        lambda c: _last(c.evidence).invalid_tool_call,
-        _say("The last message asked for a tool with arguments that do not parse."),
+        "ended by a tool call that cannot be read",
+        "gateway: the last message's arguments or finish reason; the provider's error about them",
+        lambda c: _fault(_K.INVALID_TOOL_CALL)(c) or _last(c.evidence).invalid_tool_call,
+        lambda c: (
+            _fault_says("The provider could not read the model's tool call")(c)
+            if _fault(_K.INVALID_TOOL_CALL)(c)
+            else "The last message asked for a tool with arguments that do not parse."
+        ),
     ),
     Cause(
         "model.empty_answer",

@@ -26,7 +26,7 @@ from rich.table import Table
 
 from bakeoff import gateway
 from bakeoff.config.schema import Candidate, Config, Harness, Money, Rate
-from bakeoff.gateway.policy.terms import Shared
+from bakeoff.gateway.policy.context import RunContext
 from bakeoff.gateway.recording.call_record import call_record
 from bakeoff.gateway.recording.cassette import Recorder
 from bakeoff.gateway.types import CallContext, ChatBackend, ModelRequest
@@ -64,7 +64,7 @@ def conversation() -> list[dict[str, Any]]:
     return [message_to_dict(message) for message in messages_from_dict(said)]
 
 
-def run(candidate: Candidate, root: Path, *, everything: bool) -> Shared:
+def run(candidate: Candidate, root: Path, *, everything: bool) -> RunContext:
     """What a run's candidates share, with or without limits, money and a tape."""
     config = Config(
         name="bench",
@@ -79,7 +79,7 @@ def run(candidate: Candidate, root: Path, *, everything: bool) -> Shared:
     )
     environ = {"A_KEY": "sk-bench-0123456789"}
     recorder = Recorder(root / "tape", [candidate], ()) if everything else None
-    return Shared.of(config, environ, recorder=recorder)
+    return RunContext.of(config, environ, recorder=recorder)
 
 
 def timed(act: Callable[[], object]) -> float:
@@ -114,11 +114,9 @@ def main() -> None:
         simulated = Candidate(name="c", model="simulated:skill=1")
         for name, everything in (("in process, bare", False), ("in process, everything on", True)):
             shared = run(simulated, root / "sim", everything=everything)
-            ask = asking(gateway.open_backend(simulated, retries=2, shared=shared), request)
+            ask = asking(gateway.open_backend(simulated, retries=2, run=shared), request)
             rows[name] = [timed(ask) for _ in range(calls)]
-        reply = gateway.open_backend(simulated, retries=0).complete(
-            request, CallContext("c/e/1", "e", 1, 0, REFERENCE)
-        )
+        reply = gateway.open_backend(simulated).complete(request, CallContext("c/e/1", "e", 1, 0, REFERENCE))
         made = ModelCall(index=0, started=0.0, seconds=0.0, message=reply.message)
         rows["the line of calls/ (after the reply)"] = [
             timed(lambda: json.dumps(call_record(1, made, request, ("secret-0123",) * 5)))
@@ -131,7 +129,7 @@ def main() -> None:
         )
         messages = messages_from_dict(request.messages)
         shared = run(remote.model_copy(update={"params": {}}), root / "remote", everything=False)
-        ask = asking(gateway.open_backend(remote, retries=2, shared=shared), request)
+        ask = asking(gateway.open_backend(remote, retries=2, run=shared), request)
         for _ in range(10):  # connections, caches
             client.invoke(messages)
             ask()

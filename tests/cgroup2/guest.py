@@ -20,8 +20,7 @@ from pathlib import Path
 
 from bakeoff.backends.docker.connection import connect
 from bakeoff.errors import UnfitEnvironment
-from bakeoff.provision.docker_engine import apt_install, privilege
-from bakeoff.text.escape import last_lines
+from bakeoff.provision.docker_engine import apt_install, last_lines, privilege
 
 HERE = Path(__file__).parent
 CACHE = HERE.parents[1] / ".cache" / "guest"

@@ -76,6 +76,7 @@ CASES: dict[str, list[tuple[Evidence, bool | None, list[str]]]] = {
         ),
     ],
     "infra.provider_auth": [(fault(ModelErrorKind.AUTH), None, [])],
+    "infra.provider_unsupported": [(fault(ModelErrorKind.UNSUPPORTED), None, [])],
     "infra.provider_rate_limited": [(fault(ModelErrorKind.RATE_LIMITED), None, [])],
     "infra.provider_unavailable": [(fault(ModelErrorKind.UNAVAILABLE), None, [])],
     "infra.provider_timeout": [(fault(ModelErrorKind.TIMEOUT), None, [])],
@@ -156,6 +157,7 @@ CASES: dict[str, list[tuple[Evidence, bool | None, list[str]]]] = {
     "model.invalid_tool_call": [
         (Evidence(harness=ANSWERED, answer=AnswerFacts(invalid_tool_call=True)), False, ["trajectory"]),
         (Evidence(harness=CRASH, answer=AnswerFacts(invalid_tool_call=True)), None, []),
+        (fault(ModelErrorKind.INVALID_TOOL_CALL), None, []),
     ],
     "model.empty_answer": [(Evidence(harness=ANSWERED, answer=AnswerFacts(text=" \n")), False, ["answer"])],
     "model.wrong_trajectory": [(Evidence(harness=ANSWERED, answer=ANSWER), False, ["trajectory"])],
@@ -184,6 +186,7 @@ CONTRACT = {
     *("infra.container_start", "infra.container_lost", "infra.docker_unavailable", "infra.image"),
     *("infra.limits_not_enforced", "infra.host_contention", "infra.provider_rate_limited"),
     *("infra.provider_unavailable", "infra.provider_timeout", "infra.provider_auth"),
+    "infra.provider_unsupported",
     "infra.not_on_tape",
     *("infra.provider_bad_response", "infra.harness_crash", "infra.protocol", "infra.evaluator"),
     *("infra.output_limit", "infra.unknown", "infra.cpu_throttled"),
@@ -285,7 +288,10 @@ def test_uncounted_eagain_is_pids_but_a_count_of_zero_is_not() -> None:
 def test_consequences() -> None:
     pinned = {"infra.oom_killed", "infra.disk_full", "infra.pids_exhausted", "infra.cpu_throttled"}
     assert pinned == LIMIT_CAUSES
-    assert {cause.code for cause in CAUSES if stops_candidate(cause.code)} == {"infra.provider_auth"}
+    assert {cause.code for cause in CAUSES if stops_candidate(cause.code)} == {
+        "infra.provider_auth",
+        "infra.provider_unsupported",
+    }
     assert not any(
         transient(cause.code) for cause in CAUSES if cause.code.startswith("model.") or cause.limit
     )

@@ -1,72 +1,39 @@
-"""A provider's exception -> which kind of failure it is. One table of status codes, no provider imported.
+"""A failed call -> which kind of failure it is: by what the provider says, then by its HTTP status.
 
-Providers' exceptions are told apart by HTTP status, then by error code, then by the names of their classes,
-so that the SDKs of openai, anthropic, google, boto3, httpx and requests are covered without importing any.
+What the provider says is looked for wherever it may be: in the body of a 4xx, in a body under status 200, in an event
+of a stream. `rules.RULES` has its meaning. Calls of a chat model and calls of a program (`command:`) both end here. No
+provider's library is imported.
 
 Decisions that are not obvious:
-- Money and access are AUTH: `insufficient_quota` (a 429), "credit balance is too low" (a 400), 402, and 404
-  for a model the account does not know. Nothing gets better by asking again, and AUTH stops the candidate at
-  once.
-- 504 is UNAVAILABLE like every 5xx; TIMEOUT is for our own clock running out (and 408).
-- A 200 that is no JSON, has no choices or no message surfaces from the SDKs as ValueError, KeyError,
-  TypeError, IndexError or AttributeError: BAD_RESPONSE.
+- Money and access are AUTH, and so is a model that the provider does not know: nothing gets better by asking again,
+  and AUTH stops the candidate at once.
+- UNSUPPORTED is a request that this model never serves as it is configured: tools, a parameter, a `max_tokens` beyond
+  its window. It stops the candidate too, before it costs every trial.
+- A filter that stops one prompt is REFUSAL, also behind a 403: the key is fine.
+- A web page is a proxy's or a web server's word, not the provider's, whatever its status: UNAVAILABLE.
+- 504 is UNAVAILABLE like every 5xx. TIMEOUT is for the gateway's own clock (and 408).
+- A 200 that is not JSON, or has no place for an answer, is BAD_RESPONSE.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from bakeoff.errors import ModelErrorKind as Kind
+from bakeoff.gateway.policy.pauses import asked_wait
+from bakeoff.gateway.rules import by_status, by_text
+from bakeoff.gateway.transport.raw import RawReply
+from bakeoff.gateway.transport.shapes import ErrorBody, error_body
+from bakeoff.record.finish import Finish, meaning
 
 RETRYABLE = frozenset({Kind.RATE_LIMITED, Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.BAD_RESPONSE})
 
-_BY_STATUS = {
-    401: Kind.AUTH,
-    402: Kind.AUTH,
-    403: Kind.AUTH,
-    404: Kind.AUTH,
-    408: Kind.TIMEOUT,
-    409: Kind.UNAVAILABLE,
-    425: Kind.UNAVAILABLE,
-    429: Kind.RATE_LIMITED,
-}
 
-# Looked for in the error's code, type and message, in this order, before its status is asked.
-_BY_TEXT: tuple[tuple[Kind, re.Pattern[str]], ...] = (
-    (
-        Kind.CONTEXT_OVERFLOW,
-        re.compile(
-            r"context_length_exceeded|exceed_context_size|ContextWindowExceeded|maximum context length"
-            r"|prompt is too long|input is too long|exceeds? the (?:available )?context"
-            r"|exceeds the maximum number of tokens|input token count .*exceeds|Input tokens exceed",
-            re.IGNORECASE,
-        ),
-    ),
-    (
-        Kind.REFUSAL,
-        re.compile(
-            r"content_filter|content_policy_violation|ResponsibleAIPolicyViolation|content management policy"
-            r"|content filtering policy|usage_policy_violation|blocked by .*(?:safety|content filter)",
-            re.IGNORECASE,
-        ),
-    ),
-    (
-        Kind.AUTH,
-        re.compile(
-            r"insufficient_quota|credit balance is too low|billing_(?:error|hard_limit|not_active)"
-            r"|API key not valid|invalid_api_key|Could not resolve authentication|Unable to locate cred"
-            r"|ExpiredToken|UnrecognizedClient|InvalidSignature|AccessDenied|Incorrect API key",
-            re.IGNORECASE,
-        ),
-    ),
-    (Kind.RATE_LIMITED, re.compile(r"\bThrottlingException\b|\brate_limit_(?:error|exceeded)\b")),
-)
-
-# Looked for in the names of the exception's classes and of its bases.
+# Looked for in the names of the exception's classes and of their bases, where there is no response to go by.
 _BY_CLASS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     (Kind.CONTEXT_OVERFLOW, re.compile(r"ContextOverflow|ContextWindow")),
     (Kind.REFUSAL, re.compile(r"ContentFilter|RefusalError")),
@@ -76,10 +43,7 @@ _BY_CLASS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
         Kind.BAD_RESPONSE,
         re.compile(r"ResponseValidation|JSONDecodeError|DecodingError|ContentDecoding|ResponseParser"),
     ),
-    (
-        Kind.UNAVAILABLE,
-        re.compile(r"Connect|NetworkError|ProtocolError|TransportError|OSError"),
-    ),
+    (Kind.UNAVAILABLE, re.compile(r"Connect|NetworkError|ProtocolError|TransportError|ProxyError|OSError")),
     (Kind.BAD_REQUEST, re.compile(r"NotImplementedError|InvalidArgument|ParamValidation")),
 )
 _GARBLED = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
@@ -87,7 +51,7 @@ _GARBLED = (ValueError, KeyError, TypeError, IndexError, AttributeError, Recursi
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What an exception means. `retry_after_seconds`: how long the provider asked us to wait, if it did."""
+    """What a failure means. `retry_after_seconds`: how long the provider asked us to wait, if it did."""
 
     kind: Kind
     text: str
@@ -100,28 +64,134 @@ class Fault:
         return self.kind in RETRYABLE
 
 
-def classify(error: BaseException, *, now: datetime | None = None) -> Fault:
-    """What a provider's exception means. `now` (UTC) is what a Retry-After date is measured from."""
-    status = _status(error)
+class ProviderFault(Exception):  # noqa: N818 - carries a Fault
+    """A failure whose kind is known already."""
+
+    def __init__(self, fault: Fault) -> None:
+        self.fault = fault
+        super().__init__(fault.text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """What a failure says, from whatever source."""
+
+    status: int | None  # HTTP's, or the one that the error itself names
+    codes: str
+    message: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    wait_seconds: float | None = None
+
+
+def classify(error: BaseException, raw: RawReply | None = None, *, now: datetime | None = None) -> Fault:
+    """What an exception of a provider's client means.
+
+    Args:
+        error: the exception.
+        raw: what the provider sent, where it came over the gateway's transport.
+        now: what a date in `Retry-After` is measured from, in UTC.
+    """
+    if isinstance(error, ProviderFault):
+        return error.fault
+    if raw is not None and (fault := heard(raw, now=now)):
+        return fault
+    said = _from_exception(error)
+    # of a reply that was read, what the client says about it is not what the provider says
+    by_words = raw is None and not isinstance(error, _GARBLED)
+    kind = by_text(said.codes, said.message, said.status) if by_words else None
     text = f"{type(error).__name__}: {_text(error)}"
-    return Fault(_kind(error, status, text), text, status, _retry_after(error, now or datetime.now(UTC)))
+    return _fault(kind or _by_class_or_status(error, said.status), text, said, now)
 
 
-def _kind(error: BaseException, status: int | None, text: str) -> Kind:
-    said = f"{text} {_code(error)}"
-    if status is None or status < 500:  # a 5xx's page may quote anything
-        for kind, pattern in _BY_TEXT:
-            if pattern.search(said):
-                return kind
-    names = " ".join(base.__name__ for base in type(error).__mro__)
-    own_clock = "DeadlineExceeded" in names  # google's, dressed as a 504
-    if status is not None and status >= 300 and not own_clock:
-        rest = (Kind.BAD_RESPONSE, Kind.BAD_REQUEST, Kind.UNAVAILABLE)[status // 100 - 3]
-        return _BY_STATUS.get(status, rest)
+def heard(raw: RawReply, *, now: datetime | None = None) -> Fault | None:
+    """The failure that the provider's own bytes report; None where they report none."""
+    if raw.refused:
+        return Fault(
+            Kind.BAD_RESPONSE, f"the provider's reply was not read to its end: {raw.refused}", raw.status
+        )
+    failed = raw.status is not None and raw.status >= 300
+    if raw.page:
+        text = f"a web page came in place of a reply (HTTP {raw.status}): {raw.quote}"
+        rate_limited = raw.status == 429
+        kind = Kind.RATE_LIMITED if rate_limited else Kind.UNAVAILABLE if failed else Kind.BAD_RESPONSE
+        return _fault(kind, text, _Heard(raw.status, "", "", raw.headers), now)
+    statement = raw.error or (raw.facts.statement if failed else None)
+    if statement is None and failed:
+        statement = ErrorBody(None, (), raw.quote)
+    if statement is not None:
+        return _stated(statement, raw, failed, now)
+    if raw.facts.garbled:
+        return Fault(Kind.BAD_RESPONSE, f"the reply is not JSON: {raw.facts.garbled}", raw.status)
+    return None
+
+
+def _stated(statement: ErrorBody, raw: RawReply, failed: bool, now: datetime | None) -> Fault:
+    status = raw.status if failed else statement.status
+    headers = {**statement.headers, **raw.headers}
+    said = _Heard(status, " ".join(statement.codes), statement.message, headers, statement.wait_seconds)
+    kind = by_text(said.codes, said.message, status) or by_status(status) or Kind.UNAVAILABLE
+    return _fault(kind, statement.text or f"HTTP {raw.status}", said, now)
+
+
+def unfinished(raw: RawReply, word: str | None, *, empty: bool) -> Fault | None:
+    """Why a reply that reports no error is not the model's whole answer; None where it is.
+
+    Args:
+        raw: what came.
+        word: the finish word, by the provider's bytes or by the client's message.
+        empty: the message holds neither text nor calls.
+    """
+    shown, finish = meaning(word) or ("", None)
+    if finish is Finish.BROKEN:
+        return Fault(Kind.UNAVAILABLE, f"the provider broke the reply off (finish reason {shown!r})")
+    if finish is Finish.UNKNOWN:
+        text = f"nobody knows whether the reply is whole: its finish reason is {shown[:80]!r}"
+        return Fault(Kind.BAD_RESPONSE, text)
+    if finish is None and raw.streamed:
+        return Fault(Kind.UNAVAILABLE, "the stream ended without its end: no finish reason came")
+    if empty and (finish is None or (finish is Finish.STOP and raw.facts.empty and not raw.streamed)):
+        return Fault(
+            Kind.BAD_RESPONSE, f"the reply has no answer: {raw.facts.empty or 'nor a finish reason'}"
+        )
+    return None
+
+
+def _fault(kind: Kind, text: str, said: _Heard, now: datetime | None) -> Fault:
+    wait = said.wait_seconds
+    if wait is None:
+        wait = asked_wait(said.headers, said.message, now=now)
+    return Fault(kind, text, said.status, wait)
+
+
+# --- from the exception alone, of clients that do not use the gateway's transport ---------------------------
+
+
+def _by_class_or_status(error: BaseException, status: int | None) -> Kind:
+    names = " ".join(base.__name__ for one in _chain(error) for base in type(one).__mro__)
+    own_clock = "DeadlineExceeded" in names  # Google's, dressed as a 504
+    if not own_clock and (kind := by_status(status)):
+        return kind
     for kind, pattern in _BY_CLASS:
         if pattern.search(names):
             return kind
     return Kind.BAD_RESPONSE if isinstance(error, _GARBLED) else Kind.INTERNAL
+
+
+def _from_exception(error: BaseException) -> _Heard:
+    response = getattr(error, "response", None)
+    bodies = [getattr(error, "body", None), response if isinstance(response, dict) else None]
+    found = next((body for one in bodies if (body := error_body(one))), ErrorBody(None, (), ""))
+    codes = [str(part) for key in ("code", "type") if (part := getattr(error, key, None)) is not None]
+    headers = getattr(response, "headers", None) or {}
+    if isinstance(response, dict):
+        headers = response.get("ResponseMetadata", {}).get("HTTPHeaders") or {}
+    return _Heard(
+        _status(error) or found.status,
+        " ".join([*codes, *found.codes, type(error).__name__]),
+        _text(error),
+        {str(name).lower(): str(value) for name, value in headers.items()},
+        found.wait_seconds,
+    )
 
 
 def _status(error: BaseException) -> int | None:
@@ -136,47 +206,19 @@ def _status(error: BaseException) -> int | None:
     return None
 
 
-def _code(error: BaseException) -> str:
-    """The provider's own code and type of error, where its body has them."""
-    response = getattr(error, "response", None)
-    bodies = [getattr(error, "body", None), response if isinstance(response, dict) else None]
-    parts = [getattr(error, "code", None), getattr(error, "type", None)]
-    for body in bodies:
-        inner = body.get("error", body.get("Error", body)) if isinstance(body, dict) else None
-        if isinstance(inner, dict):
-            parts += [inner.get("code"), inner.get("type"), inner.get("Code")]
-    return " ".join(str(part) for part in parts if part is not None)
+def _chain(error: BaseException) -> list[BaseException]:
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__
+    return chain
 
 
 def _text(error: BaseException) -> str:
     """The message; of a bare "Connection error." also the cause, which says which one."""
     text = str(error)
-    cause = error.__cause__
-    while cause is not None and len(text) < 200:
-        if str(cause) and str(cause) not in text:
+    for cause in _chain(error)[1:]:
+        if str(cause) and str(cause) not in text and len(text) < 200:
             text = f"{text} ({type(cause).__name__}: {cause})"
-        cause = cause.__cause__
     return text
-
-
-def _retry_after(error: BaseException, now: datetime) -> float | None:
-    """Seconds from `retry-after-ms` or `Retry-After`, which is seconds or an HTTP date (RFC 9110, 10.2.3)."""
-    headers = getattr(getattr(error, "response", None), "headers", None)
-    if headers is None:
-        return None
-    milliseconds, after = headers.get("retry-after-ms"), headers.get("retry-after")
-    if milliseconds is not None and _number(milliseconds) is not None:
-        return (_number(milliseconds) or 0.0) / 1000
-    if after is None:
-        return None
-    if (seconds := _number(after)) is not None:
-        return seconds
-    try:
-        wait = parsedate_to_datetime(after).astimezone(UTC) - now
-    except (ValueError, OverflowError):
-        return None  # neither form, or beyond the calendar: as if it had not been sent
-    return max(wait.total_seconds(), 0.0)
-
-
-def _number(text: str) -> float | None:
-    return float(text) if re.fullmatch(r"\s*\d+(\.\d+)?\s*", text) else None

@@ -55,22 +55,37 @@ class ModelCard:
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """Who is calling. The reference is for simulated models only; it never enters the container."""
+    """Who is calling."""
 
     trial_id: str
     example_id: str
     seed: int  # the trial's seed: the same in every attempt
     index: int  # 0-based model call of this attempt
-    reference: JsonDict  # the example's `outputs`
-    cancelled: Callable[[], bool] = lambda: False  # the attempt ended; give up between retries
+    reference: JsonDict  # the example's `outputs`, for simulated models; it never enters the container
+    cancelled: Callable[[], bool] = lambda: False  # the attempt has ended: give up
     attempt: int = 1  # 1-based execution of the trial
     # takes each piece of a streamed reply: a serialised AIMessageChunk; the pieces add up to the reply
     on_chunk: Callable[[JsonDict], None] = lambda _: None
 
 
+@dataclass(slots=True)
+class TokenCounts:
+    """Tokens of one call. None: the provider did not say, or said what cannot be."""
+
+    input: int | None = None  # cached ones included, wherever the provider counts them
+    output: int | None = None
+    cached: int | None = None  # of the input
+    cache_written: int | None = None  # of the input
+    reasoning: int | None = None  # of the output
+
+    @property
+    def total(self) -> int | None:
+        return None if self.input is None or self.output is None else self.input + self.output
+
+
 @dataclass(frozen=True, slots=True)
 class ModelReply:
-    """The model's answer. Token counts are None when the provider gave none; so is an unknown price."""
+    """The model's answer. Token counts are None when the provider gave none, and so is an unknown price."""
 
     message: JsonDict  # LangChain's serialised AIMessage: {"type": "ai", "data": {...}}
     seconds: float  # time with the provider, the last try
@@ -80,10 +95,11 @@ class ModelReply:
     output_tokens: int | None = None
     cached_tokens: int | None = None
     cost_usd: float | None = None
-    finish_reason: str | None = None
+    finish_reason: str | None = None  # the provider's own word
     reasoning_tokens: int | None = None  # of the output tokens
     first_token_seconds: float | None = None  # from the last try's start; None when nothing was streamed
-    unwaited_seconds: float = 0.0  # of `seconds`: what a recorded call took and its replay did not
+    replayed_seconds: float = 0.0  # of `seconds`: what a recorded call took and its replay did not
+    reasoning: str | None = None  # that came beside the message: LangChain's OpenAI class leaves it out
 
 
 class ChatBackend(Protocol):

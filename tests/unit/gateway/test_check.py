@@ -10,7 +10,8 @@ from bakeoff import gateway
 from bakeoff.config.schema import Candidate
 from bakeoff.errors import InputError
 from bakeoff.gateway.models.providers import PROVIDERS
-from bakeoff.gateway.policy.prices import Free, Unknown, price_of
+from bakeoff.gateway.policy.prices import FREE, Price, price_of
+from bakeoff.gateway.types import TokenCounts
 from bakeoff.text.redact import redact, secrets_of
 
 
@@ -69,7 +70,7 @@ def test_a_missing_package_names_what_installs_it(monkeypatch, model, missing, h
 
 def test_opening_a_candidate_with_a_problem_is_an_input_error():
     with pytest.raises(InputError, match=r"candidates\.c\.model") as caught:
-        gateway.open_backend(Candidate(name="c", model="opnai:x"), retries=0, environ={})
+        gateway.open_backend(Candidate(name="c", model="opnai:x"), environ={})
     assert caught.value.hint
 
 
@@ -87,7 +88,7 @@ from bakeoff import gateway
 from bakeoff.config.schema import Candidate
 for model in ("openai:m", "anthropic:m", "local:smollm2", "simulated:skill=1"):
     gateway.check(Candidate(name="c", model=model), environ={})
-gateway.open_backend(Candidate(name="c", model="simulated:skill=1"), retries=0)
+gateway.open_backend(Candidate(name="c", model="simulated:skill=1"))
 big = {"langchain_core", "httpx"}
 big |= {"langchain", "openai", "anthropic", "genai_prices", "xllamacpp"}
 heavy = big & set(sys.modules)
@@ -141,12 +142,27 @@ def test_no_half_of_a_key_is_left_at_the_cut():
 
 
 def test_prices_are_known_unknown_or_nothing():
-    usage = {"input_tokens": 1_000_000, "output_tokens": 0, "total_tokens": 1_000_000}
     listed = price_of("openai", "gpt-4.1")
-    assert listed.cost_usd(usage) == pytest.approx(2.0)
-    half_cached = {**usage, "input_token_details": {"cache_read": 500_000}}
-    assert listed.cost_usd(half_cached) == pytest.approx(1.25)
+    assert listed.cost_usd(TokenCounts(1_000_000, 0)) == pytest.approx(2.0)
+    assert listed.cost_usd(TokenCounts(1_000_000, 0, cached=500_000)) == pytest.approx(1.25)
     assert listed.cost_usd(None) is None
-    assert price_of("openai", "no-such-model") == Unknown() == price_of(None, "gpt-4.1")
-    assert Unknown().cost_usd(usage) is None
-    assert Free().cost_usd(usage) == 0.0
+    assert listed.cost_usd(TokenCounts(None, 5)) is None
+    assert price_of("openai", "no-such-model") is None
+    assert price_of(None, "gpt-4.1") is None
+    assert FREE.cost_usd(None) == FREE.cost_usd(TokenCounts(7, 7)) == 0.0
+
+
+def test_a_tier_that_is_reached_prices_all_tokens():
+    price = Price(((0, 1.0), (200_000, 2.0)), ((0, 10.0), (200_000, 20.0)))
+    assert price.cost_usd(TokenCounts(200_000, 1000)) == pytest.approx(0.2 + 0.01)
+    assert price.cost_usd(TokenCounts(200_001, 1000)) == pytest.approx(0.400002 + 0.02)
+
+
+@pytest.mark.parametrize("rate", [float("nan"), float("inf"), -3.0])
+def test_an_odd_price_makes_the_cost_unknown_and_never_negative(rate):
+    assert Price(((0, rate),), ((0, 1.0),)).cost_usd(TokenCounts(10, 10)) is None
+
+
+def test_more_cached_tokens_than_the_prompt_has_never_cost_less_than_nothing():
+    price = Price(((0, 1.0),), ((0, 2.0),), ((0, 0.1),))
+    assert price.cost_usd(TokenCounts(20, 10, cached=5000)) == pytest.approx((5000 * 0.1 + 10 * 2.0) / 1e6)

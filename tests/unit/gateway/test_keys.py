@@ -10,7 +10,7 @@ from bakeoff.config import loading
 from bakeoff.config.schema import Config
 from bakeoff.errors import InputError
 from bakeoff.gateway.keys import environment
-from bakeoff.gateway.policy.terms import Shared
+from bakeoff.gateway.policy.context import RunContext
 
 CANARY = "canary-0123456789abcdef"
 HARNESS = """\
@@ -113,8 +113,8 @@ def test_a_bad_line_of_dotenv_is_told_by_its_number_alone(tmp_path: Path, line: 
 
 def test_keys_are_secrets_whatever_their_variable_is_called(tmp_path: Path) -> None:
     config = load(tmp_path, "key_command: {MY_LOGIN: [echo, x]}")
-    assert CANARY in Shared.of(config, {"MY_LOGIN": CANARY}).secrets
-    assert CANARY not in repr(Shared.of(config, {"MY_LOGIN": CANARY}))
+    assert CANARY in RunContext.of(config, {"MY_LOGIN": CANARY}).secrets
+    assert CANARY not in repr(RunContext.of(config, {"MY_LOGIN": CANARY}))
 
 
 def test_the_manifest_does_not_say_how_a_command_is_called(tmp_path: Path) -> None:

@@ -158,7 +158,7 @@ def test_what_is_not_streamed_has_no_first_token(server: Server) -> None:
 
 @pytest.mark.parametrize("skill", ["skill=1", "skill=0,errors=malformed", "skill=0,errors=nothing"])
 def test_the_pieces_of_a_simulated_reply_add_up_to_it(skill: str) -> None:
-    simulated = gateway.open_backend(Candidate(name="c", model=f"simulated:{skill}"), retries=0)
+    simulated = gateway.open_backend(Candidate(name="c", model=f"simulated:{skill}"))
     for messages in ([], [{"type": "tool", "data": {"tool_call_id": "sim_0_0", "content": "3"}}]):
         asked = [{"type": "human", "data": {"content": "1 + 2?"}}]
         if messages:
@@ -183,7 +183,7 @@ def test_the_pieces_of_a_simulated_reply_add_up_to_it(skill: str) -> None:
 
 
 def test_an_async_harness_streams_too() -> None:
-    simulated = gateway.open_backend(Candidate(name="c", model="simulated:skill=1"), retries=0)
+    simulated = gateway.open_backend(Candidate(name="c", model="simulated:skill=1"))
     channel = InProcess(simulated)
     channel.reference = {"answer": "it is three"}
 
@@ -249,9 +249,9 @@ def test_every_line_of_the_harness_carries_the_attempt_s_token(tmp_path: Path) -
 
 
 def test_a_stream_without_end_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    from bakeoff.gateway.models import providers
+    from bakeoff.gateway.models import backend as module
 
-    monkeypatch.setattr(providers, "MOST_CHARS", 10)
+    monkeypatch.setattr(module, "MAX_STREAM_CHARS", 10)
     server.answers(stream(events(*["word "] * 5, end=True)))
     with pytest.raises(ModelCallError, match="longer than 10 characters") as caught:
         backend(server).complete(request(stream=True), CALL)

@@ -36,6 +36,8 @@ FAILURES: dict[ModelErrorKind | Limit, Failure] = {
     ModelErrorKind.CONTEXT_OVERFLOW: Failure(400, _INVALID, "context_length_exceeded", _INVALID),
     ModelErrorKind.REFUSAL: Failure(400, _INVALID, "content_policy_violation", _INVALID),
     ModelErrorKind.BAD_REQUEST: Failure(400, _INVALID, None, _INVALID),
+    ModelErrorKind.UNSUPPORTED: Failure(400, _INVALID, "unsupported_value", _INVALID),
+    ModelErrorKind.INVALID_TOOL_CALL: Failure(400, _INVALID, "tool_use_failed", _INVALID),
     ModelErrorKind.TOO_LARGE: Failure(413, _INVALID, None, "request_too_large"),
     ModelErrorKind.NOT_ON_TAPE: Failure(404, "not_found_error", "not_on_tape", "not_found_error"),
     ModelErrorKind.INTERNAL: Failure(500, "server_error", None, _API),

@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 from langchain_core.callbacks import CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatResult
 from langchain_core.runnables import Runnable, RunnableBinding
 from langchain_core.tools import BaseTool
 from pydantic import Field
 
-from bakeoff.gateway.policy.prices import Unknown
+from bakeoff.config.schema import ModelSpec
+from bakeoff.gateway.models import providers
+from bakeoff.gateway.models.backend import build, counts_of, received
+from bakeoff.gateway.policy.context import CallPolicy
 from bakeoff.gateway.policy.retry import call
 from bakeoff.gateway.policy.spending import Spending
-from bakeoff.gateway.policy.terms import Terms
+from bakeoff.gateway.transport.raw import RawReply
+from bakeoff.gateway.types import TokenCounts
+
+
+def open_judge(model: ModelSpec, policy: CallPolicy, spending: Spending | None) -> BaseChatModel:
+    """The judge behind its provider's client. A judge is never refused for money: its trial is paid for."""
+    policy = replace(policy, price=policy.price or providers.price(model))
+    inner = build(model, policy.environ)
+    wired = providers.PROVIDERS[model.ref.provider].over_transport
+    return Judge(inner=inner, policy=policy, spending=spending or Spending(), wired=wired)
 
 
 class Judge(BaseChatModel):
     """Delegates each generation to `inner`. Every failure for good is a ModelCallError."""
 
     inner: BaseChatModel
-    terms: Any  # Terms; pydantic would want to look into it
-    spending: Spending = Field(
-        default_factory=Spending
-    )  # counts; a judge is never refused: its trial is paid for
+    policy: Any  # CallPolicy; pydantic would want to look into it
+    spending: Spending = Field(default_factory=Spending)
+    wired: bool = True
 
     @property
     def _llm_type(self) -> str:
@@ -40,23 +51,35 @@ class Judge(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
+        policy: CallPolicy = self.policy
         result: ChatResult | None = None
+        counts = TokenCounts()
 
-        def send() -> ChatResult:
+        def ask() -> AIMessage:
             nonlocal result
             result = self.inner._generate(messages, stop=stop, **kwargs)
-            result.generations[0]  # an empty answer is a bad response, and known as one only here
-            return result
+            message = result.generations[0].message
+            # only the public methods of a chat model move these into the message
+            message.response_metadata |= {
+                **(result.llm_output or {}),
+                **(result.generations[0].generation_info or {}),
+            }
+            return cast(AIMessage, message)
 
-        terms: Terms = self.terms
+        def send() -> ChatResult:
+            nonlocal counts
+            raw = RawReply()
+            counts = counts_of(received(ask, raw, wired=self.wired), raw)
+            return cast(ChatResult, result)
+
         outcome = call(
             send,
-            terms.retry,
+            policy.retry,
             cancelled=lambda: False,
-            secrets=terms.secrets,
-            turn=lambda: terms.limiter.turn(0, lambda: False, lambda: _tokens(result)),
+            secrets=policy.secrets,
+            turn=lambda: policy.limiter.turn(0, lambda: False, lambda: counts.total),
         )
-        self.spending.add((terms.price or Unknown()).cost_usd(_usage(outcome.value)))
+        self.spending.add(policy.price.cost_usd(counts) if policy.price else None)
         return outcome.value
 
     def bind_tools(
@@ -71,13 +94,3 @@ class Judge(BaseChatModel):
         if not isinstance(bound, RunnableBinding):
             raise NotImplementedError(f"{self._llm_type} cannot bind tools")
         return self.bind(**bound.kwargs)
-
-
-def _usage(result: ChatResult | None) -> UsageMetadata | None:
-    message = result.generations[0].message if result and result.generations else None
-    return message.usage_metadata if isinstance(message, AIMessage) else None
-
-
-def _tokens(result: ChatResult | None) -> int | None:
-    usage = _usage(result)
-    return usage["total_tokens"] if usage else None

@@ -22,9 +22,9 @@ from typing import IO
 
 from bakeoff.config.schema import Candidate
 from bakeoff.errors import UnfitEnvironment
-from bakeoff.gateway.models.providers import ProviderBackend, build
-from bakeoff.gateway.policy.prices import Free
-from bakeoff.gateway.policy.terms import Terms
+from bakeoff.gateway.models.backend import ProviderBackend, build
+from bakeoff.gateway.policy.context import CallPolicy
+from bakeoff.gateway.policy.prices import FREE
 from bakeoff.gateway.problem import Problem, nearest
 
 _EXTRA = "pip install 'bakeoff[local]'"
@@ -65,7 +65,7 @@ def check(candidate: Candidate, environ: Mapping[str, str]) -> Problem | None:
     return None
 
 
-def open_backend(candidate: Candidate, terms: Terms) -> ProviderBackend:
+def open_backend(candidate: Candidate, policy: CallPolicy) -> ProviderBackend:
     """The candidate behind the model's server, which is started if it does not run yet.
 
     Raises:
@@ -74,8 +74,6 @@ def open_backend(candidate: Candidate, terms: Terms) -> ProviderBackend:
     name = candidate.model.removeprefix("local:")
     lease = _lease(name)
     try:
-        import openai
-
         at_server = candidate.model_copy(
             update={
                 "model": f"openai:{name}",
@@ -84,12 +82,11 @@ def open_backend(candidate: Candidate, terms: Terms) -> ProviderBackend:
                 "params": {"max_tokens": _REPLY_TOKENS, **candidate.params},
             }
         )
-        # not through a proxy that the environment names: it would not know our loopback
-        client = build(at_server, {"key": lease.key}, http_client=openai.DefaultHttpxClient(trust_env=False))
+        client = build(at_server, {"key": lease.key})
     except BaseException:
         _release(name)
         raise
-    own = replace(terms, price=terms.price or Free(), secrets=(lease.key, *terms.secrets))
+    own = replace(policy, price=policy.price or FREE, secrets=(lease.key, *policy.secrets))
     return ProviderBackend(client, own, on_close=lambda: _release(name))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from bakeoff.config.schema import Candidate
 from bakeoff.errors import InputError, ModelCallError, ModelErrorKind
-from bakeoff.gateway.policy.terms import Terms
+from bakeoff.gateway.policy.context import CallPolicy
 from bakeoff.gateway.problem import Problem
 from bakeoff.gateway.recording import cassette
 from bakeoff.gateway.recording.cassette import INDEX, Line, read_by_model
@@ -34,7 +34,7 @@ def check(candidate: Candidate, environ: Mapping[str, str]) -> Problem | None:
     return None
 
 
-def open_backend(candidate: Candidate, terms: Terms) -> ReplayBackend:
+def open_backend(candidate: Candidate, policy: CallPolicy) -> ReplayBackend:
     """The candidate, from its recording."""
     return ReplayBackend(_directory(candidate), candidate.name, _recorded(candidate))
 
@@ -125,4 +125,4 @@ def _why_not(path: Path, tape: list[tuple[Line, Any]], asked: Any, call: CallCon
 
 def _as_new(reply: ModelReply) -> ModelReply:
     """The recorded reply, its queueing gone and its time not waited for."""
-    return replace(reply, queued_seconds=0.0, unwaited_seconds=reply.seconds)
+    return replace(reply, queued_seconds=0.0, replayed_seconds=reply.seconds)

@@ -32,15 +32,15 @@ from typing import TYPE_CHECKING, Any
 
 from bakeoff.config.schema import Candidate
 from bakeoff.errors import ModelCallError, ModelErrorKind
-from bakeoff.gateway.policy.prices import Free, Price
+from bakeoff.gateway.policy.prices import FREE, Price
 from bakeoff.gateway.policy.rate import Limiter
 from bakeoff.gateway.policy.waiting import Cancelled, wait
 from bakeoff.gateway.problem import Problem
-from bakeoff.gateway.types import CallContext, JsonDict, ModelCard, ModelReply, ModelRequest
+from bakeoff.gateway.types import CallContext, JsonDict, ModelCard, ModelReply, ModelRequest, TokenCounts
 from bakeoff.text.redact import MAX_MESSAGE_CHARS
 
 if TYPE_CHECKING:
-    from bakeoff.gateway.policy.terms import Terms
+    from bakeoff.gateway.policy.context import CallPolicy
 
 _CHARS_PER_TOKEN = 4
 _CALL_ID = re.compile(r"^sim_(\d+)_(\d+)$")  # step, and which try of it
@@ -422,9 +422,9 @@ def check(candidate: Candidate, environ: Mapping[str, str]) -> Problem | None:
     return None
 
 
-def open_backend(candidate: Candidate, terms: Terms) -> SimulatedBackend:
+def open_backend(candidate: Candidate, policy: CallPolicy) -> SimulatedBackend:
     """The candidate, simulated. It never fails, so nothing is tried again."""
-    return SimulatedBackend(candidate.model, terms.limiter, terms.price or Free())
+    return SimulatedBackend(candidate.model, policy.limiter, policy.price or FREE)
 
 
 class SimulatedBackend:
@@ -432,7 +432,7 @@ class SimulatedBackend:
 
     def __init__(self, spec: str, limiter: Limiter | None = None, price: Price | None = None) -> None:
         self.skill = parse(spec)
-        self._model, self._limiter, self._price = spec, limiter or Limiter(), price or Free()
+        self._model, self._limiter, self._price = spec, limiter or Limiter(), price or FREE
 
     def complete(self, request: ModelRequest, call: CallContext) -> ModelReply:
         """Reply after `latency` seconds, or at once when the attempt has ended meanwhile."""
@@ -475,7 +475,7 @@ class SimulatedBackend:
             input_tokens=inputs,
             output_tokens=outputs,
             cached_tokens=0,
-            cost_usd=self._price.cost_usd(data["usage_metadata"]),
+            cost_usd=self._price.cost_usd(TokenCounts(inputs, outputs)),
             first_token_seconds=first if request.stream else None,
             finish_reason=data["response_metadata"]["finish_reason"],
         )

@@ -1,4 +1,4 @@
-"""A call that may never return is given up: SDKs bound the wait for the next byte, not for the whole of a reply.
+"""Gives up on a call that may never return: SDKs bound the wait for the next byte, not for a whole reply.
 
 A provider, or a proxy before it, that sends a space or a comment now and then keeps such a wait alive for ever.
 """
@@ -19,13 +19,13 @@ LOOK_SECONDS = 0.25  # between looks at whether the attempt has ended
 
 
 class Overdue(TimeoutError):  # noqa: N818
-    """The reply did not come whole in time."""
+    """The whole reply did not come in time."""
 
 
 def within(
     seconds: float, work: Callable[[], T], *, alive: Callable[[], float], cancelled: Callable[[], bool]
 ) -> T:
-    """What `work` returns or raises. It runs in a thread of its own, which is left behind when it is given up.
+    """What `work` returns or raises. It runs in its own thread, which is left behind when it is given up.
 
     Args:
         seconds: that may pass, from the start or the last sign of life.
@@ -34,7 +34,7 @@ def within(
         cancelled: the caller has gone.
 
     Raises:
-        Overdue: nothing came for so long.
+        Overdue: nothing came in that time.
         Cancelled: the caller has gone.
     """
     future: Future[T] = Future()

@@ -1,100 +1,77 @@
 """What a call costs, from genai-prices' bundled table. Offline: its updater is never started.
 
-An unknown price is None, never 0. Simulated and local models have a price, and it is 0.0: no token of theirs
-is billed.
+An unknown price is None, never 0. Simulated and local models have a price, and it is 0.0: nobody bills their tokens.
 
-The table takes 65 MiB to load and one model's entry some kilobytes, so a short-lived child looks the entry up
-(`python -m bakeoff.gateway.policy.prices PROVIDER MODEL`) and the orchestrator keeps only that.
+The table takes 65 MiB to load and one model's entry some numbers, so a short-lived child looks the entry up
+(`python -m bakeoff.gateway.policy.prices PROVIDER MODEL`) and prints it as JSON.
 """
 
 from __future__ import annotations
 
-import pickle
+import json
+import math
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from bakeoff.config.schema import TokenPrice
+from bakeoff.gateway.types import TokenCounts
 
 if TYPE_CHECKING:
-    from genai_prices.types import ModelInfo, Provider
+    from collections.abc import Sequence
 
-_UNKNOWN = 3  # the child's exit code for "no such model in the table"
+# From so many input tokens, US dollars per million tokens. The highest tier that is reached prices them all.
+Tiers = tuple[tuple[int, float], ...]
 
 
-class Price(Protocol):
+@dataclass(frozen=True, slots=True)
+class Price:
     """The price of one model."""
 
-    def cost_usd(self, usage: Mapping[str, Any] | None) -> float | None:
-        """US dollars of one call from LangChain's `usage_metadata`, None when unknown."""
-        ...
+    input: Tiers
+    output: Tiers
+    cached: Tiers | None = None  # None: as input
+    cache_written: Tiers | None = None  # None: as input
 
+    @classmethod
+    def stated(cls, price: TokenPrice) -> Price:
+        """A price that harness.yaml gives."""
+        cached = None if price.cached is None else ((0, price.cached),)
+        return cls(((0, price.input),), ((0, price.output),), cached)
 
-@dataclass(frozen=True, slots=True)
-class Free:
-    """A model nobody bills: simulated, or on this machine."""
-
-    def cost_usd(self, usage: Mapping[str, Any] | None) -> float | None:
-        """Nothing, whatever was used."""
-        return 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Unknown:
-    """A model that the table does not have."""
-
-    def cost_usd(self, usage: Mapping[str, Any] | None) -> float | None:
-        """Not known."""
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """A model of genai-prices' table."""
-
-    provider: Provider
-    model: ModelInfo
-
-    def cost_usd(self, usage: Mapping[str, Any] | None) -> float | None:
-        """All tokens at list price. LangChain's `input_tokens` include the cached ones, as the table's do."""
-        if not usage or usage.get("input_tokens") is None or usage.get("output_tokens") is None:
+    def cost_usd(self, counts: TokenCounts | None) -> float | None:
+        """US dollars of one call. None when a count is not known, or the price is not a number."""
+        if self == FREE:
+            return 0.0  # whatever was used, and whether it was counted
+        if counts is None or counts.input is None or counts.output is None:
             return None
-        from genai_prices import Usage
-
-        details = usage.get("input_token_details") or {}
-        counted = Usage(
-            input_tokens=usage["input_tokens"],
-            output_tokens=usage["output_tokens"],
-            cache_read_tokens=details.get("cache_read") or 0,
-            cache_write_tokens=details.get("cache_creation") or 0,
+        cached, written = counts.cached or 0, counts.cache_written or 0
+        fresh = max(counts.input - cached - written, 0)
+        parts = (
+            (fresh, self.input),
+            (cached, self.cached or self.input),
+            (written, self.cache_written or self.input),
+            (counts.output, self.output),
         )
-        return float(self.model.calc_price(counted, self.provider).total_price)
+        cost = sum(tokens * _rate(tiers, counts.input) for tokens, tiers in parts) / 1e6
+        return cost if math.isfinite(cost) and cost >= 0 else None
 
 
-@dataclass(frozen=True, slots=True)
-class Stated:
-    """A price that harness.yaml gives."""
+FREE = Price(((0, 0.0),), ((0, 0.0),))
+"""A model that nobody bills: simulated, or on this machine."""
 
-    price: TokenPrice
 
-    def cost_usd(self, usage: Mapping[str, Any] | None) -> float | None:
-        """All tokens at that price. `input_tokens` include the cached ones."""
-        if not usage or usage.get("input_tokens") is None or usage.get("output_tokens") is None:
-            return None
-        price, cached = self.price, int((usage.get("input_token_details") or {}).get("cache_read") or 0)
-        cheap = price.input if price.cached is None else price.cached
-        fresh, output = int(usage["input_tokens"]) - cached, int(usage["output_tokens"])
-        return (fresh * price.input + cached * cheap + output * price.output) / 1e6
+def _rate(tiers: Tiers, tokens: int) -> float:
+    return next((rate for start, rate in reversed(tiers) if tokens > start), tiers[0][1])
 
 
 @cache
-def price_of(provider: str | None, model: str) -> Price:
-    """The price of `model` at the `provider` that genai-prices calls so; `Unknown` when it has no entry."""
+def price_of(provider: str | None, model: str) -> Price | None:
+    """The price of `model` at the provider that genai-prices calls `provider`; None when it has no usable entry."""
     if provider is None:
-        return Unknown()
+        return None
     found = subprocess.run(
         [sys.executable, "-m", "bakeoff.gateway.policy.prices", provider, model],
         capture_output=True,
@@ -102,22 +79,42 @@ def price_of(provider: str | None, model: str) -> Price:
         timeout=60,
         check=False,
     )
-    if found.returncode == _UNKNOWN:
-        return Unknown()
-    found.check_returncode()
-    return Listed(*pickle.loads(found.stdout))  # noqa: S301 - our own child wrote it
+    try:
+        tiers = {
+            name: tuple((int(s), float(r)) for s, r in rows)
+            for name, rows in json.loads(found.stdout).items()
+        }
+        return Price(**tiers)
+    except (ValueError, TypeError, AttributeError):
+        return None  # an odd entry never costs a run its answers
 
 
-def _look_up(provider_id: str, model: str) -> int:
+def _look_up(provider_id: str, model: str) -> str:
+    """The entry as JSON: kind of tokens -> tiers. `{}` where there is none, which makes no price."""
+    from datetime import UTC, datetime
+
     from genai_prices.data_snapshot import get_snapshot
 
     try:
-        entry = get_snapshot().find_provider_model(model, None, provider_id, None)
+        _, entry = get_snapshot().find_provider_model(model, None, provider_id, None)
+        price = entry.get_prices(datetime.now(UTC))
     except LookupError:
-        return _UNKNOWN
-    sys.stdout.buffer.write(pickle.dumps(entry))
-    return 0
+        return "{}"
+    names = {
+        "input": "input_mtok",
+        "output": "output_mtok",
+        "cached": "cache_read_mtok",
+        "cache_written": "cache_write_mtok",
+    }
+    found = {name: getattr(price, attribute, None) for name, attribute in names.items()}
+    return json.dumps({name: _tiers(value) for name, value in found.items() if value is not None})
+
+
+def _tiers(price: Any) -> Sequence[tuple[int, float]]:
+    if not hasattr(price, "tiers"):
+        return [(0, float(price))]
+    return [(0, float(price.base)), *((int(tier.start), float(tier.price)) for tier in price.tiers)]
 
 
 if __name__ == "__main__":
-    sys.exit(_look_up(*sys.argv[1:]))
+    print(_look_up(*sys.argv[1:]))

@@ -1,21 +1,13 @@
-"""The retry budget of one model call, spent here and nowhere else: the SDKs' own retries are switched off."""
+"""The retries of one model call. They are spent here and nowhere else: the SDKs' own retries are switched off."""
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Generic, TypeVar
-
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception,
-    stop_after_attempt,
-    wait_exponential,
-    wait_random,
-)
 
 from bakeoff.errors import ModelCallError, ModelErrorKind
 from bakeoff.gateway.faults import Fault, classify
@@ -27,7 +19,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class RetryPolicy:
     """How a failed call is tried again."""
 
     retries: int  # extra tries
@@ -35,6 +27,15 @@ class Budget:
     longest_seconds: float = 60.0  # of one back-off
     patience_seconds: float = 300.0  # a Retry-After longer than this ends the call at once
     reply_seconds: float = 150.0  # one try may take from its start, or from its last sign of life
+
+    def pause(self, fault: Fault, tries: int) -> float | None:
+        """Seconds until the next try; None when there is none."""
+        if tries > self.retries or not fault.retryable:
+            return None
+        if asked := fault.retry_after_seconds:
+            return asked if asked <= self.patience_seconds else None
+        backoff = min(self.first_seconds * 2.0 ** (tries - 1), self.longest_seconds)
+        return backoff + random.uniform(0, self.first_seconds)  # noqa: S311 - jitter
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +48,9 @@ class Outcome(Generic[T]):
     attempts: int
 
 
-class _Faulty(Exception):  # noqa: N818 - carries a Fault through tenacity
-    def __init__(self, fault: Fault) -> None:
-        self.fault = fault
-        super().__init__(fault.text)
-
-
 def call(
     send: Callable[[], T],
-    budget: Budget,
+    policy: RetryPolicy,
     *,
     cancelled: Callable[[], bool],
     secrets: tuple[str, ...],
@@ -63,65 +58,38 @@ def call(
     committed: Callable[[], bool] = lambda: False,
     alive: Callable[[], float] = lambda: 0.0,
 ) -> Outcome[T]:
-    """Call `send` until it succeeds, fails for good, or the budget is spent.
+    """Call `send` until it succeeds, fails for good, or the retries are spent.
 
     Args:
         send: one try.
-        budget: how often, and at what pace.
-        cancelled: the caller has gone; give up between tries.
+        policy: how often, and at what pace.
+        cancelled: the caller has gone; give up.
         secrets: kept out of errors.
         turn: entered around each try; may wait, and raise Cancelled. Its waiting is queued time.
         committed: part of a reply has been handed on, so that a second try would say it twice.
         alive: `time.monotonic` of the last piece of a streamed reply.
 
     Raises:
-        ModelCallError: of the last failure, without `secrets`. The original exception is not chained, for it
-            holds the request's headers.
+        ModelCallError: of the last failure, without `secrets`. The original exception is not chained, since it holds
+            the request's headers.
     """
     started = time.monotonic()
-    tries, last_began, last_fault = 0, started, None
-    backoff = wait_exponential(budget.first_seconds, max=budget.longest_seconds) + wait_random(
-        0, budget.first_seconds
-    )
-
-    def once() -> T:
-        nonlocal tries, last_began, last_fault
-        with turn():
-            tries, last_began = tries + 1, time.monotonic()
-            try:
-                return within(budget.reply_seconds, send, alive=alive, cancelled=cancelled)
-            except (ModelCallError, Cancelled):
-                raise
-            except Exception as error:  # noqa: BLE001 - the SDKs share no base class; classify() names them all
-                last_fault = classify(error)
-                raise _Faulty(last_fault) from None
-
-    def pause(state: RetryCallState) -> float:
-        asked = last_fault.retry_after_seconds if last_fault else None
-        return backoff(state) if asked is None else asked
-
-    def worth_another(error: BaseException) -> bool:
-        if not isinstance(error, _Faulty) or not error.fault.retryable or committed():
-            return False
-        return (error.fault.retry_after_seconds or 0) <= budget.patience_seconds
-
-    def sleep(seconds: float) -> None:
-        if wait(seconds, cancelled):
-            raise Cancelled
-
-    retrying = Retrying(
-        stop=stop_after_attempt(budget.retries + 1),
-        retry=retry_if_exception(worth_another),
-        wait=pause,
-        sleep=sleep,
-        reraise=True,
-    )
-    try:
-        value = retrying(once)
-    except (_Faulty, Cancelled):
-        fault = last_fault or Fault(ModelErrorKind.INTERNAL, "the call was given up")
-        raise ModelCallError(
-            fault.kind, redact(fault.text, secrets), status=fault.status, attempts=tries
-        ) from None
-    ended = time.monotonic()
-    return Outcome(value, ended - last_began, last_began - started, tries)
+    tries, fault = 0, Fault(ModelErrorKind.INTERNAL, "the call was given up")
+    while True:
+        try:
+            with turn():
+                tries, began = tries + 1, time.monotonic()
+                value = within(policy.reply_seconds, send, alive=alive, cancelled=cancelled)
+                return Outcome(value, time.monotonic() - began, began - started, tries)
+        except ModelCallError:
+            raise
+        except Cancelled:
+            break
+        except Exception as error:  # noqa: BLE001 - the SDKs share no base class; classify() names them all
+            fault = classify(error)
+        pause = None if committed() else policy.pause(fault, tries)
+        if pause is None or wait(pause, cancelled):
+            break
+    raise ModelCallError(
+        fault.kind, redact(fault.text, secrets), status=fault.status, attempts=tries
+    ) from None

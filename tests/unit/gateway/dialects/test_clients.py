@@ -56,7 +56,7 @@ class Gateway:
     def notify(self, method: str, params: dict[str, Any]) -> None:
         self.told.append((method, params))
 
-    def report_too_large(self, size: int) -> None:
+    def tell_too_large(self, size: int) -> None:
         self.told.append(("model/too_large", {"bytes": size}))
 
     def submit(
@@ -395,6 +395,8 @@ OF_OPENAI = {
     ModelErrorKind.CONTEXT_OVERFLOW: openai.BadRequestError,
     ModelErrorKind.REFUSAL: openai.BadRequestError,
     ModelErrorKind.BAD_REQUEST: openai.BadRequestError,
+    ModelErrorKind.UNSUPPORTED: openai.BadRequestError,
+    ModelErrorKind.INVALID_TOOL_CALL: openai.BadRequestError,
     ModelErrorKind.TOO_LARGE: openai.APIStatusError,
     ModelErrorKind.NOT_ON_TAPE: openai.NotFoundError,
     ModelErrorKind.INTERNAL: openai.InternalServerError,

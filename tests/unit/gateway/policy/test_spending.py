@@ -2,17 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from bakeoff import gateway
-from bakeoff.config.schema import Candidate, Config, Harness, Money, TokenPrice
+from bakeoff.config.schema import Candidate, Config, Harness, ModelSpec, Money, TokenPrice
 from bakeoff.errors import BudgetSpent, ModelCallError
-from bakeoff.gateway.policy.prices import Stated
-from bakeoff.gateway.policy.retry import Budget
-from bakeoff.gateway.policy.terms import Shared
-from bakeoff.gateway.types import CallContext, ModelRequest
+from bakeoff.gateway.policy.context import RunContext
+from bakeoff.gateway.policy.prices import Price
+from bakeoff.gateway.policy.retry import RetryPolicy
+from bakeoff.gateway.types import CallContext, ModelRequest, TokenCounts
 from tests.fakes.provider_server import ProviderServer, serve
 
 ASK = ModelRequest([{"type": "human", "data": {"content": "1 + 2?"}}])
@@ -33,33 +32,29 @@ def config(*candidates: Candidate, usd: float | None = None, **prices: TokenPric
     )  # fmt: skip
 
 
-def usage(read: int, written: int, cached: int = 0) -> dict[str, Any]:
-    return {"input_tokens": read, "output_tokens": written, "input_token_details": {"cache_read": cached}}
-
-
 def test_a_stated_price_is_per_million_tokens() -> None:
-    price = Stated(TokenPrice(input=2.0, output=10.0, cached=0.5))
-    assert price.cost_usd(usage(1_000_000, 0)) == 2.0
-    assert price.cost_usd(usage(0, 100_000)) == 1.0
-    assert price.cost_usd(usage(1_000_000, 0, cached=400_000)) == pytest.approx(0.6 * 2 + 0.4 * 0.5)
-    assert Stated(TokenPrice(input=2.0, output=10.0)).cost_usd(usage(10, 0, cached=10)) == pytest.approx(2e-5)
+    price = Price.stated(TokenPrice(input=2.0, output=10.0, cached=0.5))
+    assert price.cost_usd(TokenCounts(1_000_000, 0)) == 2.0
+    assert price.cost_usd(TokenCounts(0, 100_000)) == 1.0
+    assert price.cost_usd(TokenCounts(1_000_000, 0, cached=400_000)) == pytest.approx(0.6 * 2 + 0.4 * 0.5)
+    assert Price.stated(TokenPrice(input=2.0, output=10.0)).cost_usd(
+        TokenCounts(10, 0, cached=10)
+    ) == pytest.approx(2e-5)
     assert price.cost_usd(None) is None
 
 
 def test_a_price_of_harness_yaml_wins_and_an_unknown_one_is_null(server: ProviderServer) -> None:
     who = Candidate(name="a", model="openai:m", base_url=f"{server.url}/v1")
-    stated = Shared.of(config(who, **{"openai:m": TokenPrice(input=1.0, output=1.0)}), {})
-    assert gateway.open_backend(who, retries=0, shared=stated).complete(ASK, CALL).cost_usd == pytest.approx(
-        29e-6
-    )
-    unknown = Shared.of(config(who), {})
-    assert gateway.open_backend(who, retries=0, shared=unknown).complete(ASK, CALL).cost_usd is None
+    stated = RunContext.of(config(who, **{"openai:m": TokenPrice(input=1.0, output=1.0)}), {})
+    assert gateway.open_backend(who, run=stated).complete(ASK, CALL).cost_usd == pytest.approx(29e-6)
+    unknown = RunContext.of(config(who), {})
+    assert gateway.open_backend(who, run=unknown).complete(ASK, CALL).cost_usd is None
 
 
 def test_no_call_is_admitted_once_the_money_is_spent() -> None:
     prices = {"simulated:skill=1": TokenPrice(input=1e6, output=0)}  # a dollar a token
-    shared = Shared.of(config(SIMULATED, usd=3.0, **prices), {})
-    backend = gateway.open_backend(SIMULATED, retries=0, shared=shared)
+    shared = RunContext.of(config(SIMULATED, usd=3.0, **prices), {})
+    backend = gateway.open_backend(SIMULATED, run=shared)
     made = 0
     while not shared.spending.exhausted:
         backend.complete(ASK, CALL)
@@ -72,15 +67,15 @@ def test_no_call_is_admitted_once_the_money_is_spent() -> None:
 
 
 def test_what_a_resumed_run_has_spent_counts() -> None:
-    shared = Shared.of(config(SIMULATED, usd=3.0), {}, spent_usd=3.0)
+    shared = RunContext.of(config(SIMULATED, usd=3.0), {}, spent_usd=3.0)
     with pytest.raises(BudgetSpent):
-        gateway.open_backend(SIMULATED, retries=0, shared=shared).complete(ASK, CALL)
+        gateway.open_backend(SIMULATED, run=shared).complete(ASK, CALL)
 
 
 def test_what_a_failed_call_cost_is_not_known(server: ProviderServer) -> None:
     who = Candidate(name="a", model="openai:m", base_url=f"{server.url}/fail/503/v1")
-    shared = Shared.of(config(who, usd=3.0, **{"openai:m": TokenPrice(input=1.0, output=1.0)}), {})
-    backend = gateway.open_backend(who, retries=0, shared=shared, budget=Budget(0))
+    shared = RunContext.of(config(who, usd=3.0, **{"openai:m": TokenPrice(input=1.0, output=1.0)}), {})
+    backend = gateway.open_backend(who, run=shared, retry=RetryPolicy(0))
     with pytest.raises(ModelCallError):
         backend.complete(ASK, CALL)
     assert (shared.spending.unpriced, shared.spending.spent_usd) == (1, 0.0)
@@ -88,8 +83,8 @@ def test_what_a_failed_call_cost_is_not_known(server: ProviderServer) -> None:
 
 def test_a_judge_is_counted_and_never_refused(server: ProviderServer) -> None:
     priced = {"openai:m": TokenPrice(input=1e6, output=1e6)}
-    shared = Shared.of(config(SIMULATED, usd=3.0, **priced), {})
-    judge = gateway.judge_model("openai:m", base_url=f"{server.url}/v1", shared=shared)
+    shared = RunContext.of(config(SIMULATED, usd=3.0, **priced), {})
+    judge = gateway.judge_model(ModelSpec(model="openai:m", base_url=f"{server.url}/v1"), run=shared)
     judge.invoke("Rate it")
     assert shared.spending.spent_usd == pytest.approx(29.0)
     judge.invoke("Rate it")

@@ -10,8 +10,8 @@ import pytest
 from bakeoff import gateway
 from bakeoff.config.schema import Candidate, Config, Harness
 from bakeoff.errors import InputError, ModelCallError, ModelErrorKind
-from bakeoff.gateway.policy.retry import Budget
-from bakeoff.gateway.policy.terms import Shared
+from bakeoff.gateway.policy.context import RunContext
+from bakeoff.gateway.policy.retry import RetryPolicy
 from bakeoff.gateway.recording.cassette import Recorder, first_difference, read_by_model
 from bakeoff.gateway.types import CallContext, ChatBackend, JsonDict, ModelReply, ModelRequest
 from tests.fakes.provider_server import ProviderServer, serve
@@ -32,11 +32,11 @@ def call(index: int = 0, attempt: int = 1, name: str = "sim", **more: Any) -> Ca
 
 def run(
     candidates: list[Candidate], environ: dict[str, str], root: Path, record: Path | None = None
-) -> Shared:
+) -> RunContext:
     config = Config(name="x", harness=Harness(prompt="x"), candidates=candidates, dataset="d", evaluators=[])
-    common = Shared.of(config.model_copy(update={"root": root}), environ)
+    common = RunContext.of(config.model_copy(update={"root": root}), environ)
     recorder = Recorder(record, candidates, common.secrets) if record else None
-    return Shared.of(config.model_copy(update={"root": root}), environ, recorder=recorder)
+    return RunContext.of(config.model_copy(update={"root": root}), environ, recorder=recorder)
 
 
 def converse(backend: ChatBackend, **more: Any) -> list[ModelReply]:
@@ -54,17 +54,17 @@ def converse(backend: ChatBackend, **more: Any) -> list[ModelReply]:
 def tape(tmp_path: Path) -> Path:
     """The recording of one trial of the simulated candidate."""
     directory = tmp_path / "tape"
-    converse(gateway.open_backend(SIMULATED, retries=0, shared=run([SIMULATED], {}, tmp_path, directory)))
+    converse(gateway.open_backend(SIMULATED, run=run([SIMULATED], {}, tmp_path, directory)))
     return directory
 
 
 def replay(tape: Path, name: str = "sim") -> ChatBackend:
     who = Candidate(name=name, model=f"replay:{tape.name}")
-    return gateway.open_backend(who, retries=0, shared=run([who], {}, tape.parent))
+    return gateway.open_backend(who, run=run([who], {}, tape.parent))
 
 
 def test_a_replay_says_what_was_recorded(tape: Path) -> None:
-    direct = converse(gateway.open_backend(SIMULATED, retries=0))
+    direct = converse(gateway.open_backend(SIMULATED))
     again = converse(replay(tape))
     for was, now in zip(direct, again, strict=True):
         for field in (
@@ -77,7 +77,7 @@ def test_a_replay_says_what_was_recorded(tape: Path) -> None:
         ):
             assert getattr(now, field) == getattr(was, field), field
         assert now.queued_seconds == 0.0
-        assert now.unwaited_seconds == now.seconds
+        assert now.replayed_seconds == now.seconds
 
 
 def test_the_only_candidate_may_have_another_name(tape: Path) -> None:
@@ -142,10 +142,10 @@ def test_streams_and_errors_are_on_the_tape(tmp_path: Path) -> None:
         candidates, tape = [working, failing], tmp_path / "tape"
         common = run(candidates, {"A_KEY": KEY}, tmp_path, tape)
         chunks: list[JsonDict] = []
-        live = gateway.open_backend(working, retries=0, shared=common)
+        live = gateway.open_backend(working, run=common)
         reply = live.complete(asked(stream=True), call(name="w", on_chunk=chunks.append))
         with pytest.raises(ModelCallError) as failed:
-            gateway.open_backend(failing, retries=0, shared=common).complete(asked(), call(name="f"))
+            gateway.open_backend(failing, run=common).complete(asked(), call(name="f"))
     again: list[JsonDict] = []
     now = replay(tape, "w").complete(asked(stream=True), call(name="w", on_chunk=again.append))
     assert again == chunks
@@ -164,7 +164,7 @@ def test_a_rerun_of_a_trial_replaces_what_it_left(tape: Path, tmp_path: Path) ->
     common = run([SIMULATED], {}, tmp_path)
     recorder = Recorder(tape, [SIMULATED], (), resumed=True)
     backend = gateway.open_backend(
-        SIMULATED, retries=0, shared=Shared(common.environ, (), tmp_path, {}, {}, common.spending, recorder)
+        SIMULATED, run=RunContext(common.environ, (), tmp_path, {}, {}, common.spending, recorder)
     )
     backend.complete(asked(), call())
     assert len((tape / "sim__e__1.jsonl").read_text().splitlines()) == 1
@@ -239,7 +239,7 @@ def server() -> Iterator[ProviderServer]:
 def test_the_retries_of_a_recorded_call_are_on_record(server: ProviderServer, tmp_path: Path) -> None:
     who = Candidate(name="c", model="openai:m", base_url=f"{server.url}/fail/503/v1", api_key_env="A_KEY")
     common = run([who], {"A_KEY": KEY}, tmp_path, tmp_path / "tape")
-    live = gateway.open_backend(who, retries=2, budget=Budget(2, first_seconds=0.01), shared=common)
+    live = gateway.open_backend(who, retry=RetryPolicy(2, first_seconds=0.01), run=common)
     with pytest.raises(ModelCallError):
         live.complete(asked(), call(name="c"))
     with pytest.raises(ModelCallError) as replayed:
@@ -249,7 +249,7 @@ def test_the_retries_of_a_recorded_call_are_on_record(server: ProviderServer, tm
 
 
 def test_neither_a_recording_nor_a_key_file_gets_into_the_image(tape: Path) -> None:
-    from bakeoff.harness import contents
+    from bakeoff.backends.docker.images.image import source_files
 
     root = tape.parent
     (root / "agent.py").write_text("")
@@ -262,5 +262,5 @@ def test_neither_a_recording_nor_a_key_file_gets_into_the_image(tape: Path) -> N
         dataset="rows.jsonl",
         evaluators=[],
     )
-    names = set(contents.source(config.model_copy(update={"root": root})).files)
+    names = {name for name, _ in source_files(config.model_copy(update={"root": root}))}
     assert names == {"agent.py", "harness.yaml"}

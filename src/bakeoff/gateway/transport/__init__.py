@@ -1,0 +1,1 @@
+"""How a call reaches its provider: which way it goes, and what of the reply is let in."""
