@@ -365,22 +365,34 @@ def _tool(schema: JsonDict, *, strict: bool) -> JsonDict | BaseTool:
 
 
 def counts_of(message: AIMessage, raw: RawReply) -> TokenCounts:
-    """What the provider says was used: as the class reads it, or else from the provider's own place for it.
+    """What the provider says was used: by its own bytes, or else as its class reads them.
 
     A count that cannot be makes all of them unknown, since half of them would be a guess.
     """
-    usage = cast("Mapping[str, Any] | None", message.usage_metadata)
+    counts = raw.facts.counts or _read(cast("Mapping[str, Any] | None", message.usage_metadata))
+    beside = (counts.cached or 0) + (counts.cache_written or 0)
+    if (
+        counts.input is not None and counts.input < beside
+    ):  # a gateway that counts cached tokens beside the prompt's
+        counts = replace(counts, input=counts.input + beside)
+    return counts
+
+
+def _read(usage: Mapping[str, Any] | None) -> TokenCounts:
     if usage is None:
-        return raw.facts.counts or TokenCounts()
+        return TokenCounts()
     read, made = usage.get("input_token_details") or {}, usage.get("output_token_details") or {}
-    given = [usage["input_tokens"], usage["output_tokens"], *read.values(), *made.values()]
-    if not all(type(count) is int and 0 <= count < MAX_TOKENS for count in given if count is not None):
-        return raw.facts.counts or TokenCounts()
-    cached, written = read.get("cache_read"), read.get("cache_creation")
-    total = usage["input_tokens"]
-    if total < (cached or 0) + (written or 0):  # a gateway that counts cached tokens beside the prompt's
-        total += (cached or 0) + (written or 0)
-    return TokenCounts(total, usage["output_tokens"], cached, written, made.get("reasoning"))
+    counts = TokenCounts(
+        usage["input_tokens"],
+        usage["output_tokens"],
+        read.get("cache_read"),
+        read.get("cache_creation"),
+        made.get("reasoning"),
+    )
+    given = [
+        count for count in (getattr(counts, name) for name in TokenCounts.__slots__) if count is not None
+    ]
+    return counts if all(type(count) is int and 0 <= count < MAX_TOKENS for count in given) else TokenCounts()
 
 
 def _plain(message: BaseMessage) -> JsonDict:

@@ -1,0 +1,518 @@
+"""Shapes of replies, one table: what the harness sees, and what the record says.
+
+Each shape is served over HTTP to the real client of its provider, whole and streamed.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from langchain_core.messages import messages_from_dict
+
+from bakeoff.errors import ModelCallError, ModelErrorKind
+from bakeoff.gateway.types import JsonDict, ModelReply
+from bakeoff.record.messages import answer_facts
+from tests.unit.gateway.models.test_providers import CALL, Server, backend, request, say, server
+
+__all__ = ["server"]  # the fixture
+
+K = ModelErrorKind
+TEXT = "The order A-17 is shipped."
+ARGS = '{"order_id": "A-17"}'
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One row. `error` is the kind of a failed call; without one the rest must hold."""
+
+    name: str
+    model: str
+    whole: Any = None  # body, or (status, body)
+    events: list[Any] | None = None  # of the stream: objects, or raw text
+    error: ModelErrorKind | None = None
+    text: str = ""
+    calls: list[str] = field(default_factory=list)
+    finish: str | None = "stop"
+    tokens: tuple[int | None, int | None, int | None] = (None, None, None)  # input, output, cached
+    reasoning: str | None = None
+    facts: str = ""  # what is true of the answer: truncated, refusal, invalid_tool_call
+
+
+# --- chat completions ----------------------------------------------------------------------------------
+
+USAGE = {"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29}
+
+
+def chat(content: str | None = TEXT, finish: str | None = "stop", usage: Any = None, **more: Any) -> JsonDict:
+    top = {key: more.pop(key) for key in ("error", "x_groq", "choices") if key in more}
+    on_choice = {key: more.pop(key) for key in ("choice_error",) if key in more}
+    choice: JsonDict = {"index": 0, "message": {"role": "assistant", "content": content, **more}}
+    choice["finish_reason"] = finish
+    if on_choice:
+        choice["error"] = on_choice["choice_error"]
+    body = {"id": "c1", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice]}
+    return {**body, **({"usage": usage} if usage else {}), **top}
+
+
+def chunk(delta: JsonDict | None = None, finish: str | None = None, **more: Any) -> JsonDict:
+    choice = {"index": 0, "delta": delta or {}, "finish_reason": finish}
+    top = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    return {**top, "choices": [choice], **more}
+
+
+def call(arguments: str, name: str = "get_order") -> JsonDict:
+    return {"id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+WORDS = [chunk({"role": "assistant", "content": ""}), chunk({"content": "The order "})]
+REST = chunk({"content": "A-17 is shipped."})
+DONE = "data: [DONE]\n\n"
+SERVER_ERROR = {"error": {"message": "The server failed", "type": "server_error", "code": None}}
+RATE = {"error": {"message": "slow down", "code": 429}}
+
+
+def chat_error(name: str, body: JsonDict, error: ModelErrorKind) -> Shape:
+    """An error under status 200, whole, and after the first tokens of a stream."""
+    return Shape(f"chat {name}", "openai:m", body, [*WORDS, body], error)
+
+
+def chat_finish(word: str, error: ModelErrorKind | None = None, **expected: Any) -> Shape:
+    events = [*WORDS, REST, chunk(finish=word), DONE]
+    text = {} if error else {"text": TEXT, "finish": word}
+    return Shape(f"chat finish {word}", "openai:m", chat(finish=word), events, error, **{**text, **expected})
+
+
+CHAT = [
+    Shape(
+        "chat plain",
+        "openai:m",
+        chat(usage=USAGE),
+        [*WORDS, REST, chunk(finish="stop"), {**chunk(), "choices": [], "usage": USAGE}, DONE],
+        text=TEXT,
+        tokens=(20, 9, None),
+    ),
+    Shape(
+        "chat call",
+        "openai:m",
+        chat(None, "tool_calls", tool_calls=[call(ARGS)]),
+        [
+            chunk({"role": "assistant", "tool_calls": [{"index": 0, **call("")}]}),
+            chunk({"tool_calls": [{"index": 0, "function": {"arguments": ARGS[:9]}}]}),
+            chunk({"tool_calls": [{"index": 0, "function": {"arguments": ARGS[9:]}}]}),
+            chunk(finish="tool_calls"),
+            DONE,
+        ],
+        calls=["A-17"],
+        finish="tool_calls",
+    ),
+    *(
+        chat_finish(word, K.UNAVAILABLE)
+        for word in ("error", "abort", "insufficient_system_resource", "network_error", "engine_overloaded")
+    ),
+    chat_finish("eaten_by_a_bear", K.BAD_RESPONSE),
+    chat_finish("length", facts="truncated"),
+    chat_finish("content_filter", facts="refusal"),
+    chat_finish("sensitive", facts="refusal"),
+    chat_finish("eos_token"),
+    *(
+        Shape(
+            f"chat {word} twice",
+            "openai:m",
+            None,
+            [*WORDS, chunk({"content": "A-17 is shipped."}, word), chunk({}, word), DONE],
+            text=TEXT,
+            finish=word,
+            facts=facts,
+        )
+        for word, facts in (("stop", ""), ("length", "truncated"), ("content_filter", "refusal"))
+    ),
+    Shape("chat cut", "openai:m", None, [*WORDS], K.UNAVAILABLE),
+    Shape("chat cut with DONE", "openai:m", None, [*WORDS, DONE], K.UNAVAILABLE),
+    Shape(
+        "chat cut arguments",
+        "openai:m",
+        None,
+        [chunk({"role": "assistant", "tool_calls": [{"index": 0, **call('{"order_id": "A')}]})],
+        K.UNAVAILABLE,
+    ),
+    Shape(
+        "chat malformed arguments",
+        "openai:m",
+        chat(None, "tool_calls", tool_calls=[call('{"order')]),
+        finish="tool_calls",
+        facts="invalid_tool_call",
+    ),
+    chat_error("server error", SERVER_ERROR, K.UNAVAILABLE),
+    chat_error("rate limit", RATE, K.RATE_LIMITED),
+    chat_error("credits", {"error": {"message": "Not enough credits", "code": 402}}, K.AUTH),
+    chat_error("error as text", {"error": "upstream is down"}, K.UNAVAILABLE),
+    chat_error("moderation", {"error": {"message": "flagged", "code": "content_filter"}}, K.REFUSAL),
+    chat_error("overload", {"error": {"type": "overloaded_error", "message": "Overloaded"}}, K.UNAVAILABLE),
+    Shape(
+        "chat choice error",
+        "openai:m",
+        chat("The", choice_error={"code": 502, "message": "x"}),
+        error=K.UNAVAILABLE,
+    ),
+    Shape("chat null choices", "openai:m", chat(choices=None), error=K.BAD_RESPONSE),
+    Shape("chat no choices", "openai:m", chat(choices=[]), error=K.BAD_RESPONSE),
+    Shape(
+        "chat MiniMax",
+        "openai:m",
+        {**chat(choices=None), "base_resp": {"status_code": 1002, "status_msg": "rate limit"}},
+        error=K.RATE_LIMITED,
+    ),
+    Shape(
+        "chat empty",
+        "openai:m",
+        chat(""),
+        [chunk({"role": "assistant", "content": ""}), chunk(finish="stop"), DONE],
+    ),
+    Shape(
+        "chat Groq's usage",
+        "openai:m",
+        chat(x_groq={"usage": USAGE}),
+        [*WORDS, REST, chunk(finish="stop", x_groq={"id": "r", "usage": USAGE}), DONE],
+        text=TEXT,
+        tokens=(20, 9, None),
+    ),
+    Shape(
+        "chat reasoning",
+        "openai:m",
+        chat(reasoning_content="Let me see."),
+        [
+            chunk({"reasoning_content": "Let me "}),
+            chunk({"reasoning_content": "see."}),
+            *WORDS,
+            REST,
+            chunk(finish="stop"),
+        ],
+        text=TEXT,
+        reasoning="Let me see.",
+    ),
+    Shape(
+        "chat cached beyond",
+        "openai:m",
+        chat(usage={**USAGE, "prompt_tokens_details": {"cached_tokens": 5000}}),
+        text=TEXT,
+        tokens=(5020, 9, 5000),
+    ),
+    Shape("chat odd usage", "openai:m", chat(usage={**USAGE, "prompt_tokens": -1}), text=TEXT),
+    Shape(
+        "chat NaN",
+        "openai:m",
+        json.dumps(chat(usage={**USAGE, "prompt_tokens": float("nan")})),
+        error=K.BAD_RESPONSE,
+    ),
+    Shape("chat refusal", "openai:m", chat(None, refusal="I will not."), facts="refusal"),
+    Shape("chat page", "openai:m", "<html>502 Bad Gateway</html>", ["<html>502</html>"], K.BAD_RESPONSE),
+]
+
+# --- Responses -----------------------------------------------------------------------------------------
+
+
+def said(text: str = TEXT, kind: str = "output_text") -> JsonDict:
+    part = (
+        {"type": kind, "annotations": [], "text": text}
+        if kind == "output_text"
+        else {"type": kind, "refusal": text}
+    )
+    return {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [part]}
+
+
+def response(output: Any = None, status: str = "completed", **more: Any) -> JsonDict:
+    usage = {
+        "input_tokens": 20,
+        "input_tokens_details": {"cached_tokens": 4},
+        "output_tokens": 9,
+        "total_tokens": 29,
+    }
+    usage["output_tokens_details"] = {"reasoning_tokens": 3}
+    body = {
+        "id": "resp_1",
+        "object": "response",
+        "created_at": 1,
+        "model": "m",
+        "status": status,
+        "error": None,
+    }
+    rest = {
+        "incomplete_details": None,
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+        "usage": usage,
+    }
+    return {**body, **rest, "output": [said()] if output is None else output, **more}
+
+
+def event(kind: str, **more: Any) -> str:
+    return f"event: {kind}\ndata: {json.dumps({'type': kind, 'sequence_number': 0, **more})}\n\n"
+
+
+OPENING = [
+    event("response.created", response=response([], "in_progress")),
+    event(
+        "response.output_item.added", output_index=0, item={**said(), "content": [], "status": "in_progress"}
+    ),
+    event(
+        "response.output_text.delta",
+        output_index=0,
+        content_index=0,
+        item_id="msg_1",
+        delta=TEXT,
+        logprobs=[],
+    ),
+]
+
+
+def responses(
+    name: str, body: JsonDict, last: str | None, error: ModelErrorKind | None = None, **expected: Any
+) -> Shape:
+    """`last` names the event that ends the stream; None: none comes."""
+    events = [*OPENING, *([event(last, response=body)] if last else [])]
+    more = {} if error else {"tokens": (20, 9, 4), "text": TEXT}
+    return Shape(f"responses {name}", "openai:m", body, events, error, **{**more, **expected})
+
+
+CUT = {"incomplete_details": {"reason": "max_output_tokens"}}
+FILTERED = {"incomplete_details": {"reason": "content_filter"}}
+RESPONSES = [
+    responses("plain", response(), "response.completed", finish="completed"),
+    responses(
+        "cut",
+        response(status="incomplete", **CUT),
+        "response.incomplete",
+        finish="max_output_tokens",
+        facts="truncated",
+    ),
+    responses(
+        "filtered",
+        response(status="incomplete", **FILTERED),
+        "response.incomplete",
+        finish="content_filter",
+        facts="refusal",
+    ),
+    responses(
+        "failed",
+        response([], "failed", error={"code": "server_error", "message": "x"}),
+        "response.failed",
+        K.UNAVAILABLE,
+    ),
+    responses(
+        "limited",
+        response([], "failed", error={"code": "rate_limit_exceeded", "message": "x"}),
+        "response.failed",
+        K.RATE_LIMITED,
+    ),
+    responses("cancelled", response([], "cancelled"), "response.cancelled", K.UNAVAILABLE),
+    Shape("responses queued", "openai:m", response([], "queued"), error=K.UNAVAILABLE),
+    Shape("responses nothing", "openai:m", response([]), error=K.BAD_RESPONSE),
+    Shape("responses stream cut", "openai:m", None, OPENING, K.UNAVAILABLE),
+    Shape(
+        "responses error event",
+        "openai:m",
+        None,
+        [*OPENING, event("error", code="rate_limit_exceeded", message="slow down", param=None)],
+        K.RATE_LIMITED,
+    ),
+    Shape(
+        "responses refusal",
+        "openai:m",
+        response([said("I will not.", "refusal")]),
+        tokens=(20, 9, 4),
+        finish="completed",
+        facts="refusal",
+    ),
+    Shape(
+        "responses call",
+        "openai:m",
+        response(
+            [{"type": "function_call", "id": "fc_1", "call_id": "c", "name": "get_order", "arguments": ARGS}]
+        ),
+        tokens=(20, 9, 4),
+        calls=["A-17"],
+        finish="completed",
+    ),
+    Shape(
+        "responses server tool",
+        "openai:m",
+        response(
+            [
+                {
+                    "type": "web_search_call",
+                    "id": "ws_1",
+                    "status": "completed",
+                    "action": {"type": "search", "query": "x"},
+                },
+                said(),
+            ]
+        ),
+        tokens=(20, 9, 4),
+        text=TEXT,
+        finish="completed",
+    ),
+]
+
+# --- Messages ------------------------------------------------------------------------------------------
+
+CLAUDE = {
+    "input_tokens": 20,
+    "output_tokens": 9,
+    "cache_read_input_tokens": 5,
+    "cache_creation_input_tokens": 0,
+}
+OVERLOADED = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+
+
+def message(content: Any = None, stop: str | None = "end_turn") -> JsonDict:
+    blocks = [{"type": "text", "text": TEXT}] if content is None else content
+    top = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "stop_sequence": None}
+    return {**top, "content": blocks, "stop_reason": stop, "usage": CLAUDE}
+
+
+def spoken(stop: str | None) -> list[str]:
+    def one(data: JsonDict) -> str:
+        return f"event: {data['type']}\ndata: {json.dumps(data)}\n\n"
+
+    events = [
+        one({"type": "message_start", "message": message([], None)}),
+        one({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
+        one({"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": TEXT}}),
+    ]
+    if stop:
+        events.append(one({"type": "content_block_stop", "index": 0}))
+        delta = {"stop_reason": stop, "stop_sequence": None}
+        events.append(one({"type": "message_delta", "delta": delta, "usage": {"output_tokens": 9}}))
+        events.append(one({"type": "message_stop"}))
+    return events
+
+
+def claude(stop: str, error: ModelErrorKind | None = None, facts: str = "") -> Shape:
+    expected = {} if error else {"text": TEXT, "finish": stop, "tokens": (25, 9, 5), "facts": facts}
+    return Shape(f"messages {stop}", "anthropic:m", message(stop=stop), spoken(stop), error, **expected)
+
+
+MESSAGES = [
+    claude("end_turn"),
+    claude("stop_sequence"),
+    claude("pause_turn"),
+    claude("max_tokens", facts="truncated"),
+    claude("model_context_window_exceeded", facts="truncated"),
+    claude("refusal", facts="refusal"),
+    claude("eaten_by_a_bear", K.BAD_RESPONSE),
+    Shape("messages cut", "anthropic:m", None, spoken(None), K.UNAVAILABLE),
+    Shape(
+        "messages overloaded",
+        "anthropic:m",
+        OVERLOADED,
+        [*spoken(None), f"event: error\ndata: {json.dumps(OVERLOADED)}\n\n"],
+        K.UNAVAILABLE,
+    ),
+    Shape(
+        "messages server tool",
+        "anthropic:m",
+        message(
+            [
+                {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "x"}},
+                {"type": "text", "text": TEXT},
+            ]
+        ),
+        text=TEXT,
+        finish="end_turn",
+        tokens=(25, 9, 5),
+    ),
+]
+
+# --- Google --------------------------------------------------------------------------------------------
+
+GEMINI = {"promptTokenCount": 20, "candidatesTokenCount": 6, "thoughtsTokenCount": 3, "totalTokenCount": 29}
+
+
+def gemini(word: str, error: ModelErrorKind | None = None, facts: str = "", text: str = TEXT) -> Shape:
+    parts = [{"text": text}] if text else []
+    body = {
+        "candidates": [{"content": {"role": "model", "parts": parts}, "finishReason": word, "index": 0}],
+        "usageMetadata": GEMINI,
+    }
+    expected = (
+        {} if error else {"text": text, "finish": word.lower(), "tokens": (20, 9, None), "facts": facts}
+    )
+    return Shape(f"google {word}", "google_genai:gemini-x", body, [body], error, **expected)
+
+
+GOOGLE = [
+    gemini("STOP"),
+    gemini("MAX_TOKENS", facts="truncated"),
+    gemini("SAFETY", facts="refusal"),
+    gemini("MALFORMED_FUNCTION_CALL", facts="invalid_tool_call", text=""),
+    gemini("OTHER", K.BAD_RESPONSE),
+    Shape(
+        "google blocked prompt",
+        "google_genai:gemini-x",
+        {
+            "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
+            "usageMetadata": {"promptTokenCount": 20, "totalTokenCount": 20},
+        },
+        finish="prohibited_content",
+        tokens=(20, None, None),
+        facts="refusal",
+    ),
+]
+
+SHAPES = [*CHAT, *RESPONSES, *MESSAGES, *GOOGLE]
+
+
+def served(events: list[Any]) -> Any:
+    text = "".join(one if isinstance(one, str) else f"data: {json.dumps(one)}\n\n" for one in events)
+
+    def answer(handler: Any) -> None:
+        handler.send_response(200)
+        handler.send_header("content-type", "text/event-stream")
+        handler.end_headers()
+        handler.wfile.write(text.encode())
+
+    return answer
+
+
+def cases() -> Iterator[Any]:
+    for shape in SHAPES:
+        if shape.whole is not None:
+            yield pytest.param(shape, False, id=f"{shape.name}, whole")
+        if shape.events is not None:
+            yield pytest.param(shape, True, id=f"{shape.name}, streamed")
+
+
+@pytest.mark.parametrize(("shape", "streamed"), cases())
+def test_a_shape_is_what_it_is(server: Server, shape: Shape, streamed: bool) -> None:
+    server.answers(served(shape.events or []) if streamed else say(200, shape.whole))
+    params = {"use_responses_api": True} if shape.name.startswith("responses") else {}
+    chunks: list[JsonDict] = []
+    context = CALL.__class__("c/e/1", "e", 1, 0, {}, on_chunk=chunks.append)
+    asked = request(stream=streamed)
+    if shape.error is not None:
+        with pytest.raises(ModelCallError) as caught:
+            backend(server, shape.model, params=params).complete(asked, context)
+        assert caught.value.kind is shape.error, caught.value
+        return
+    reply = backend(server, shape.model, params=params).complete(asked, context)
+    check(shape, reply)
+    if streamed:
+        pieces = messages_from_dict(chunks)
+        assert "".join(piece.text for piece in pieces) == shape.text
+
+
+def check(shape: Shape, reply: ModelReply) -> None:
+    [seen] = messages_from_dict([json.loads(json.dumps(reply.message))])
+    assert seen.text == shape.text
+    assert [made["args"]["order_id"] for made in seen.tool_calls] == shape.calls  # type: ignore[attr-defined]
+    assert (reply.finish_reason or "").lower() == (shape.finish or "")
+    assert (reply.input_tokens, reply.output_tokens) == shape.tokens[:2]
+    assert (reply.cached_tokens or None) == shape.tokens[2]
+    assert reply.reasoning == shape.reasoning
+    facts = answer_facts([reply.message])
+    assert facts is not None
+    true = [name for name in ("truncated", "refusal", "invalid_tool_call") if getattr(facts, name)]
+    assert true == ([shape.facts] if shape.facts else [])
