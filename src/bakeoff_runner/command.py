@@ -25,7 +25,7 @@ from typing import Any
 from bakeoff_runner import wire
 from bakeoff_runner.channel import Channel, RemoteError
 from bakeoff_runner.load import LoadError
-from bakeoff_runner.supervisor import undumpable
+from bakeoff_runner.process import make_undumpable
 from bakeoff_runner.traces import discard
 
 SOURCE = Path("/opt/harness")  # where the image has `harness.source`
@@ -78,7 +78,7 @@ def run(params: dict[str, Any], workdir: Path, channel: Channel) -> dict[str, An
     command = resolve(params["harness"]["command"])
     endpoint = Endpoint(channel)  # it ends with this process
     channel.notify("harness/loaded", {})
-    undumpable()  # or the program could read token and channel out of this process, and speak for it
+    make_undumpable()  # or the program could read token and channel out of this process, and speak for it
     program = subprocess.Popen(
         command,
         cwd=workdir,
@@ -199,7 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True  # what follows would be read as the next request
             if length.isdecimal():
                 self.unread = int(length)
-                self.server.channel.tell_too_large(self.unread)
+                self.server.channel.report_too_large(self.unread)
                 yield _refusal(413, "request_too_large", f"a request may have {MAX_BODY} bytes")
             else:
                 yield _refusal(411, "invalid_request_error", "the request has no Content-Length")
@@ -212,7 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
             yield _refusal(400, "invalid_request_error", f"the request's body is not JSON: {error}")
             return
         if grown > MAX_BODY:  # written anew it has more bytes, and must not be cut on its way
-            self.server.channel.tell_too_large(grown)
+            self.server.channel.report_too_large(grown)
             yield _refusal(413, "request_too_large", f"a request may have {MAX_BODY} bytes")
             return
         assert isinstance(self.server, Endpoint)

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from bakeoff_runner import lazy, wire
 from bakeoff_runner.channel import Channel
 from bakeoff_runner.context import HarnessContext, HarnessLimits
 
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
+
 TRACEBACK_CHARS = 4000
+INTERRUPT_CHARS = 2000
 
 
 def serve(rpc_in: int, rpc_out: int) -> NoReturn:
-    """Run one trial over the two file descriptors and leave without interpreter shutdown (it has nothing to save)."""
+    """Run one trial over the two file descriptors, in the main thread, and leave without interpreter shutdown."""
     channel = Channel(rpc_in, rpc_out)
     request = channel.first_request()
     try:
@@ -57,30 +62,64 @@ def run(params: dict[str, Any], channel: Channel) -> dict[str, Any]:
         from bakeoff_runner import command
 
         return command.run(params, workdir, channel)
+    return outcome(run_agent(params, workdir, channel))
+
+
+def run_agent(params: dict[str, Any], workdir: Path, channel: Channel) -> Any:
+    """What the agent returns. It is built and invoked in this thread, and awaited where it has to be.
+
+    An async `build_agent` and the agent's `ainvoke` share one task, as in a production program that awaits both.
+    """
     lazy.install()
     limits = HarnessLimits(**params["limits"])
-    context = HarnessContext(workdir, params["harness"]["config"], params["inputs"], limits, traceparent)
-
-    from bakeoff_runner import load, tools
+    context = HarnessContext(
+        workdir, params["harness"]["config"], params["inputs"], limits, params.get("traceparent", "")
+    )
+    from bakeoff_runner import asynchrony, load, time_limit, tools
     from bakeoff_runner.chat_model import GatewayChatModel
 
-    model = GatewayChatModel(channel=channel)
-    agent, asynchronous = load.build(params["harness"], model, context)
-    tools.watch(channel, limits.tool_seconds)
-    channel.notify("harness/loaded", {})
+    watchdog = time_limit.install(limits.tool_seconds)
     inputs = {**params["inputs"], "messages": params["messages"]}
-    channel.notify("harness/started", {})
-    if asynchronous:
-        import asyncio
 
-        result = asyncio.run(agent.ainvoke(inputs))
-    else:
-        result = agent.invoke(inputs)
-    return outcome(result)
+    def arguments(agent: Any) -> tuple[Any, ...]:
+        """Called between building and running."""
+        tools.watch(channel, watchdog)
+        channel.notify("harness/loaded", {})
+        config = run_config(agent, params.get("trial_id", "trial"))
+        channel.notify("harness/started", {})
+        return (inputs,) if config is None else (inputs, config)
+
+    built = load.build(params["harness"], GatewayChatModel(channel=channel), context)
+    if not inspect.isawaitable(built):
+        if not asynchrony.must_be_awaited(built):
+            return built.invoke(*arguments(built))
+        agent, built = built, None
+
+    async def trial() -> Any:
+        runnable = agent if built is None else await built
+        return await runnable.ainvoke(*arguments(runnable))
+
+    import asyncio
+
+    # The loop is not closed: closing it would wait for the harness's own threads, and the process ends anyway.
+    return asyncio.Runner().run(trial())
+
+
+def run_config(agent: Any, thread_id: str) -> RunnableConfig | None:
+    """The config to invoke a Runnable with: a thread id, so that a checkpointer works, unless the agent has one."""
+    from langchain_core.runnables import Runnable
+
+    if not isinstance(agent, Runnable):
+        return None
+    own: dict[str, Any] = (getattr(agent, "config", None) or {}).get("configurable") or {}
+    return None if "thread_id" in own else {"configurable": {"thread_id": thread_id}}
 
 
 def outcome(result: Any) -> dict[str, Any]:
-    """`{"messages": [...]}` (or the state of an agent with structured output) as JSON-able values.
+    """The final state of the agent as JSON-able values.
+
+    `messages`; `answer`, the structured response, where there is one; `interrupt`, what the agent waits for a person to
+    decide, where it stopped for that.
 
     Raises:
         TypeError: the harness returned something else.
@@ -89,20 +128,47 @@ def outcome(result: Any) -> dict[str, Any]:
 
     from bakeoff_runner.chat_model import whole
 
-    if not isinstance(result, dict) or "messages" not in result:
+    state = getattr(result, "value", result)  # langgraph's GraphOutput has the state and the interrupts
+    interrupts = getattr(result, "interrupts", None) or (
+        state.get("__interrupt__") if isinstance(state, dict) else None
+    )
+    if not isinstance(state, dict) or not ("messages" in state or interrupts):
         raise TypeError(f'the harness must return {{"messages": [...]}}, not {type(result).__name__}')
     out: dict[str, Any] = {
-        "messages": [message_to_dict(whole(m)) for m in convert_to_messages(result["messages"])]
+        "messages": [message_to_dict(whole(m)) for m in convert_to_messages(state.get("messages", []))]
     }
-    structured = result.get("structured_response")
+    structured = state.get("structured_response")
     if structured is not None:
         plain = structured.model_dump(mode="json") if hasattr(structured, "model_dump") else structured
         out["answer"] = plain if isinstance(plain, str) else json.dumps(plain, sort_keys=True, default=str)
+    if interrupts:
+        out["interrupt"] = "; ".join(map(awaited_decision, interrupts))[:INTERRUPT_CHARS]
     return out
 
 
+def awaited_decision(interrupt: Any) -> str:
+    """What one interrupt asks a person: tools with their arguments, or the payload that the graph gave.
+
+    The shape with `action_requests` is that of LangChain's HumanInTheLoopMiddleware.
+    """
+    payload = getattr(interrupt, "value", interrupt)
+    requests = payload.get("action_requests") if isinstance(payload, dict) else None
+    try:
+        return "; ".join(
+            f"{request['name']}({json.dumps(request['args'], ensure_ascii=False, default=str)})"
+            for request in requests or ()
+        ) or json.dumps(payload, ensure_ascii=False, default=str)
+    except (KeyError, TypeError, ValueError):
+        return str(payload)
+
+
 def describe(error: BaseException) -> dict[str, Any]:
-    """A JSON-RPC error object: the exception's class, text, and the errno of every OSError in its chain."""
+    """A JSON-RPC error object; its data: the class, its bases, the traceback, and the errno of every OSError behind it.
+
+    A group of exceptions that holds a single one, as a TaskGroup raises it, counts as that one.
+    """
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in chain:
@@ -112,8 +178,13 @@ def describe(error: BaseException) -> dict[str, Any]:
         "code": wire.HARNESS_ERROR,
         "message": str(error)[:TRACEBACK_CHARS],
         "data": {
-            "type": f"{type(error).__module__}.{type(error).__qualname__}",
+            "type": qualified_name(type(error)),
+            "bases": [qualified_name(base) for base in type(error).__mro__[1:-1]],
             "errnos": [e.errno for e in chain if isinstance(e, OSError) and e.errno is not None],
             "traceback": "".join(traceback.format_exception(error))[-TRACEBACK_CHARS:],
         },
     }
+
+
+def qualified_name(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"

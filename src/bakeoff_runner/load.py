@@ -52,29 +52,23 @@ def entrypoint(path: str) -> Any:
     return function
 
 
-def build(harness: dict[str, Any], model: Any, context: HarnessContext) -> tuple[Any, bool]:
-    """The agent, and whether it wants to be awaited: an `async def build_agent` or an async tool says so."""
+def build(harness: dict[str, Any], model: Any, context: HarnessContext) -> Any:
+    """The agent, or a coroutine of it where `build_agent` is an async function."""
     if harness["entrypoint"]:
-        function = entrypoint(harness["entrypoint"])
-        if inspect.iscoroutinefunction(function):
-            import asyncio
-
-            return asyncio.run(function(model, context)), True
-        return function(model, context), False
+        return entrypoint(harness["entrypoint"])(model, context)
     from langchain.agents import create_agent
 
     tools = [named(path, f"harness.tools[{i}]") for i, path in enumerate(harness["tools"])]
-    agent = create_agent(
+    return create_agent(
         model, tools, system_prompt=harness["prompt"], middleware=middleware(harness["middleware"])
     )
-    return agent, any(_is_async(tool) for tool in tools)
 
 
 def middleware(specs: list[dict[str, Any]]) -> list[Any]:
     """The middleware instances.
 
     Raises:
-        LoadError: a class is absent, or does not take its `with`.
+        LoadError: there is no such class, or it does not accept its `with`.
     """
     made = []
     for i, spec in enumerate(specs):
@@ -84,13 +78,6 @@ def middleware(specs: list[dict[str, Any]]) -> list[Any]:
             made.append(sort(**spec["with"]))
         except Exception as error:
             raise LoadError(
-                f"{key}.with", f"`{spec['use']}` refuses it: {type(error).__name__}: {error}"
+                f"{key}.with", f"`{spec['use']}` does not accept it: {type(error).__name__}: {error}"
             ) from error
     return made
-
-
-def _is_async(tool: Any) -> bool:
-    coroutine = getattr(tool, "coroutine", None)
-    return inspect.iscoroutinefunction(tool) or (
-        coroutine is not None and getattr(tool, "func", None) is None
-    )

@@ -15,7 +15,7 @@ import sys
 import time
 from typing import Any
 
-from bakeoff_runner import cgroup, wire
+from bakeoff_runner import cgroup, process, wire
 from bakeoff_runner.waits import Waits
 
 SAMPLE_MS = 250  # disk and (on old kernels) pids have no peak counter, so they are sampled at this pace
@@ -241,13 +241,6 @@ def _write_all(end: int, data: bytes) -> None:
         view = view[os.write(end, view) :]
 
 
-def undumpable() -> None:
-    """Close /proc/<this>/{mem,fd,environ} to others of its user, until the next exec (prctl(2), PR_SET_DUMPABLE)."""
-    import ctypes
-
-    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
-
-
 def main() -> None:
     """Fork the harness, supervise it, report, exit 0. A failure of the supervisor itself exits non-zero."""
     child_in, to_child = os.pipe()
@@ -263,22 +256,13 @@ def main() -> None:
         os.dup2(null, 0)  # the harness has no business with the container's stdin
         for end in (null, log_in):
             os.close(end)
-        _prefer_for_oom()
+        process.be_killed_first()
         from bakeoff_runner.harness import serve
 
         serve(child_in, child_out)
     for end in (child_in, child_out, log_in):
         os.close(end)
-    undumpable()
+    process.make_undumpable()
     Supervisor(pid, to_child, from_child, child_log).run()
     sys.stdout.flush()
     os._exit(0)
-
-
-def _prefer_for_oom() -> None:
-    """When memory runs out the kernel must take the harness or its tools, never the witness."""
-    try:
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("500")
-    except OSError:
-        print("bakeoff: oom_score_adj cannot be raised here", file=sys.stderr)

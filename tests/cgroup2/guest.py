@@ -20,7 +20,8 @@ from pathlib import Path
 
 from bakeoff.backends.docker.connection import connect
 from bakeoff.errors import UnfitEnvironment
-from bakeoff.provision.docker_engine import apt_install, last_lines, privilege
+from bakeoff.provision.docker_engine import apt_install, privilege
+from bakeoff.text.escape import last_lines
 
 HERE = Path(__file__).parent
 CACHE = HERE.parents[1] / ".cache" / "guest"

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from bakeoff.backends.docker.connection import connect
+from bakeoff.backends.docker.images import base_image
 from bakeoff.config.schema import Harness
-from bakeoff.provision import base_image
 from tests.cgroup2 import guest
 from tests.docker.project import Outcome, Project, call
 

@@ -14,8 +14,9 @@ import docker
 import pytest
 
 from bakeoff.backends.docker import connection, host
+from bakeoff.backends.docker.images import base_image
+from bakeoff.backends.docker.images.probe import Probe
 from bakeoff.errors import InputError, UnfitEnvironment
-from bakeoff.provision import base_image
 
 pytestmark = pytest.mark.docker
 
@@ -134,9 +135,7 @@ def test_a_pull_is_pinned_by_digest(
     assert any(path.endswith(f"/manifests/{pinned}") for path in server.requests)
     image = client.images.get(reference)
     assert (
-        base_image.describe(
-            image.attrs, reference, base_image.Probe((3, 12), "glibc", frozenset(), {})
-        ).digest
+        base_image.describe(image.attrs, reference, Probe((3, 12), 36, "x86_64", frozenset(), {})).digest
         == pinned
     )
     assert not client.containers.list(all=True, filters={"ancestor": image.id}), (

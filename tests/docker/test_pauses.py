@@ -9,9 +9,9 @@ import pytest
 from docker import DockerClient
 
 from bakeoff.backends.docker import connection
+from bakeoff.backends.docker.images import base_image
 from bakeoff.backends.docker.pauses import PauseEvents
 from bakeoff.config.schema import Harness
-from bakeoff.provision import base_image
 from tests.docker.project import Project, call, docker
 
 pytestmark = pytest.mark.docker

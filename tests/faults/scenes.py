@@ -24,9 +24,9 @@ import docker.errors
 import psutil
 
 from bakeoff.backends.docker import connection
-from bakeoff.backends.docker.images import image
+from bakeoff.backends.docker.images import base_image, image
 from bakeoff.config import loading
-from bakeoff.provision import base_image, docker_engine
+from bakeoff.provision import docker_engine
 from bakeoff.provision.docker_engine import Daemon
 from bakeoff.record.store import RunDirectory
 from bakeoff.record.trial import AttemptRecord, TrialRecord

@@ -9,6 +9,7 @@ from bakeoff.backends.base import Backend
 # name -> the module whose `connect()` gives the backend; imported when it is used, since clients are slow to load
 BACKENDS = {
     "docker": "bakeoff.backends.docker.backend",
+    "fake": "bakeoff.backends.fake",
 }
 
 

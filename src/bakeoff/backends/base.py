@@ -107,10 +107,11 @@ class Image:
     python: str
     base: dict[str, Any]  # kind, reference, digest
     packages: dict[str, str]  # name -> version: Python's, and npm's as `npm:name`
+    notes: tuple[str, ...] = ()  # what bears on the numbers, for the report
 
     def record(self) -> JsonDict:
-        """For the manifest."""
-        return asdict(self)
+        """For the manifest, which has the notes among its own."""
+        return {key: value for key, value in asdict(self).items() if key != "notes"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A scripted sandbox and a manual clock, so that attempts are tested in milliseconds, without a container.
+"""A scripted sandbox, backend and clock, so that attempts and runs are tested in milliseconds, without a container.
 
 A script is a generator: it says what the harness says, and yields where the harness waits.
 
@@ -14,6 +14,8 @@ A script is a generator: it says what the harness says, and yields where the har
 
 The supervisor is played too. It answers `supervisor/start` with `ready` and `supervisor/stop` by killing the harness.
 At the end of the script it says `supervisor/exit`, and the streams close.
+
+`FakeBackend` opens such sandboxes. It can go away, stay away and come back.
 """
 
 from __future__ import annotations
@@ -27,16 +29,33 @@ from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from bakeoff.backends.base import Frame, OnFrozen, SandboxEnd, SandboxError
+from bakeoff.backends.base import (
+    Capacity,
+    Frame,
+    Image,
+    OnFrozen,
+    Sandbox,
+    SandboxEnd,
+    SandboxError,
+    SandboxSpec,
+    Say,
+)
+from bakeoff.errors import BackendUnavailable
 from bakeoff.record.base import JsonDict
 from bakeoff.record.evidence import DockerFacts
 from bakeoff.record.trial import ResourceLimits
 from bakeoff_runner import wire
 
+if TYPE_CHECKING:
+    from bakeoff.config.schema import Config
+
 LIMITS = ResourceLimits(cpus=1.0, memory_bytes=256 * 2**20, pids=64, disk_bytes=16 * 2**20, network="none")
 """What a fake sandbox reads back, unless it is made with other limits."""
+
+CAPACITY = Capacity(4.0, 4 * 2**30, (0, 1, 2, 3))
+"""What a fake backend promises, unless it is made with another capacity."""
 
 # Seconds of work, or the id of a call whose reply is awaited, which is then what `yield` gives.
 Script = Generator[float | str, JsonDict, None]
@@ -415,3 +434,80 @@ def kernel_facts(limits: ResourceLimits) -> JsonDict:
         "pids_refused": 0,
         "disk_full": False,
     }
+
+
+def one_question(harness: FakeHarness) -> Script:
+    """A harness that asks its model once, with the messages of the task, and answers with the reply."""
+    harness.loaded()
+    harness.started()
+    reply = yield harness.ask(*(human(str(message["content"])) for message in harness.task["messages"]))
+    harness.answer(reply["result"]["message"])
+
+
+def connect() -> FakeBackend:
+    """A backend whose harness asks one question."""
+    return FakeBackend()
+
+
+class FakeBackend:
+    """A backend in this process. Everything that is opened is remembered, so that what is left can be seen.
+
+    Args:
+        make: the sandbox of one `open`; may raise `SandboxError`. By default its harness asks one question.
+        capacity: what it promises.
+        on_lost: what `await_return` does first, such as setting `available`.
+    """
+
+    host_id = "fake"
+    local = False
+
+    def __init__(
+        self,
+        make: Callable[[SandboxSpec], Sandbox] | None = None,
+        capacity: Capacity = CAPACITY,
+        on_lost: Callable[[FakeBackend], None] = lambda _: None,
+    ) -> None:
+        self._make = make or (lambda spec: FakeSandbox(ManualTimer(), one_question, limits=spec.limits))
+        self._capacity, self._on_lost = capacity, on_lost
+        self.available = True
+        self.expected: dict[SandboxSpec, int] = {}
+        self.opened: list[tuple[SandboxSpec, tuple[int, ...]]] = []
+        self.left: dict[str, list[Sandbox]] = {}  # by run: what no sweep has removed
+        self._lock = threading.Lock()
+
+    def facts(self) -> JsonDict:
+        return {"cores": int(self._capacity.cpus), "memory_bytes": self._capacity.memory_bytes, "os": "fake"}
+
+    def capacity(self, promised_bytes: int = 0) -> Capacity:
+        return self._capacity
+
+    def prepare(self, config: Config, say: Say) -> Image:
+        base = {"kind": "fake", "reference": config.harness.base_image, "digest": "fake"}
+        return Image("fake", "fake", "fake", "fake", "3.13", base, {})
+
+    def expect(self, spec: SandboxSpec, count: int, at_once: int) -> None:
+        self.expected[spec] = self.expected.get(spec, 0) + count
+
+    def open(self, spec: SandboxSpec, cores: tuple[int, ...] = ()) -> Sandbox:
+        if not self.available:
+            raise SandboxError(
+                DockerFacts(failed_step="create", error_kind="unavailable", error="the fake is away")
+            )
+        sandbox = self._make(spec)
+        with self._lock:
+            self.opened.append((spec, cores))
+            self.left.setdefault(spec.run_id, []).append(sandbox)
+        return sandbox
+
+    def await_return(self, stopping: threading.Event) -> None:
+        self._on_lost(self)
+        if not self.available and not stopping.is_set():
+            raise BackendUnavailable("the fake stays away")
+
+    def sweep(self, run_id: str) -> int:
+        if not self.available:
+            raise BackendUnavailable("sandboxes may be left")
+        return len(self.left.pop(run_id, []))
+
+    def close(self) -> None:
+        pass

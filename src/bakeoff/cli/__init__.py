@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 
 import typer
 from rich.console import Console
@@ -15,8 +18,13 @@ from rich.markup import escape
 
 from bakeoff import __version__
 from bakeoff.cli import compare, doctor, init, power, publish, report, run, setup, show
-from bakeoff.errors import BakeoffError
+from bakeoff.errors import BakeoffError, Interrupted
 from bakeoff.text.escape import terminal
+
+# Open files that a process may have, where its hard limit allows them.
+MANY_FILES = 65536
+# What writing to a terminal that has closed, or to a reader that has ended, fails with.
+TERMINAL_GONE = (errno.EIO, errno.EPIPE)
 
 app = typer.Typer(
     name="bakeoff",
@@ -86,18 +94,34 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` has it
             signal.signal(number, signal.default_int_handler)
+    _allow_many_files()
     guarded(app)
 
 
+def _allow_many_files() -> None:
+    """Each running trial has a few open files; macOS allows 256 unless a program asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):  # a kernel's own maximum may be lower
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def guarded(program: Callable[[], object]) -> None:
-    """Run a program of bakeoff's; an exception becomes a sentence on stderr and an exit code."""
+    """Run a program of bakeoff; an exception becomes a sentence on stderr and an exit code."""
     try:
         program()
+    except Interrupted as interrupted:
+        with suppress(OSError):  # the terminal may have gone
+            complain(str(interrupted), getattr(interrupted, "hint", None))
+        os._exit(interrupted.exit_code)  # without waiting for threads that are in a model call
     except BakeoffError as error:
         complain(str(error), getattr(error, "hint", None))
         sys.exit(error.exit_code)
     except Exception as error:  # noqa: BLE001 - shown for what it is, and its traceback kept
+        if isinstance(error, OSError) and error.errno in TERMINAL_GONE:
+            os._exit(Interrupted.exit_code)
         confess(error)
         sys.exit(1)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(Interrupted.exit_code)

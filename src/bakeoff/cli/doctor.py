@@ -173,9 +173,8 @@ def _inputs(config: Config) -> Iterator[Check]:
 
 
 def _images(client: docker.DockerClient, config: Config | None, machine: str) -> Iterator[Check]:
-    from bakeoff.backends.docker.images import image
+    from bakeoff.backends.docker.images import base_image, image
     from bakeoff.config.schema import Harness
-    from bakeoff.provision import base_image
 
     reference = config.harness.base_image if config else Harness.model_fields["base_image"].default
     try:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from bakeoff.run.run import Task
+    from bakeoff.run.task import Task
 
 
 def run(
@@ -62,41 +62,23 @@ def run(
         seed=seed,
         max_concurrency=max_concurrency,
     )
-    resumed = RunDirectory.resolve(resume, out) if resume else None
-    task = runs.read_again(resumed) if resumed else runs.read(harness, overrides)
+    stopped = RunDirectory.resolve(resume, out) if resume else None
+    task = runs.plan(harness, overrides, stopped=stopped)
     if dry_run:
         _print_plan(task, as_json)
         return
 
     from bakeoff import backends
-    from bakeoff.report import finalize
     from bakeoff.run import progress
 
-    errors = Console(stderr=True)
-    backend = backends.connect()
-    admission = runs.admit(task, backend)
-
-    def say(line: str) -> None:
-        if not quiet:
-            errors.print(line, highlight=False, markup=False)
-
-    directory = runs.execute(
-        task,
-        backend,
-        admission,
-        out=out,
-        display=progress.display(quiet=quiet),
-        say=say,
-        resumed=resumed,
-        record=record,
-    )
-    style: finalize.Style = "json" if as_json else "quiet" if quiet else "table"
-    code = finalize.close(directory.path, style)
+    display = progress.display(quiet=quiet)
+    directory = runs.execute(task, backends.connect(), display, out, record)
+    code = runs.report(directory, "json" if as_json else "quiet" if quiet else "table")
     targets = [name for name, settings in task.config.publish if settings is not None]
     if targets and code == 0:
-        code = finalize.publish(directory.path)
+        code = runs.publish(directory)
     elif targets:
-        say(f"not published to {', '.join(targets)}: see `bakeoff publish --help`")
+        display.step(f"not published to {', '.join(targets)}: see `bakeoff publish --help`")
     raise typer.Exit(code)
 
 

@@ -18,12 +18,20 @@ def setup(
     stop_docker: Annotated[
         bool, typer.Option("--stop-docker", help="Stop the Docker Engine that bakeoff started, and no other.")
     ] = False,
+    stand_in: Annotated[
+        bool,
+        typer.Option(
+            "--stand-in",
+            help="Build the default base image from Debian's packages, even if a registry answers.",
+        ),
+    ] = False,
 ) -> None:
     """Make sure of Docker, the base image and the harness image. A second call does nothing again."""
     # Imported here: Docker's client costs a quarter of a second that `bakeoff --help` need not pay.
     from bakeoff.config import loading
     from bakeoff.config.schema import Harness
-    from bakeoff.provision import base_image, docker_engine
+    from bakeoff.provision import docker_engine
+    from bakeoff.provision import stand_in as debian
 
     if stop_docker:
         stopped = docker_engine.stop()
@@ -39,7 +47,7 @@ def setup(
         done(f"Docker Engine {client.version()['Version']}")
     with _step() as done:
         reference = config.harness.base_image if config else Harness.model_fields["base_image"].default
-        base = base_image.ensure(client, reference, _say)
+        base = debian.ensure(client, reference, _say, wanted=stand_in)
         done(f"base image {base.reference}: {base.kind}, Python {base.python_version}, {base.digest[:19]}")
     if config:
         from bakeoff.backends.docker.images import image

@@ -15,7 +15,6 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from bakeoff.config import selectors
-from bakeoff.config.evaluators import BUILT_IN
 from bakeoff.config.fitting import Loc, dotted, fit, found, keys_of, nearest, unknown_key
 from bakeoff.config.model_ref import ModelRef
 from bakeoff.config.schema import Config, EvaluatorSpec, Harness
@@ -23,6 +22,7 @@ from bakeoff.config.section import Section
 from bakeoff.config.sizes import SizeError, parse_size
 from bakeoff.datasets.langsmith import reference
 from bakeoff.errors import InputError
+from bakeoff.scoring.table import EVALUATORS
 
 _MAX_VALUES = 100_000  # aliases can make a small file a huge tree
 _SMALLEST_MEMORY = 6 * 2**20  # Docker refuses less
@@ -255,7 +255,7 @@ def _evaluators(data: Mapping[str, Any], source: _Source) -> dict[str, Any]:
 
 
 def _evaluator(entry: object, loc: Loc, source: _Source) -> EvaluatorSpec:
-    known = [*BUILT_IN, *keys_of(_Entry)]
+    known = [*EVALUATORS, *keys_of(_Entry)]
     if isinstance(entry, str):
         entry = {entry: {}}
     if not isinstance(entry, dict):
@@ -264,13 +264,13 @@ def _evaluator(entry: object, loc: Loc, source: _Source) -> EvaluatorSpec:
     for key in entry:
         if key not in known:
             raise source.error((*loc, key), *unknown_key(key, known))
-    kinds = [key for key in entry if key in BUILT_IN or key == "use"]
+    kinds = [key for key in entry if key in EVALUATORS or key == "use"]
     if len(kinds) != 1:
         problem = f"names {' and '.join(kinds)}" if kinds else "names no evaluator"
-        hint = f"Give each entry exactly one of {', '.join(BUILT_IN)} or `use: module:function`."
+        hint = f"Give each entry exactly one of {', '.join(EVALUATORS)} or `use: module:function`."
         raise source.error(loc, problem, hint)
     kind = kinds[0]
-    common = fit(_Entry, {key: value for key, value in entry.items() if key not in BUILT_IN}, source, loc)
+    common = fit(_Entry, {key: value for key, value in entry.items() if key not in EVALUATORS}, source, loc)
     if kind == "use":
         if common.use is None:
             raise source.error((*loc, "use"), "is empty", "Write for example `use: my_checks:is_polite`.")
@@ -280,7 +280,10 @@ def _evaluator(entry: object, loc: Loc, source: _Source) -> EvaluatorSpec:
         raise source.error((*loc, "with"), problem, f"Write `{kind}: {{...}}`.")
     else:
         given = entry[kind] if entry[kind] is not None else {}
-        options, name = fit(BUILT_IN[kind], given, source, (*loc, kind)).model_dump(mode="json"), kind
+        options, name = (
+            fit(EVALUATORS[kind].options, given, source, (*loc, kind)).model_dump(mode="json"),
+            kind,
+        )
     return EvaluatorSpec(
         kind=kind, name=common.name or name, options=options, use=common.use, threshold=common.threshold
     )

@@ -21,13 +21,12 @@ from bakeoff.config.loading import line_of
 from bakeoff.config.schema import Config
 from bakeoff.config.section import Section
 from bakeoff.datasets.langsmith import cache, snapshot
-from bakeoff.datasets.langsmith.account import Account, Unavailable
+from bakeoff.datasets.langsmith.account import Account, AccountSettings, Unavailable
 from bakeoff.datasets.langsmith.example import OURS
 from bakeoff.datasets.langsmith.reference import Origin, Reference
 from bakeoff.datasets.langsmith.snapshot import ExamplePlace, Snapshot
 from bakeoff.errors import InputError
 from bakeoff.gateway import keys
-from bakeoff.publish.langsmith.settings import Settings
 from bakeoff.record.base import JsonDict
 from bakeoff.record.trial import Example
 
@@ -108,7 +107,7 @@ class _Row(Section):
 class _Reference(Section):
     """The keys of `outputs` that the built-in evaluators read."""
 
-    answer: str | None = None
+    answer: Any = None  # which values an evaluator takes, it says itself
     trajectory: list[_Call] | None = None
 
 
@@ -185,7 +184,7 @@ def _of_langsmith(config: Config, reference: Reference, pinned: JsonDict) -> Dat
 
 
 def _fetched(config: Config, reference: Reference, pinned: Origin | None) -> Snapshot:
-    settings = config.publish.of(Settings) or Settings()
+    settings = config.publish.of(AccountSettings) or AccountSettings()
     environ = keys.environment(config, [settings.api_key_env])
     try:
         return snapshot.fetch(reference, Account.of(settings, environ), pinned)

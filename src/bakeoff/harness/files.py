@@ -62,6 +62,16 @@ class Tree:
     )  # links that were followed out of the project: `name -> target`
     size: int = 0  # bytes
 
+    def below(self, name: str) -> Tree:
+        """The same with every name below a directory."""
+        return Tree(
+            files={f"{name}/{one}": path for one, path in self.files.items()},
+            empty=[f"{name}/{one}" for one in self.empty],
+            left_out=[LeftOut(f"{name}/{one.path}", one.reason) for one in self.left_out],
+            outside=[f"{name}/{one}" for one in self.outside],
+            size=self.size,
+        )
+
     def digest(self) -> str:
         """SHA-256 over names, contents and what can be executed, in hex; its first 16 characters.
 

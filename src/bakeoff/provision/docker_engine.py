@@ -23,10 +23,10 @@ from bakeoff.backends.base import Say
 from bakeoff.backends.docker.connection import NoEngine, connect
 from bakeoff.config.cache import cache_dir
 from bakeoff.errors import UnfitEnvironment
+from bakeoff.text.escape import last_lines
 
 START_SECONDS = 60.0  # a cold dockerd on a slow disk took 4 s
 STOP_SECONDS = 20.0
-LOG_LINES = 8  # of dockerd's last words in an error
 
 
 # --- deciding ---------------------------------------------------------------------------------------
@@ -274,12 +274,6 @@ def is_stale(pid_file: Path, program: str) -> bool:
         return False
     except (ValueError, psutil.NoSuchProcess):
         return True
-
-
-def last_lines(text: str, count: int = LOG_LINES) -> str:
-    """The end of a log in one line, without control characters."""
-    lines = [line.strip() for line in text.strip().splitlines()[-count:]]
-    return "".join(c if c.isprintable() else "?" for c in " | ".join(lines)) or "it printed nothing"
 
 
 def stop(daemon: Daemon | None = None) -> bool:

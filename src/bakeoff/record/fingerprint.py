@@ -30,7 +30,7 @@ def of_run(
     host: JsonDict,
     evaluators: Mapping[str, str],
 ) -> dict[str, str]:
-    """The parts that all profiles of a run share. `evaluators`: `scoring.source.digests`."""
+    """The parts that all profiles of a run share. `evaluators`: `scoring.code_digests.digests`."""
     harness = config.harness
     middleware = [m.model_dump() for m in harness.middleware]
     entry = (harness.entrypoint, harness.prompt, harness.tools, middleware, harness.command)

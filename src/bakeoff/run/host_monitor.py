@@ -13,21 +13,25 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import psutil
 
 from bakeoff.record.evidence import HostFacts, KernelFacts
 
 SAMPLE_SECONDS = 1.0
-KEPT = 7200  # samples: two hours, longer than any attempt
-STARVED_SHARE = 0.5  # of the attempt's time, ready to run and not running
-STOLEN_PERCENT = 20.0  # of the machine's CPU time, mean over the attempt
+# Samples that are kept: two hours, longer than any attempt.
+KEPT = 7200
+# Share of the attempt's time in which it was ready to run and did not run.
+STARVED_SHARE = 0.5
+# Of the machine's CPU time, mean over the attempt.
+STOLEN_PERCENT = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One look at the host."""
+    """The host at one moment."""
 
     at: float  # monotonic
     cpu_percent: float  # of all cores, since the sample before
@@ -56,11 +60,11 @@ def contended(kernel: KernelFacts, steal_percent: float | None, seconds: float, 
     return waited >= STARVED_SHARE * seconds and ran < reserved_cpus * seconds
 
 
-class HostWatch:
-    """A thread that samples this machine once a second between `start` and `stop`.
+class HostMonitor:
+    """A thread that samples this machine once a second while it is entered.
 
-    It sees the machine that runs bakeoff. Where the Docker host is another one, use `HostWatch(local=False)`: it then
-    knows nothing and says so with None.
+    It sees the machine that runs bakeoff. Where the sandboxes run on another one, use `HostMonitor(local=False)`: it
+    then knows nothing and says so with None.
     """
 
     def __init__(self, *, local: bool = True) -> None:
@@ -68,16 +72,17 @@ class HostWatch:
         self._samples: deque[Sample] = deque(maxlen=KEPT)
         self._worst: dict[str, Any] = {}
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="host-watch", daemon=True)
+        self._thread = threading.Thread(target=self._sample, name="host-monitor", daemon=True)
 
-    def start(self) -> None:
-        """Begin to sample."""
+    def __enter__(self) -> Self:
         if self._local:
             psutil.cpu_times_percent()  # the first call sets the mark that the next one measures from
             self._thread.start()
+        return self
 
-    def stop(self) -> None:
-        """Stop; what was sampled stays readable."""
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._done.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -99,7 +104,7 @@ class HostWatch:
         """The worst moments of the whole run, for the manifest; empty where nothing was sampled."""
         return dict(self._worst)
 
-    def _watch(self) -> None:
+    def _sample(self) -> None:
         while not self._done.wait(SAMPLE_SECONDS):
             sample = _look()
             self._samples.append(sample)

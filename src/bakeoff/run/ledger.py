@@ -1,8 +1,11 @@
-"""The host-wide ledger of reservations: runs on one machine share a Docker host's capacity and never promise it twice.
+"""The host-wide ledger of reservations: runs on one machine share a host's capacity and never promise it twice.
 
-Each run holds one file of claims, locked for as long as the run lives; the kernel lets go of the lock when the run
-dies, however it dies, and the next reader strikes its claims. One more lock orders the readers. Where several machines
-drive one remote Docker host, each has a ledger of its own: keep such hosts to one driver.
+    /run/lock/bakeoff.lock                        orders the readers and writers of all users
+    /run/lock/bakeoff-<uid>/<host>.<run>.json     one run's claims, locked for as long as the run lives
+
+The kernel releases a lock when its run dies, however it dies, and the next reader drops its claims. Each user has a
+directory of their own, and nobody writes to, follows a link in, or changes the mode of what another user can replace.
+Where several machines drive one remote host, each has a ledger of its own: keep such hosts to one driver.
 """
 
 from __future__ import annotations
@@ -10,11 +13,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import tempfile
+import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -22,7 +26,14 @@ from typing import IO, Self
 from bakeoff.backends.base import Capacity
 from bakeoff.errors import UnfitEnvironment
 
-WAIT_SECONDS = 0.25  # between looks at the ledger while another run holds the capacity
+# Between looks at the ledger while another run holds the capacity.
+WAIT_SECONDS = 0.25
+# A reader holds the lock for milliseconds. Whoever holds it longer blocks every run on the machine.
+LOCK_SECONDS = 30.0
+# Places that every user can write to and that keep each user's files from the others. No TMPDIR: it may be a session's.
+SHARED = (Path("/run/lock"), Path("/tmp"))  # noqa: S108
+# What is read of one run's claims: enough for 10,000.
+MOST_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,50 +43,60 @@ class Claim:
     trial_id: str
     cpus: float
     memory_bytes: int
-    cores: tuple[int, ...] = ()  # of its own, with `resources.pin`
+    # With `resources.pin`: how many cores of its own it asks for, and which it was given.
+    pinned: int = 0
+    cores: tuple[int, ...] = ()
 
 
-def fits(wanted: Claim, claims: list[Claim], room: Capacity, pinned: int = 0) -> Claim | None:
-    """The claim as it can be granted beside the others (with its cores, where `pinned` asks for some), or None."""
-    if sum(c.cpus for c in claims) + wanted.cpus > room.cpus + 1e-9:
+def fits(wanted: Claim, claims: list[Claim], capacity: Capacity) -> Claim | None:
+    """The claim with its cores, where it can be granted beside the others, or None."""
+    if sum(c.cpus for c in claims) + wanted.cpus > capacity.cpus + 1e-9:
         return None
-    if sum(c.memory_bytes for c in claims) + wanted.memory_bytes > room.memory_bytes:
+    if sum(c.memory_bytes for c in claims) + wanted.memory_bytes > capacity.memory_bytes:
         return None
     taken = {core for claim in claims for core in claim.cores}
-    free = [core for core in room.cores if core not in taken]
-    if len(free) < pinned:
-        return None
-    return Claim(wanted.trial_id, wanted.cpus, wanted.memory_bytes, tuple(free[:pinned]))
+    free = [core for core in capacity.cores if core not in taken]
+    return replace(wanted, cores=tuple(free[: wanted.pinned])) if len(free) >= wanted.pinned else None
 
 
 class Ledger:
-    """One run's hold on the ledger; a context manager.
+    """One run's part of the ledger; a context manager.
 
     Args:
-        engine_id: which Docker host; `docker info`'s ID.
+        host_id: which host; `Backend.host_id`.
         run_id: whose claims.
-        room: what the host has to promise.
+        capacity: what the host has to promise.
         directory: where ledgers are kept, shared by every run on the machine.
     """
 
-    def __init__(self, engine_id: str, run_id: str, room: Capacity, directory: Path | None = None) -> None:
-        self.room = room
-        safe = "".join(c for c in engine_id if c.isalnum())[:40] or "engine"
-        self._home = (directory or Path(tempfile.gettempdir())) / f"bakeoff-ledger-{safe}"
-        self._own = self._home / f"{run_id}.json"
+    def __init__(self, host_id: str, run_id: str, capacity: Capacity, directory: Path | None = None) -> None:
+        self.capacity = capacity
+        self._shared = directory or _shared()
+        self._home = self._shared / f"bakeoff-{os.geteuid()}"
+        self._host = "".join(c for c in host_id if c.isalnum())[:40] or "host"
+        self._own = self._home / f"{self._host}.{run_id}.json"
         self._claims: dict[str, Claim] = {}
         self._lock = threading.Lock()
         self._released = threading.Condition(self._lock)
+        self._turn = threading.Lock()
         self._file: IO[str] | None = None
 
     def __enter__(self) -> Self:
-        if not self._home.exists():
-            with self._writing():
-                self._home.mkdir(parents=True, exist_ok=True)
-                self._home.chmod(0o777)  # every user's runs share it
+        with self._writing():
+            _own_directory(self._home)
         with self._ordered():
-            self._file = _open(self._own)
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+            file = _open(self._own, os.O_RDWR | os.O_CREAT, owner=os.geteuid())
+            try:
+                # Without waiting: whoever waited here would hold the machine's lock, and block every other run.
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+                raise UnfitEnvironment(
+                    f"another process holds {self._own}",
+                    hint=f"`fuser {self._own}` names it; wait for its end",
+                ) from None
+            os.fchmod(file.fileno(), 0o644)  # other users' runs read it, whatever the umask
+            self._file = file
         return self
 
     def __exit__(
@@ -87,18 +108,19 @@ class Ledger:
                 self._file.close()
             self._file = None
 
-    def claim(self, wanted: Claim, stopped: Callable[[], bool], *, pinned: int = 0) -> Claim | None:
+    def claim(self, wanted: Claim, stopped: Callable[[], bool]) -> Claim | None:
         """Wait until the claim fits beside all others, and write it down; None when `stopped` while waiting."""
-        while not stopped():
-            with self._lock:
-                granted = self._try(wanted, pinned)
-                if granted is not None:
-                    return granted
-                self._released.wait(WAIT_SECONDS)  # another run's release is seen at the next look
+        # One waiter of a run at a time reads the ledger; the others wait for their turn.
+        with self._turn:
+            while not stopped():
+                with self._lock:
+                    if (granted := self._try(wanted)) is not None:
+                        return granted
+                    self._released.wait(WAIT_SECONDS)  # another run's release is seen at the next look
         return None
 
     def release(self, trial_id: str) -> None:
-        """Strike a claim."""
+        """Drop a claim."""
         with self._lock:
             if self._claims.pop(trial_id, None) is not None:
                 with self._ordered():
@@ -110,9 +132,9 @@ class Ledger:
         with self._ordered():
             return list(self._others())
 
-    def _try(self, wanted: Claim, pinned: int) -> Claim | None:
+    def _try(self, wanted: Claim) -> Claim | None:
         with self._ordered():
-            granted = fits(wanted, [*self._claims.values(), *self._others()], self.room, pinned)
+            granted = fits(wanted, [*self._claims.values(), *self._others()], self.capacity)
             if granted is not None:
                 self._claims[wanted.trial_id] = granted
                 self._write()
@@ -127,30 +149,34 @@ class Ledger:
         self._file.flush()
 
     def _others(self) -> Iterator[Claim]:
-        for path in self._home.glob("*.json"):
-            if path == self._own:
+        for path in self._shared.glob(f"bakeoff-*/{self._host}.*.json"):
+            owner = path.parent.name.removeprefix("bakeoff-")
+            if path == self._own or not owner.isdecimal():
                 continue
             try:
-                with path.open() as file:
+                with _open(path, os.O_RDONLY, owner=int(owner)) as file:
                     if _abandoned(file):
-                        path.unlink(missing_ok=True)
+                        if int(owner) == os.geteuid():
+                            path.unlink(missing_ok=True)
                         continue
-                    rows = json.loads(file.read() or "[]")
-                claims = [Claim(r["trial_id"], r["cpus"], r["memory_bytes"], tuple(r["cores"])) for r in rows]
-            except FileNotFoundError:
-                continue  # it ended just now
-            except (ValueError, TypeError, KeyError) as error:  # its disk was full, or somebody else wrote it
-                raise UnfitEnvironment(
-                    f"what a run on this machine holds cannot be read: {path}: {error}",
-                    hint="end that run (`fuser` names it), or remove the file",
-                ) from error
-            yield from claims
+                    yield from _claims(path, file.read(MOST_BYTES))
+            except (FileNotFoundError, _ForeignError):
+                continue  # it ended just now; or it is not what that user's bakeoff wrote
 
     @contextmanager
     def _ordered(self) -> Iterator[None]:
-        with self._writing(), _open(self._home / "lock") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+        """Hold the machine's lock. Whoever made the file: nothing is ever written to it."""
+        path = self._shared / "bakeoff.lock"
+        with self._writing():
+            try:
+                descriptor = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+                os.fchmod(descriptor, 0o644)
+                file: IO[str] = os.fdopen(descriptor)
+            except FileExistsError:
+                file = _open(path, os.O_RDONLY, owner=None)
+            with file:
+                _lock(file, path)
+                yield
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -164,11 +190,87 @@ class Ledger:
             ) from error
 
 
-def _open(path: Path) -> IO[str]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    if (status := os.fstat(descriptor)).st_uid == os.geteuid() and status.st_mode & 0o666 != 0o666:
-        os.fchmod(descriptor, 0o666)  # whatever the umask took away: every user's runs share it
-    return os.fdopen(descriptor, "r+")
+class _ForeignError(OSError):
+    """What stands at that path was not made by the user who should have made it."""
+
+
+def _shared() -> Path:
+    """The first of `SHARED` that is safe to share: writable by all, and sticky."""
+    for path in SHARED:
+        try:
+            mode = path.stat().st_mode
+        except OSError:
+            continue
+        if stat.S_ISDIR(mode) and mode & 0o1777 == 0o1777 and os.access(path, os.W_OK):
+            return path.resolve()
+    from bakeoff.config.cache import cache_dir, require_cache
+
+    require_cache()
+    return cache_dir()
+
+
+def _own_directory(path: Path) -> None:
+    """Make this user's directory, or check that the one that is there is this user's alone.
+
+    Raises:
+        OSError: it is not.
+    """
+    try:
+        path.mkdir(mode=0o755)
+        path.chmod(0o755)  # whatever the umask: other users' runs read it
+    except FileExistsError:
+        found = path.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            raise _ForeignError(f"{path} belongs to another user; remove it") from None
+
+
+def _open(path: Path, flags: int, *, owner: int | None) -> IO[str]:
+    """Open a regular file that this user may trust. Never follows a link, and never waits for a pipe.
+
+    Raises:
+        OSError: it is not there, or something else.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _ForeignError(error.errno, f"{error.strerror}: {path}") from error
+    file = os.fdopen(descriptor, "r+" if flags & os.O_RDWR else "r")
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink > 1 or owner not in (None, found.st_uid):
+        file.close()
+        raise _ForeignError(f"{path} was made by another user; remove it")
+    return file
+
+
+def _lock(file: IO[str], path: Path) -> None:
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise UnfitEnvironment(
+                    f"another process has held {path} for {LOCK_SECONDS:.0f} s",
+                    hint=f"`fuser {path}` names it; end it",
+                ) from None
+            time.sleep(0.002)
+        else:
+            return
+
+
+def _claims(path: Path, text: str) -> list[Claim]:
+    try:
+        return [
+            Claim(row["trial_id"], row["cpus"], row["memory_bytes"], cores=tuple(row["cores"]))
+            for row in json.loads(text or "[]")
+        ]
+    except (ValueError, TypeError, KeyError) as error:  # its disk was full, or another program wrote it
+        raise UnfitEnvironment(
+            f"what a run on this machine holds cannot be read: {path}: {error}",
+            hint="end that run (`fuser` names it), or remove the file",
+        ) from error
 
 
 def _abandoned(file: IO[str]) -> bool:

@@ -60,16 +60,6 @@ def profiles(config: Config) -> list[Profile]:
     ]
 
 
-def slots(config: Config, cpus: float, memory_bytes: int) -> int:
-    """How many trials may run at once, so that the reserves of all fit into what the host can promise.
-
-    Zero: not even one fits.
-    """
-    reserve = config.resources.reserve
-    fitting = int(min(cpus / reserve.cpus + 1e-9, memory_bytes / reserve.memory))
-    return fitting if config.max_concurrency == "auto" else min(fitting, config.max_concurrency)
-
-
 def estimated_model_calls(config: Config, examples: Iterable[Example]) -> int:
     """Model calls of the whole run, if every candidate follows the reference: one a tool call, and the answer."""
     turns = sum(len(example.outputs.get("trajectory") or []) + 1 for example in examples)

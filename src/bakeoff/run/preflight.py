@@ -8,14 +8,17 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from bakeoff.config.evaluators import BUILT_IN
+from bakeoff.backends.base import Capacity
 from bakeoff.config.fitting import Loc, dotted, nearest
 from bakeoff.config.harness_source import Definitions, SourceTree, definitions, misfit
 from bakeoff.config.loading import candidate_index, line_of
 from bakeoff.config.schema import Candidate, Config, EvaluatorSpec
 from bakeoff.datasets.dataset import Dataset
 from bakeoff.errors import InputError
+from bakeoff.harness import contents
 from bakeoff.record.trial import Example
+from bakeoff.run import plan
+from bakeoff.scoring.check import check as check_scoring
 
 _SHOWN_NAMES = 12
 
@@ -23,29 +26,28 @@ _SHOWN_NAMES = 12
 def check(
     config: Config,
     dataset: Dataset,
+    capacity: Capacity | None = None,
     *,
-    cpus_available: float,
-    memory_available: int,
     environ: Mapping[str, str] = os.environ,
 ) -> None:
     """Raise the first thing that would stop the run; cheap checks come first.
 
     Args:
-        config: as `config_file.load` gives it.
+        config: as `loading.load` gives it.
         dataset: the examples that are to run.
-        cpus_available: CPUs that the Docker host can give to one container.
-        memory_available: bytes that it can give to one container.
+        capacity: of the host; None where no backend answers, and then nothing is checked against it.
         environ: where providers' keys are looked for.
 
     Raises:
         InputError: with file, line, key and hint.
     """
-    _check_host(config, cpus_available, memory_available)
+    if capacity is not None:
+        _check_host(config, capacity)
     _check_rows(config, dataset)
     tree = _source_tree(config)
     _check_code(config, tree)
     _check_providers(config, environ)
-    _check_evaluators(config, tree)  # last: it is the only check that runs the user's code
+    check_scoring(config, dataset)  # last: it is the only check that runs the user's code
 
 
 def _error(config: Config, loc: Loc, problem: str, hint: str) -> InputError:
@@ -56,37 +58,28 @@ def _error(config: Config, loc: Loc, problem: str, hint: str) -> InputError:
 # --- host -------------------------------------------------------------------------------------------
 
 
-def _check_host(config: Config, cpus_available: float, memory_available: int) -> None:
-    resources = config.resources
-    if resources.cpus > cpus_available:
-        problem = f"{resources.cpus:g} CPUs are more than the {cpus_available:g} of this host"
-        hint = "Lower `resources.cpus` (or --cpus), or run on a larger host."
-        raise _error(config, ("resources", "cpus"), problem, hint)
-    if resources.memory > memory_available:
-        asked, there = resources.memory / 2**20, memory_available / 2**20
-        problem = f"{asked:.0f} MiB are more than the {there:.0f} MiB that this host can give"
-        hint = "Lower `resources.memory` (or --memory), or run on a larger host."
-        raise _error(config, ("resources", "memory"), problem, hint)
+def _check_host(config: Config, capacity: Capacity) -> None:
+    for profile in plan.profiles(config):
+        cpus, memory = profile.limits.cpus or 0.0, profile.limits.memory_bytes or 0
+        if cpus > capacity.cpus:
+            problem = f"{cpus:g} CPUs are more than the {capacity.cpus:g} of this host"
+            hint = "Lower `resources.cpus` (or --cpus), or run on a larger host."
+            raise _error(config, ("resources", "cpus"), problem, hint)
+        if memory > capacity.memory_bytes:
+            asked, there = memory / 2**20, capacity.memory_bytes / 2**20
+            problem = f"{asked:.0f} MiB are more than the {there:.0f} MiB that this host can give"
+            hint = "Lower `resources.memory` (or --memory), or run on a larger host."
+            raise _error(config, ("resources", "memory"), problem, hint)
 
 
 # --- dataset ----------------------------------------------------------------------------------------
 
 
 def _check_rows(config: Config, dataset: Dataset) -> None:
-    """Every row has what the evaluators that decide need, and its files fit into /task."""
+    """Every row's files fit into /task."""
     if not dataset.examples:
         raise InputError("no example is left to run", file=str(config.file), hint="Select at least one row.")
-    required = {
-        needs: spec.name
-        for spec in config.evaluators
-        if spec.threshold is not None and spec.kind in BUILT_IN and (needs := BUILT_IN[spec.kind].needs)
-    }
     for example in dataset.examples:
-        for key, evaluator in required.items():
-            if example.outputs.get(key) is None:
-                hint = f"Add `outputs.{key}` to the row, or take the threshold from {evaluator}."
-                problem = f"is missing, and the evaluator {evaluator} needs it"
-                raise dataset.error(example, ("outputs", key), problem, hint)
         if (size := _files_size(example)) > config.resources.disk:
             problem = (
                 f"the row's files have {size} bytes, more than `resources.disk` ({config.resources.disk})"
@@ -119,11 +112,7 @@ def _files_size(example: Example) -> int:
 
 def _source_tree(config: Config) -> SourceTree:
     loc: Loc = ("harness", "source")
-    source = (config.root / config.harness.source).resolve()
-    if not source.is_dir():
-        problem = f"there is no directory {config.harness.source!r}"
-        raise _error(config, loc, problem, "Give the directory of the agent's code, relative to this file.")
-    tree = SourceTree.of(source)
+    tree = SourceTree.of(contents.source_directory(config))
     if tree.package is not None and not tree.package.isidentifier() and not config.harness.command:
         problem = f"the package {tree.package!r} cannot be imported by that name"
         raise _error(config, loc, problem, "Rename the directory to a Python identifier, such as my_agent.")
@@ -233,23 +222,3 @@ def _judge(spec: EvaluatorSpec) -> Candidate:
     """The model of an `llm_judge`, in the form that the gateway takes."""
     keys = ("model", "params", "base_url", "api_key_env")
     return Candidate(name=spec.name, **{key: spec.options[key] for key in keys})
-
-
-# --- the user's evaluators --------------------------------------------------------------------------
-
-
-def _check_evaluators(config: Config, tree: SourceTree) -> None:
-    """Load them just as scoring will, which then finds the modules of the source already imported."""
-    own = [(i, spec) for i, spec in enumerate(config.evaluators) if spec.use is not None]
-    if not own:
-        return
-    from bakeoff.scoring import users_own
-
-    if (directory := str(tree.directory)) not in sys.path:
-        sys.path.append(directory)  # last and for good, for the same reasons as in users_own
-    for i, spec in own:
-        try:
-            users_own.make(str(spec.use), spec.options, config.root)
-        except InputError as error:
-            hint = error.hint or "Name a function of a module next to harness.yaml or in the source."
-            raise _error(config, ("evaluators", i, "use"), error.problem, hint) from error

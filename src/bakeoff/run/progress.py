@@ -1,19 +1,19 @@
 """What a person sees while a run goes on, always on stderr: `--json` owns stdout.
 
-Display
-├── Dashboard   a terminal: one row a candidate, running containers with their memory, time left
-├── Lines       no terminal (CI): a line a trial for small runs, a summary now and then for large ones
-└── Silent      `--quiet`
+Display         `--quiet`: nothing
+├── Dashboard   a terminal: one row an experiment, running containers with their memory, time left
+└── Lines       no terminal (CI): a line a trial for small runs, a summary now and then for large ones
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -21,54 +21,26 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from bakeoff.errors import Interrupted
 from bakeoff.record.base import VerdictName
 from bakeoff.record.trial import TrialRecord
 from bakeoff.text import escape, figures
 
 REFRESH_HZ = 4
-SHOWN_CONTAINERS = 8  # more would push the candidates off a small screen
-LINE_A_TRIAL = 200  # trials up to which every trial gets its own line
+# More would push the experiments off a small screen.
+SHOWN_CONTAINERS = 8
+# Trials up to which every trial gets its own line.
+LINE_A_TRIAL = 200
 SUMMARY_SECONDS = 10.0
-FEW = 3  # trials done, before which there is no pace
-NEARLY = 0.9  # of its time, at most, is behind a trial that still runs: one that takes long is not done
+# There is no pace before this many trials are done.
+FEW = 3
+# The most that a running trial counts as done: one that takes long is not done.
+NEARLY = 0.9
 STYLES: dict[VerdictName, str] = {"passed": "green", "failed": "red", "infra_error": "yellow"}
 
 
-class Display(Protocol):
-    """What the engine tells of a run as it goes; called from many threads at once."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-    def planned(self, counts: Mapping[str, int]) -> None:
-        """How many trials are to be run now, per candidate; before anything starts."""
-
-    def started(self, trial_id: str) -> None:
-        """An attempt of this trial has its container now."""
-
-    def finished(self, record: TrialRecord) -> None:
-        """The trial has its verdict."""
-
-    def memory(self, trial_id: str, used_bytes: int) -> None:
-        """What the trial's container uses now."""
-
-    def note(self, text: str) -> None:
-        """Something the user should know; the text may be hostile."""
-
-
-def display(*, quiet: bool = False, console: Console | None = None) -> Display:
-    """The display that fits: silent when asked, a dashboard on a terminal, lines anywhere else."""
-    if quiet:
-        return Silent()
-    console = console or Console(stderr=True)
-    return Dashboard(console) if console.is_terminal else Lines(console)
-
-
-class Silent:
-    """Shows nothing."""
+class Display:
+    """What the engine reports of a run as it goes on; called from many threads at once. This one shows nothing."""
 
     def __enter__(self) -> Self:
         return self
@@ -78,25 +50,36 @@ class Silent:
     ) -> None:
         pass
 
+    def step(self, text: str) -> None:
+        """A step before the first trial or after the last, such as an image that is built."""
+
     def planned(self, counts: Mapping[str, int]) -> None:
-        """Nothing to show."""
+        """How many trials are to be run now, per experiment; before anything starts."""
 
     def started(self, trial_id: str) -> None:
-        """Nothing to show."""
+        """An attempt of this trial was admitted."""
 
     def finished(self, record: TrialRecord) -> None:
-        """Nothing to show."""
+        """The trial has its verdict."""
 
     def memory(self, trial_id: str, used_bytes: int) -> None:
-        """Nothing to show."""
+        """What the trial's container uses now."""
 
     def note(self, text: str) -> None:
-        """Nothing to show."""
+        """Something the user should know while trials run; the text may be hostile."""
+
+
+def display(*, quiet: bool = False, console: Console | None = None) -> Display:
+    """The display that fits: silent when asked, a dashboard on a terminal, lines anywhere else."""
+    if quiet:
+        return Display()
+    console = console or Console(stderr=True)
+    return Dashboard(console) if console.is_terminal else Lines(console)
 
 
 @dataclass
 class _Tally:
-    """One candidate's counts."""
+    """One experiment's counts."""
 
     planned: int
     passed: int = 0
@@ -127,7 +110,7 @@ class _Board:
     timed: int = 0
 
     def plan(self, counts: Mapping[str, int]) -> None:
-        self.tallies = {candidate: _Tally(planned) for candidate, planned in counts.items()}
+        self.tallies = {experiment: _Tally(planned) for experiment, planned in counts.items()}
         self.began = self.clock()
 
     def start(self, trial_id: str) -> None:
@@ -138,7 +121,7 @@ class _Board:
         if ended := self.running.pop(record.trial_id, None):
             self.took += self.clock() - ended.since
             self.timed += 1
-        tally = self.tallies.setdefault(record.candidate, _Tally(planned=0))
+        tally = self.tallies.setdefault(record.experiment, _Tally(planned=0))
         setattr(tally, record.verdict, getattr(tally, record.verdict) + 1)
 
     def measure(self, trial_id: str, used_bytes: int) -> None:
@@ -171,22 +154,22 @@ class _Board:
     def summary(self) -> str:
         parts = [f"{self.done} of {self.planned} trials"]
         parts += [
-            f"{candidate}: {tally.passed} passed, {tally.failed} failed, {tally.infra_error} infra"
-            for candidate, tally in self.tallies.items()
+            f"{experiment}: {tally.passed} passed, {tally.failed} failed, {tally.infra_error} infra"
+            for experiment, tally in self.tallies.items()
         ]
         if (left := self.seconds_left()) and self.done < self.planned:
             parts.append(f"about {figures.seconds(left)} left")
         return escape.line("; ".join(parts), limit=1000)
 
 
-class Lines:
+class Lines(Display):
     """Plain lines, for a log file or a CI job."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._board = _Board(clock)
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._said = 0.0
 
     def __enter__(self) -> Self:
@@ -200,14 +183,12 @@ class Lines:
                 self._say(self._board.summary())
 
     def planned(self, counts: Mapping[str, int]) -> None:
-        """Say how much there is to do."""
         with self._lock:
             self._board.plan(counts)
             self._said = self._clock()
             self._say(f"{self._board.planned} trials, {len(counts)} candidates")
 
     def started(self, trial_id: str) -> None:
-        """Remembered; not worth a line."""
         with self._lock:
             self._board.start(trial_id)
 
@@ -223,68 +204,67 @@ class Lines:
                 self._said = self._clock()
                 self._say(self._board.summary())
 
-    def memory(self, trial_id: str, used_bytes: int) -> None:
-        """Not worth a line."""
+    def step(self, text: str) -> None:
+        with self._lock:
+            self._say(text)
 
     def note(self, text: str) -> None:
-        """One line."""
-        with self._lock:
-            self._say(f"note: {text}")
+        self.step(f"note: {text}")
 
     def _say(self, text: str) -> None:
-        self._console.print(Text(escape.line(text, limit=1000)), soft_wrap=True)
+        _print(self._console, text)
 
 
-class Dashboard:
+class Dashboard(Display):
     """A table that is redrawn in place, at most four times a second."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
         self._board = _Board(clock)
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         # rich's own thread redraws at this pace; events only change the board, however many there are
         self._live = Live(
             console=console, refresh_per_second=REFRESH_HZ, get_renderable=self.render, redirect_stdout=False
         )
 
     def __enter__(self) -> Self:
-        self._live.start(refresh=True)
+        with _terminal():
+            self._live.start(refresh=True)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.stop()
+        with _terminal():
+            self._live.stop()
 
     def planned(self, counts: Mapping[str, int]) -> None:
-        """Lay out one row a candidate."""
         with self._lock:
             self._board.plan(counts)
 
     def started(self, trial_id: str) -> None:
-        """Add it to the running containers."""
         with self._lock:
             self._board.start(trial_id)
 
     def finished(self, record: TrialRecord) -> None:
-        """Count it."""
         with self._lock:
             self._board.finish(record)
 
     def memory(self, trial_id: str, used_bytes: int) -> None:
-        """Show it beside the running container."""
         with self._lock:
             self._board.measure(trial_id, used_bytes)
 
+    def step(self, text: str) -> None:
+        _print(self._console, text)
+
     def note(self, text: str) -> None:
-        """Print it above the table."""
-        self._live.console.print(Text(f"note: {escape.line(text, limit=1000)}", style="yellow"))
+        _print(self._console, f"note: {text}", style="yellow")
 
     def render(self) -> RenderableType:
         """The whole picture, now."""
         with self._lock:
-            parts: list[RenderableType] = [self._candidates()]
+            parts: list[RenderableType] = [self._experiments()]
             if self._board.running:
                 parts.append(self._containers())
             left = self._board.seconds_left()
@@ -295,7 +275,7 @@ class Dashboard:
             parts.append(Text("   ".join(part for part in (elapsed, rest) if part), style="dim"))
         return Group(*parts)
 
-    def _candidates(self) -> Table:
+    def _experiments(self) -> Table:
         table = Table(box=None, pad_edge=False)
         table.add_column("candidate")
         table.add_column("", width=24)
@@ -304,9 +284,9 @@ class Dashboard:
             *((name.replace("_error", ""), STYLES[name]) for name in STYLES),
         ):
             table.add_column(heading, justify="right", style=style)
-        for candidate, tally in self._board.tallies.items():
+        for experiment, tally in self._board.tallies.items():
             table.add_row(
-                Text(escape.line(candidate, limit=40)),
+                Text(escape.line(experiment, limit=40)),
                 ProgressBar(total=max(tally.planned, 1), completed=tally.done, width=24),
                 f"{tally.done}/{tally.planned}",
                 *(str(getattr(tally, name)) for name in STYLES),
@@ -324,3 +304,17 @@ class Dashboard:
             age = figures.seconds(now - container.since)
             table.add_row(Text(escape.line(trial_id, limit=60)), figures.size(container.memory_bytes), age)
         return table
+
+
+def _print(console: Console, text: str, style: str = "") -> None:
+    with _terminal():
+        console.print(Text(escape.line(text, limit=1000), style=style), soft_wrap=True)
+
+
+@contextmanager
+def _terminal() -> Iterator[None]:
+    """A terminal that has gone stops the run, as its SIGHUP would, where that does not arrive."""
+    try:
+        yield
+    except OSError as error:
+        raise Interrupted(f"the terminal has gone ({error.strerror or error})") from error

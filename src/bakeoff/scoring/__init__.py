@@ -1,11 +1,11 @@
 """Evaluators: from an example and what the agent did, to scores in [0, 1] and whether the trial passed.
 
-`build(evaluators, root=..., judge_factory=...)` gives a `Scorer`; `Scorer.score(example, outputs)` gives a
-`ScoreSheet`. The built-ins stand in one table, `scorer.BUILT_INS`. `source.digests` gives the
-fingerprint what a user's own are made of. Nothing heavy is imported before its use.
+`check.check(config, dataset)` refuses what could not be scored. `build(evaluators, root=..., judge_factory=...)`
+returns a `Scorer`, and `Scorer.score(example, outputs_of(result))` a `ScoreSheet`. `table.EVALUATORS` has the
+built-ins.
 """
 
-from bakeoff.scoring.scorer import Scorer, ScoreSheet, build
-from bakeoff.scoring.types import Evaluate, JudgeFactory, Mark, Outputs
+from bakeoff.scoring.scorer import Scorer, ScoreSheet, build, outputs_of
+from bakeoff.scoring.types import Evaluate, JudgeFactory, Outputs, Score
 
-__all__ = ["Evaluate", "JudgeFactory", "Mark", "Outputs", "ScoreSheet", "Scorer", "build"]
+__all__ = ["Evaluate", "JudgeFactory", "Outputs", "Score", "ScoreSheet", "Scorer", "build", "outputs_of"]

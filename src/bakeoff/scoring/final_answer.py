@@ -1,72 +1,160 @@
-"""final_answer: the agent's last words against the reference answer."""
+"""final_answer: the agent's answer against the reference answer."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import re
+from collections.abc import Iterator
+from typing import Any, Literal
 
-from bakeoff.config.evaluators import FinalAnswer
+from bakeoff.config.section import Section
 from bakeoff.record.trial import Example
-from bakeoff.scoring.types import Evaluate, Mark, Outputs
+from bakeoff.record.values import same
+from bakeoff.scoring.types import Context, Evaluate, Flaw, Outputs, Score
+from bakeoff.scoring.wording import comparable, plain
 
-# An agent can write a text that a careless pattern searches for hours; `regex` can be told when to stop.
+# An agent can write a text that a careless pattern searches for hours. `regex`, unlike `re`, takes a time limit.
 REGEX_SECONDS = 2.0
+_FENCE = re.compile(r"```[\w-]*(.*?)(?:```|\Z)", re.DOTALL)
 
 
-def make(options: FinalAnswer) -> Evaluate:
-    """1 when the answer agrees with `outputs.answer`, else 0. What is not JSON agrees with no JSON."""
+class FinalAnswer(Section):
+    """1 when the final answer agrees with `outputs.answer`, else 0.
 
-    def evaluate(example: Example, outputs: Outputs) -> Mark:
-        reference = _reference(example)
-        agrees = _AGREE[options.match](outputs["answer"], reference, options)
-        return Mark(float(agrees), "" if agrees else f"{options.match}: wanted {_text(reference)!r}")
+    `exact`: the answer is the reference. `contains`: the reference is in the answer; of a list, every item. `regex`:
+    the pattern is found in the answer; of a list, every pattern. `json`: the answer, or the JSON in its code fence, is
+    the reference's value.
+
+    In `exact` and `contains`, typography, emphasis and case make no difference, and numbers are compared by value and
+    as whole numbers: docs/evaluators.md has the rules.
+    """
+
+    match: Literal["exact", "contains", "regex", "json"] = "contains"
+    case_sensitive: bool = False  # has no meaning for json
+    collapse_whitespace: bool = True  # exact and contains: white space counts as one space, none at the ends
+
+
+def make(options: FinalAnswer, _: Context) -> Evaluate:
+    """1 when the answer agrees with `outputs.answer`, else 0. An answer that is not JSON agrees with no JSON."""
+
+    def evaluate(example: Example, outputs: Outputs) -> Score:
+        lacking = _LACKING[options.match](outputs.answer, example.outputs["answer"], options)
+        return Score(float(not lacking), f"{options.match}: wanted {', '.join(lacking)}" if lacking else "")
 
     return evaluate
 
 
-def _reference(example: Example) -> Any:
-    """The reference answer.
+def flaws(options: FinalAnswer, reference: Any) -> Iterator[Flaw]:
+    """What is wrong with a reference answer."""
+    if options.match == "json":
+        if isinstance(reference, str) and (problem := _unparsable(reference)):
+            hint = "Write a JSON value, or JSON as text."
+            yield (), f"is not JSON, which `match: json` compares: {problem}", hint
+        return
+    listed = isinstance(reference, list) and options.match != "exact"
+    if listed and not reference:
+        yield (), "is an empty list, which every answer agrees with", "Write what the answer must say."
+    for i, item in enumerate(reference if listed else [reference]):
+        for problem, hint in _item_flaws(options, item):
+            yield ((i,) if listed else ()), problem, hint
 
-    Raises:
-        ValueError: there is none, or it is empty: every text contains the empty text.
-    """
-    reference = example.outputs.get("answer")
-    if reference is None or reference == "":
-        raise ValueError("the example's outputs have no `answer`")
-    return reference
+
+def _item_flaws(options: FinalAnswer, item: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(item, bool) or not isinstance(item, str | int | float):
+        kinds = "text or a number" if options.match == "exact" else "text, a number, or a list of these"
+        yield f"is not what `match: {options.match}` compares", f"Write {kinds}."
+    elif not (str(item) if options.match == "regex" else _form(item, options)).strip():
+        yield "is empty, and every answer contains the empty text", "Write what the answer must say."
+    elif options.match == "regex":
+        import regex
+
+        try:
+            regex.compile(str(item), _flags(options))
+        except (regex.error, OverflowError, RecursionError) as error:
+            yield (
+                f"is not a regular expression: {error}",
+                "Correct the pattern; `\\(` is a literal parenthesis.",
+            )
+
+
+# --- one function a mode: what of the reference the answer lacks -------------------------------------
+
+
+def _exact(answer: str, reference: Any, options: FinalAnswer) -> list[str]:
+    return [] if _form(answer, options) == _form(reference, options) else [_text(reference)]
+
+
+def _contains(answer: str, reference: Any, options: FinalAnswer) -> list[str]:
+    said = _form(answer, options)
+    return [_text(fact) for fact in _items(reference) if _form(fact, options) not in said]
+
+
+def _regex(answer: str, reference: Any, options: FinalAnswer) -> list[str]:
+    """A pattern may have been written for the answer's typography or for ASCII: either may be found."""
+    import regex
+
+    texts = dict.fromkeys((answer, plain(answer)))
+    return [
+        str(pattern)
+        for pattern in _items(reference)
+        if not any(
+            regex.search(str(pattern), text, _flags(options), timeout=REGEX_SECONDS) is not None
+            for text in texts
+        )
+    ]
+
+
+def _json(answer: str, reference: Any, options: FinalAnswer) -> list[str]:
+    wanted = _parse(reference) if isinstance(reference, str) else reference
+    return [] if any(same(value, wanted, text=plain) for value in _values(answer)) else [_text(reference)]
+
+
+_LACKING = {"exact": _exact, "contains": _contains, "regex": _regex, "json": _json}
+
+
+def _items(reference: Any) -> list[Any]:
+    return reference if isinstance(reference, list) else [reference]
 
 
 def _text(reference: Any) -> str:
-    return reference if isinstance(reference, str) else json.dumps(reference, ensure_ascii=False)
+    return repr(reference) if isinstance(reference, str) else json.dumps(reference, ensure_ascii=False)
 
 
-def _plain(text: str, options: FinalAnswer) -> str:
-    text = text if options.case_sensitive else text.casefold()
-    return " ".join(text.split()) if options.collapse_whitespace else text
+def _form(value: Any, options: FinalAnswer) -> str:
+    return comparable(
+        value if isinstance(value, str) else json.dumps(value, ensure_ascii=False),
+        case_sensitive=options.case_sensitive,
+        collapse_whitespace=options.collapse_whitespace,
+    )
 
 
-def _exact(answer: str, reference: Any, options: FinalAnswer) -> bool:
-    return _plain(answer, options) == _plain(_text(reference), options)
-
-
-def _contains(answer: str, reference: Any, options: FinalAnswer) -> bool:
-    return _plain(_text(reference), options) in _plain(answer, options)
-
-
-def _regex(answer: str, reference: Any, options: FinalAnswer) -> bool:
+def _flags(options: FinalAnswer) -> int:
     import regex
 
-    flags = 0 if options.case_sensitive else regex.IGNORECASE
-    return regex.search(_text(reference), answer, flags, timeout=REGEX_SECONDS) is not None
+    return 0 if options.case_sensitive else regex.IGNORECASE
 
 
-def _json(answer: str, reference: Any, options: FinalAnswer) -> bool:
-    wanted = json.loads(reference) if isinstance(reference, str) else reference
+def _values(answer: str) -> Iterator[Any]:
+    """The JSON value that the answer is; else the one in its only code fence that holds JSON."""
+    if not _unparsable(answer):
+        yield _parse(answer)
+        return
+    fenced = [content for content in _FENCE.findall(answer) if not _unparsable(content)]
+    if len(fenced) == 1:
+        yield _parse(fenced[0])
+
+
+def _unparsable(text: str) -> str:
+    """What is wrong with a JSON text; empty if nothing is."""
     try:
-        given = json.loads(answer)
-    except (ValueError, RecursionError):  # the agent's text: no JSON is a wrong answer, not an error
-        return False
-    return bool(given == wanted)
+        _parse(text)
+    except (ValueError, RecursionError) as error:
+        return str(error)
+    return ""
 
 
-_AGREE = {"exact": _exact, "contains": _contains, "regex": _regex, "json": _json}
+def _parse(text: str) -> Any:
+    def constant(name: str) -> None:
+        raise ValueError(f"{name} is not JSON")
+
+    return json.loads(text, parse_constant=constant)

@@ -6,29 +6,53 @@ import json
 from collections.abc import Callable
 from functools import cache
 from string import Formatter
-from typing import Any
+from typing import Annotated, Any
 
-from bakeoff.config.evaluators import LlmJudge
-from bakeoff.errors import InputError
+from pydantic import AfterValidator, Field
+
+from bakeoff.config.section import FormatError, KeyedAddress, Section, VariableName
 from bakeoff.record.trial import Example
-from bakeoff.scoring.types import Evaluate, JudgeFactory, Mark, Outputs
+from bakeoff.scoring.types import Context, Evaluate, Outputs, Score
 
 PLACEHOLDERS = ("inputs", "outputs", "reference_outputs", "messages")
-_ALLOWED = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
 
 
-def make(options: LlmJudge, judge_factory: JudgeFactory) -> Evaluate:
+def _prompt(prompt: str) -> str:
+    allowed = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+    try:
+        fields = [field for _, field, _, _ in Formatter().parse(prompt) if field is not None]
+    except ValueError as error:
+        raise FormatError(f"is not a format string: {error}", "Write a literal brace as {{ or }}.") from None
+    for field in fields:
+        if field not in PLACEHOLDERS:
+            hint = f"Use {allowed}; write a literal brace as {{{{ or }}}}."
+            raise FormatError(f"has the unknown placeholder {{{field}}}", hint)
+    return prompt
+
+
+class LlmJudge(Section):
+    """A model's judgement of the answer, through openevals."""
+
+    model: Annotated[str, Field(min_length=1)]  # provider:model, as for a candidate
+    # With {inputs}, {outputs}, {reference_outputs}, {messages}. None: openevals' correctness prompt
+    prompt: Annotated[str, Field(min_length=1), AfterValidator(_prompt)] | None = None
+    params: dict[str, Any] = Field(default_factory=dict)  # temperature, max_tokens, ...
+    base_url: KeyedAddress | None = None  # an OpenAI-compatible server
+    api_key_env: VariableName | None = None  # environment variable that holds the key
+    continuous: bool = False  # a number from 0 to 1 in place of yes or no
+
+
+def make(options: LlmJudge, context: Context) -> Evaluate:
     """The judge's yes (1) or no (0), or its number with `continuous`; its reasoning is the comment.
 
-    The prompt sees `{outputs}` (the final answer, as it is) and, as JSON, `{inputs}`, `{reference_outputs}`
-    and `{messages}` (the whole conversation). The answer is an agent's text and may try to talk the judge
-    round: a judge alone should not decide what must not be gamed.
+    The prompt sees `{outputs}` (the final answer, as it is) and, as JSON, `{inputs}`, `{reference_outputs}` and
+    `{messages}` (the conversation). The answer is an agent's text and may try to persuade the judge: a judge alone
+    should not decide what must not be gamed.
 
     Raises:
-        InputError: a placeholder that does not exist, or what the factory says of the model.
+        InputError: what the factory says of the model.
     """
-    _check_prompt(options.prompt)
-    judge = judge_factory(options)
+    judge = context.judge_factory(options)
 
     @cache
     def openevals() -> Callable[..., Any]:
@@ -38,34 +62,17 @@ def make(options: LlmJudge, judge_factory: JudgeFactory) -> Evaluate:
         prompt = options.prompt or CORRECTNESS_PROMPT
         return create_llm_as_judge(prompt=prompt, judge=judge, continuous=options.continuous)
 
-    def evaluate(example: Example, outputs: Outputs) -> Mark:
+    def evaluate(example: Example, outputs: Outputs) -> Score:
         from langsmith import tracing_context
 
-        with tracing_context(enabled=False):  # see trajectory_match
+        # openevals would trace each evaluation to LangSmith: what leaves this machine is the publishers' matter
+        with tracing_context(enabled=False):
             result = openevals()(
                 inputs=json.dumps(example.inputs, ensure_ascii=False),
-                outputs=outputs["answer"],
+                outputs=outputs.answer,
                 reference_outputs=json.dumps(example.outputs, ensure_ascii=False),
-                messages=json.dumps(outputs["messages"], ensure_ascii=False),
+                messages=json.dumps(outputs.messages, ensure_ascii=False),
             )
-        return Mark(result["score"], str(result.get("comment") or ""))
+        return Score(result["score"], str(result.get("comment") or ""))
 
     return evaluate
-
-
-def _check_prompt(prompt: str | None) -> None:
-    try:
-        fields = [field for _, field, _, _ in Formatter().parse(prompt or "") if field is not None]
-    except ValueError as error:
-        raise InputError(
-            f"the prompt is no format string ({error})",
-            key="llm_judge.prompt",
-            hint="Write a literal brace as {{ or }}.",
-        ) from error
-    for field in fields:
-        if field not in PLACEHOLDERS:
-            raise InputError(
-                f"the prompt has the unknown placeholder {{{field}}}",
-                key="llm_judge.prompt",
-                hint=f"Use {_ALLOWED}; write a literal brace as {{{{ or }}}}.",
-            )

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from bakeoff.config.evaluators import ToolCallRecall
+from itertools import chain
+from typing import Literal
+
+from bakeoff.config.section import Section
 from bakeoff.record.trial import Example
+from bakeoff.record.values import same
 from bakeoff.scoring import calls
-from bakeoff.scoring.types import Evaluate, Mark, Outputs
+from bakeoff.scoring.types import Context, Evaluate, Outputs, Score
 
 
-def make(options: ToolCallRecall) -> Evaluate:
-    """Recall = matched / wanted, each call made matching once. Where none was wanted the score is 1."""
+class ToolCallRecall(Section):
+    """The share of the reference's calls that were made."""
 
-    def evaluate(example: Example, outputs: Outputs) -> Mark:
-        made, wanted = calls.made(example, outputs), calls.wanted(example)
+    args: Literal["exact", "ignore"] = "exact"  # `ignore` compares names alone
+
+
+def make(options: ToolCallRecall, _: Context) -> Evaluate:
+    """Recall = matched / wanted, each call made matching once. If none was wanted the score is 1."""
+    agree = calls.agree(same if options.args == "exact" else calls.ignore)
+
+    def evaluate(example: Example, outputs: Outputs) -> Score:
+        wanted = calls.wanted(example)
         if not wanted:
-            return Mark(1.0, "no call wanted")
-        found = calls.matches(made, wanted, ignore_args=options.args == "ignore")
-        return Mark(found / len(wanted), f"{found} of {len(wanted)} calls wanted were made")
+            return Score(1.0, "no call wanted")
+        found = calls.pairs(list(chain(*calls.made(outputs, wanted))), wanted, agree)
+        return Score(found / len(wanted), f"{found} of {len(wanted)} calls wanted were made")
 
     return evaluate

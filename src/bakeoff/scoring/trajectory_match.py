@@ -1,65 +1,139 @@
-"""trajectory_match: openevals' comparison of the tool calls made with the reference trajectory."""
+"""trajectory_match: the tool calls that the model made against the reference trajectory, in openevals' modes."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable
-from functools import cache
-from typing import Any
+import copy
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Annotated, Any, Literal, get_args
 
-from bakeoff.config.evaluators import TrajectoryMatch
+from pydantic import AfterValidator, Field
+
+from bakeoff.config.section import FormatError, Section
+from bakeoff.record.base import JsonDict
 from bakeoff.record.trial import Example
+from bakeoff.record.values import same
 from bakeoff.scoring import calls
-from bakeoff.scoring.types import Evaluate, JsonDict, Mark, Outputs
+from bakeoff.scoring.calls import Agree, ArgsAgree
+from bakeoff.scoring.types import Call, Context, Evaluate, Outputs, Score
+from bakeoff.scoring.user_function import load
+
+ArgsMode = Literal["exact", "ignore", "subset", "superset"]  # openevals' tool_args_match_mode
+_ARGS: dict[str, ArgsAgree] = {
+    "exact": same,
+    "ignore": calls.ignore,
+    "subset": calls.subset,
+    "superset": calls.superset,
+}
 
 
-def make(options: TrajectoryMatch) -> Evaluate:
-    """1 when the calls match, else 0.
+def _override(rule: str | list[str]) -> str | list[str]:
+    if (
+        isinstance(rule, str)
+        and rule not in _ARGS
+        and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", rule)
+    ):
+        hint = (
+            f"Write one of {', '.join(get_args(ArgsMode))}, a list of argument names, or `module:function`."
+        )
+        raise FormatError(f"{rule!r} is no way to compare arguments", hint)
+    return rule
 
-    `strict`: exactly the reference's calls in the reference's order. `unordered`: the same, in any order.
-    `superset`: every reference call was made, others too perhaps. `subset`: no call but the reference's.
 
-    Only tool calls are compared. openevals' own strict mode would also compare the number and the roles of
-    all messages and which calls stand together in one message; a reference that is a list of calls says
-    nothing of these. So each call is handed over as a message of its own, in the order in which the model
-    asked for it. A call whose arguments do not parse never ran and is left out.
+class TrajectoryMatch(Section):
+    """1 when the tool calls match the reference trajectory, else 0.
+
+    `strict`: exactly the reference's calls, in its order; calls that the model asked for in one reply have no order
+    among themselves. `unordered`: exactly the reference's calls, in any order. `superset`: every call of the
+    reference, and perhaps others. `subset`: no call but the reference's.
     """
 
-    @cache
-    def openevals() -> Callable[..., Any]:  # 1.4 s of imports: on the first trial that is scored, and once
-        from openevals.trajectory.match import create_trajectory_match_evaluator
+    mode: Literal["strict", "unordered", "subset", "superset"] = "strict"  # openevals' trajectory_match_mode
+    args: ArgsMode = "exact"  # how the arguments of two calls are compared
+    # Tool name -> another mode for that tool, the names of the arguments that alone must be equal (`a.b` is the key b
+    # of the argument a), or `module:function` of your own, called with the model's arguments and the reference's
+    overrides: dict[str, Annotated[str | list[str], AfterValidator(_override)]] = Field(default_factory=dict)
 
-        return create_trajectory_match_evaluator(
-            trajectory_match_mode=options.mode,
-            tool_args_match_mode=options.args,
-            tool_args_match_overrides=dict(options.overrides) or None,
-        )
 
-    def evaluate(example: Example, outputs: Outputs) -> Mark:
-        from langsmith import tracing_context
+def make(options: TrajectoryMatch, context: Context) -> Evaluate:
+    """1 when the calls match, else 0.
 
+    The comparison has openevals' modes, but not its equality (Python's, to which `True` is 1). A call whose arguments
+    do not parse never ran and is left out.
+
+    Raises:
+        InputError: an override's function cannot be imported or does not take two arguments.
+    """
+    rules = {tool: _rule(rule, context) for tool, rule in options.overrides.items()}
+
+    def agree(made: Call, wanted: Call) -> bool:
+        return calls.agree(rules.get(wanted.name, _ARGS[options.args]))(made, wanted)
+
+    def evaluate(example: Example, outputs: Outputs) -> Score:
         wanted = calls.wanted(example)
-        ran = [call for call in calls.made(example, outputs) if call.ran]
-        # openevals traces every evaluation to LangSmith; what leaves this machine is the publisher's matter
-        with tracing_context(enabled=False):
-            result = openevals()(outputs=_messages(ran), reference_outputs=_messages(wanted))
-        return Mark(float(result["score"]), f"called {_names(ran)}; wanted {_names(wanted)}")
+        turns = [[call for call in turn if call.args is not None] for turn in calls.made(outputs, wanted)]
+        made = list(chain(*turns))
+        if options.mode == "strict":
+            matches = _in_order(turns, wanted, agree)
+        else:
+            found = calls.pairs(made, wanted, agree)
+            every_wanted, every_made = found == len(wanted), found == len(made)
+            matches = {"superset": every_wanted, "subset": every_made}.get(
+                options.mode, every_wanted and every_made
+            )
+        return Score(float(matches), f"called {calls.names(made)}; wanted {calls.names(wanted)}")
 
     return evaluate
 
 
-def _messages(sequence: Iterable[calls.Call]) -> list[JsonDict]:
-    """One assistant message a call, OpenAI-style."""
-    return [
-        {
-            "role": "assistant",
-            "content": "",
-            "tool_calls": [{"id": str(i), "type": "function", "function": function}],
-        }
-        for i, call in enumerate(sequence)
-        for function in [{"name": call.name, "arguments": json.dumps(call.args)}]
-    ]
+def functions(options: TrajectoryMatch) -> Iterator[str]:
+    """The overrides that are the user's own functions."""
+    return (rule for rule in options.overrides.values() if isinstance(rule, str) and rule not in _ARGS)
 
 
-def _names(sequence: Iterable[calls.Call]) -> str:
-    return ", ".join(call.name for call in sequence) or "nothing"
+def _rule(rule: str | list[str], context: Context) -> ArgsAgree:
+    if isinstance(rule, list):
+        return _named(rule)
+    return _ARGS[rule] if rule in _ARGS else _users(rule, context)
+
+
+def _in_order(turns: Sequence[Sequence[Call]], wanted: Sequence[Call], agree: Agree) -> bool:
+    """Whether the reference is the turns one after another, in any order within each."""
+    here = 0
+    for turn in turns:
+        expected = wanted[here : here + len(turn)]
+        if calls.pairs(turn, expected, agree) < len(turn):
+            return False
+        here += len(turn)
+    return here == len(wanted)
+
+
+_MISSING = object()
+
+
+def _named(keys: list[str]) -> ArgsAgree:
+    """The named arguments are there in both calls, and equal."""
+
+    def agree(made: JsonDict, wanted: JsonDict) -> bool:
+        values = [(_value(made, key), _value(wanted, key)) for key in keys]
+        return all(_MISSING not in pair and same(*pair) for pair in values)
+
+    return agree
+
+
+def _value(args: Any, key: str) -> Any:
+    for part in key.split("."):
+        if not isinstance(args, Mapping) or part not in args:
+            return _MISSING
+        args = args[part]
+    return args
+
+
+def _users(path: str, context: Context) -> ArgsAgree:
+    function = load(path, context.root, {}, {})
+
+    def agree(made: JsonDict, wanted: JsonDict) -> bool:
+        return bool(function(copy.deepcopy(made), copy.deepcopy(wanted)))
+
+    return agree

@@ -54,6 +54,12 @@ def line(text: str, limit: int = CELL_LIMIT) -> str:
     return _show(bounded(" ".join(text.split()), limit), keep="")
 
 
+def last_lines(text: str, count: int = 8) -> str:
+    """The end of a program's output as one line for a terminal."""
+    lines = [each.strip() for each in text.strip().splitlines()[-count:]]
+    return line(" | ".join(lines), LIMIT) or "it printed nothing"
+
+
 def markdown(text: str, limit: int = CELL_LIMIT) -> str:
     """Text for running Markdown: one line, shown literally, at the start of a line too."""
     escaped = _inline(text, limit)

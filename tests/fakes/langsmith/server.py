@@ -3,7 +3,7 @@
     with LangSmithServer() as server:
         client = Client(server.url, api_key=server.api_key)
 
-Everything is in memory (`server.state`, see `langsmith_state`); `server.faults` break requests, `server.requests` is
+Everything is in memory (`server.state`); `server.faults` break requests, `server.requests` is
 what was asked. Requests are handled one at a time, so that what a test sees is a state between two of them.
 """
 
@@ -20,8 +20,7 @@ from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
-from tests.fakes.langsmith import routes as langsmith_routes
-from tests.fakes.langsmith.state import State
+from tests.fakes.langsmith.state import Reply, Request, State
 from tests.fakes.langsmith.wire import ApiError, JsonDict, content, refused, rejected
 
 
@@ -33,7 +32,7 @@ class Fault:
         kind: `drop` closes the connection unread, `lost_reply` after the request was done; `status` answers with
             `status`; `slow` waits `seconds` first; `call` calls `action` before the request is done.
         path: part of the paths that it concerns; method: likewise, "" for all.
-        after: so many matching requests pass first; times: so many then are hit; every: of these each so manieth.
+        after: how many matching requests pass first; times: how many are then hit; every: of these, only each n-th.
     """
 
     kind: str
@@ -107,31 +106,6 @@ class Info:
         }
 
 
-@dataclass(frozen=True)
-class Request:
-    """What a route gets."""
-
-    method: str
-    path: str  # without the API's prefix
-    query: dict[str, list[str]]
-    body: bytes
-    content_type: str
-    state: State
-
-
-@dataclass
-class Reply:
-    """What a route gives: JSON, or bytes of a type."""
-
-    body: Any
-    status: int = 200
-    content_type: str = "application/json"
-    runs: int = 0
-
-    def encoded(self) -> bytes:
-        return self.body if isinstance(self.body, bytes) else json.dumps(self.body, default=_plain).encode()
-
-
 class LangSmithServer:
     """The service, on a free port, while the `with` block lasts.
 
@@ -152,7 +126,11 @@ class LangSmithServer:
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"server_": self}))
         self._http.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
-        self.state = State(self.url)
+        self.state = State(
+            self.url,
+            multipart_runs=self.info.use_multipart_endpoint,
+            multipart_examples=self.info.examples_multipart,
+        )
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
 
     def __enter__(self) -> Self:
@@ -179,15 +157,10 @@ class LangSmithServer:
         """Answer, or raise ApiError."""
         if request.path == "/info":
             return Reply(self.info.json())
-        if request.path.startswith("/attachments/"):
-            with self._lock:
-                found = self.state.attachment(request.path.removeprefix("/attachments/"))
-            if found is None:
-                raise refused(404, "no such attachment")
-            return Reply(found.data, content_type=found.mime_type)
-        self._authorise(request.path, key, workspace)
+        if not request.path.startswith("/attachments/"):  # their addresses are signed
+            self._authorise(request.path, key, workspace)
         with self._lock:
-            return langsmith_routes.answer(request, multipart=self.info)
+            return self.state.answer(request)
 
     def _authorise(self, path: str, key: str | None, workspace: str | None) -> None:
         """As the service answers: 403 where runs are taken in, 401 elsewhere."""
@@ -244,9 +217,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = content(wire, encoding)
             asked = replace(asked, body_bytes=len(body))
             query = parse_qs(parts.query, keep_blank_values=True)
-            request = Request(
-                self.command, path, query, body, self.headers.get("Content-Type") or "", self.server_.state
-            )
+            request = Request(self.command, path, query, body, self.headers.get("Content-Type") or "")
             reply = self.server_.handle(
                 request, self.headers.get("x-api-key"), self.headers.get("X-Tenant-Id")
             )
@@ -255,7 +226,9 @@ class _Handler(BaseHTTPRequestHandler):
         if fault and fault.kind == "lost_reply":
             return self._hang_up(asked)
         self.server_.note(replace(asked, status=reply.status, runs=reply.runs))
-        data = reply.encoded()
+        data = (
+            reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body, default=_plain).encode()
+        )
         self.send_response(reply.status)
         self.send_header("Content-Type", reply.content_type)
         self.send_header("Content-Length", str(len(data)))

@@ -1,7 +1,7 @@
 """What the LangSmith API accepts: its published request schemas as strict models, and the multipart bodies it takes.
 
-Stricter than the service, so that a mistake of ours cannot pass: an unknown field is an error here, where the service
-would drop it silently. Facts are from the API reference (api.smith.langchain.com) and the client's own source.
+Stricter than the service, so that a mistake cannot pass: an unknown field is an error here, where the service would
+drop it silently. Facts are from the API reference (api.smith.langchain.com) and the client's source.
 """
 
 import gzip
@@ -19,7 +19,6 @@ import zstandard
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 JsonDict = dict[str, Any]
-RunType = Literal["tool", "chain", "llm", "retriever", "embedding", "prompt", "parser"]
 DATA = ("inputs", "outputs", "extra", "error", "events", "serialized")  # a run's parts that may be sent apart
 
 
@@ -28,8 +27,7 @@ class ApiError(Exception):
 
     def __init__(self, status: int, body: JsonDict) -> None:
         super().__init__(status, body)
-        self.status = status
-        self.body = body
+        self.status, self.body = status, body
 
 
 def refused(status: int, detail: str) -> ApiError:
@@ -55,9 +53,30 @@ def _precision(value: float | int | bool | None) -> float | int | bool | None:
     return value
 
 
+def _storable(text: str) -> str:
+    """Databases store neither NUL nor half a surrogate pair."""
+    if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
+        raise ValueError("text has a NUL or a lone surrogate")
+    return text
+
+
+def _all_storable(value: JsonDict) -> JsonDict:
+    waiting: list[Any] = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, str):
+            _storable(each)
+        elif isinstance(each, list):
+            waiting += each
+        elif isinstance(each, dict):
+            waiting += [*each, *each.values()]
+    return value
+
+
 Moment = Annotated[datetime, AfterValidator(_utc)]
 Score = Annotated[float | int | bool | None, AfterValidator(_precision)]
-Value = float | int | bool | str | JsonDict | None
+Text = Annotated[str, AfterValidator(_storable)]
+Object = Annotated[JsonDict, AfterValidator(_all_storable)]
 
 
 class Strict(BaseModel):
@@ -69,59 +88,42 @@ class Strict(BaseModel):
 class SessionCreate(Strict):
     """POST /sessions."""
 
-    name: str = Field(min_length=1)
+    name: Text = Field(min_length=1)
     id: UUID | None = None
     start_time: Moment | None = None
-    end_time: Moment | None = None
-    extra: JsonDict | None = None
-    description: str | None = None
-    default_dataset_id: UUID | None = None
+    extra: Object | None = None
+    description: Text | None = None
     reference_dataset_id: UUID | None = None
-    trace_tier: Literal["longlived", "shortlived"] | None = None
-    # Sent by the client for the progress bar, kept by the service, never returned as they are.
+    # For the progress bar: kept by the service, never returned as they are.
     num_examples: int | None = None
     num_repetitions: int | None = None
     evaluator_keys: list[str] | None = None
-    tag_value_ids: list[UUID] | None = None
 
 
 class SessionUpdate(Strict):
     """PATCH /sessions/{id}: null is "as it was"."""
 
-    name: str | None = None
-    description: str | None = None
-    default_dataset_id: UUID | None = None
+    name: None = None
+    description: Text | None = None
     end_time: Moment | None = None
-    extra: JsonDict | None = None
-    trace_tier: Literal["longlived", "shortlived"] | None = None
+    extra: Object | None = None
 
 
 class DatasetCreate(Strict):
     """POST /datasets."""
 
-    name: str = Field(min_length=1)
-    id: UUID | None = None
-    description: str | None = None
+    name: Text = Field(min_length=1)
+    description: Text | None = None
     created_at: Moment | None = None
-    inputs_schema_definition: JsonDict | None = None
-    outputs_schema_definition: JsonDict | None = None
-    externally_managed: bool | None = None
-    transformations: list[JsonDict] | None = None
-    extra: JsonDict | None = None
-    data_type: Literal["kv", "llm", "chat"] = "kv"
-    tag_value_ids: list[UUID] | None = None
+    extra: Object | None = None
+    data_type: Literal["kv"] = "kv"
+    transformations: None = None
 
 
 class DatasetUpdate(Strict):
-    """PATCH /datasets/{id}: only fields that are given change."""
+    """PATCH /datasets/{id}."""
 
-    name: str | None = None
-    description: str | None = None
-    inputs_schema_definition: JsonDict | None = None
-    outputs_schema_definition: JsonDict | None = None
-    transformations: list[JsonDict] | None = None
-    metadata: JsonDict | None = None
-    baseline_experiment_id: UUID | None = None
+    metadata: Object
 
 
 class VersionTag(Strict):
@@ -139,112 +141,66 @@ class AttachmentOperations(Strict):
 
 
 class ExampleInfo(Strict):
-    """The part `{example_id}` of an upload or update."""
+    """The part `{example_id}` of an upload or update. What a user's dataset holds is not questioned."""
 
     metadata: JsonDict | None = None
     split: str | list[str] | None = None
     created_at: Moment | None = None
-    modified_at: Moment | None = None
-    source_run_id: UUID | None = None
-    use_source_run_io: bool = False
-    use_source_run_attachments: list[str] | None = None
+    use_source_run_io: Literal[False] = False
 
 
-class ExampleCreate(ExampleInfo):
-    """POST /examples and /examples/bulk, of deployments without the multipart endpoints."""
+class ExampleBody(ExampleInfo):
+    """One of POST or PATCH /examples/bulk, of deployments without the multipart endpoints."""
 
-    dataset_id: UUID
-    id: UUID | None = None
-    inputs: JsonDict | None = None
-    outputs: JsonDict | None = None
-
-
-class ExampleUpdate(Strict):
-    """PATCH /examples/{id}; in bulk with `id`."""
-
-    id: UUID | None = None
     dataset_id: UUID | None = None
+    id: UUID
     inputs: JsonDict | None = None
     outputs: JsonDict | None = None
-    metadata: JsonDict | None = None
-    split: str | list[str] | None = None
-    overwrite: bool = False
 
 
-class ExamplesDelete(Strict):
-    """POST /v1/platform/datasets/examples/delete."""
-
-    example_ids: list[UUID] = Field(max_length=1000)
-    hard_delete: Literal[True]
-
-
-class RunFields(Strict):
-    """What a run may have, created or updated."""
+class RunCreate(Strict):
+    """A whole run, as in a batch: nothing is derived for its sender."""
 
     id: UUID
-    trace_id: UUID | None = None
-    dotted_order: str | None = None
-    parent_run_id: UUID | None = None
-    name: str | None = None
-    run_type: RunType | None = None
-    start_time: Moment | None = None
-    end_time: Moment | None = None
-    session_id: UUID | None = None
-    session_name: str | None = None
-    reference_example_id: UUID | None = None
-    tags: list[str] | None = None
-    inputs: JsonDict | None = None
-    outputs: JsonDict | None = None
-    extra: JsonDict | None = None
-    error: str | None = None
-    events: list[JsonDict] | None = None
-    serialized: JsonDict | None = None
-    status: str | None = None
-
-
-class RunCreate(RunFields):
-    """A run to create."""
-
-    name: str = Field(min_length=1)
-    run_type: RunType
-    start_time: Moment
-
-
-class BatchCreate(RunCreate):
-    """In a batch nothing is derived for the sender."""
-
     trace_id: UUID
     dotted_order: str
+    parent_run_id: UUID | None = None
+    name: Text = Field(min_length=1, max_length=128)
+    run_type: Literal["tool", "chain", "llm", "retriever", "embedding", "prompt", "parser"]
+    start_time: Moment
+    end_time: Moment
+    session_id: UUID
+    session_name: None = None
+    reference_example_id: UUID | None = None
+    tags: list[Text] | None = None
+    inputs: Object | None = None
+    outputs: Object | None = None
+    extra: Object | None = None
+    error: Text | None = None
+    events: list[Object] | None = None
+    serialized: Object | None = None
+    status: str | None = None
 
 
 class RunBatch(Strict):
     """POST /runs/batch."""
 
     post: list[JsonDict] = []
-    patch: list[JsonDict] = []
+    patch: list[JsonDict] = Field([], max_length=0)
 
 
 class RunsQuery(Strict):
     """POST /runs/query."""
 
     id: list[UUID] | None = None
-    trace: UUID | None = None
-    parent_run: UUID | None = None
-    run_type: RunType | None = None
-    session: list[UUID] | None = None
-    reference_example: list[UUID] | None = None
-    start_time: Moment | None = None
-    end_time: Moment | None = None
-    error: bool | None = None
+    session: list[UUID]
     is_root: bool | None = None
-    filter: str | None = None
     cursor: str | None = None
     limit: int = Field(100, ge=1, le=100)
     select: list[str] | None = None
     order: Literal["asc", "desc"] = "desc"
     skip_pagination: bool | None = None
     skip_prev_cursor: bool = False
-    session_id: UUID | None = None  # sent by `Client.read_run`; means nothing to the service
 
 
 class ExperimentQuery(Strict):
@@ -254,50 +210,40 @@ class ExperimentQuery(Strict):
     offset: int = Field(0, ge=0)
     limit: int | None = Field(None, ge=1)
     preview: bool = False
-    comparative_experiment_id: UUID | None = None
-    filters: dict[str, list[str]] | None = None
-    example_ids: list[UUID] | None = None
+    comparative_experiment_id: None = None
+    filters: None = None
 
 
 class FeedbackSource(Strict):
     """Who gave feedback."""
 
     type: Literal["api", "model", "app", "auto_eval"]
-    metadata: JsonDict | None = None
-    user_id: UUID | str | None = None
-    user_name: str | None = None
-
-
-class FeedbackConfig(Strict):
-    """How a feedback key is to be read."""
-
-    type: Literal["continuous", "categorical", "freeform"]
-    min: float | int | None = None
-    max: float | int | None = None
-    categories: list[JsonDict] | None = None
+    metadata: Object | None = None
+    user_id: None = None
+    user_name: None = None
 
 
 class FeedbackCreate(Strict):
     """POST /feedback, and the part `feedback.{id}` of an ingestion."""
 
-    key: str = Field(min_length=1, max_length=180)
-    id: UUID | None = None
+    key: Text = Field(min_length=1, max_length=180)
+    id: UUID
     created_at: Moment | None = None
     modified_at: Moment | None = None
     score: Score = None
-    value: Value = None
-    comment: str | None = None
-    correction: JsonDict | str | None = None
-    feedback_group_id: UUID | None = None
-    comparative_experiment_id: UUID | None = None
+    value: float | int | bool | Text | Object | None = None
+    comment: Text | None = None
+    correction: None = None
+    feedback_group_id: None = None
+    comparative_experiment_id: None = None
     run_id: UUID | None = None
     session_id: UUID | None = None
     trace_id: UUID | None = None
     start_time: Moment | None = None
     feedback_source: FeedbackSource | None = None
-    feedback_config: FeedbackConfig | None = None
+    feedback_config: None = None
     error: bool | None = None
-    extra: JsonDict | None = None
+    extra: Object | None = None
     extend_trace_retention: bool = True
 
 
@@ -305,10 +251,8 @@ class FeedbackUpdate(Strict):
     """PATCH /feedback/{id}."""
 
     score: Score = None
-    value: Value = None
-    comment: str | None = None
-    correction: JsonDict | str | None = None
-    feedback_config: FeedbackConfig | None = None
+    value: None = None
+    comment: Text | None = None
 
 
 Sent = TypeVar("Sent", bound=Strict)
@@ -333,7 +277,7 @@ def parse(model: type[Sent], body: bytes) -> Sent:
 def content(body: bytes, encoding: str | None) -> bytes:
     """The body without its Content-Encoding."""
     match encoding:
-        case None | "identity":
+        case None:
             return body
         case "zstd":
             with zstandard.ZstdDecompressor().stream_reader(body) as reader:
@@ -346,24 +290,19 @@ def content(body: bytes, encoding: str | None) -> bytes:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a multipart body."""
+    """One part of a multipart body. `length`: as declared."""
 
     name: str
-    content_type: str
-    content_length: int | None  # as declared
+    mime_type: str
+    length: int | None
     data: bytes
-
-    @property
-    def mime_type(self) -> str:
-        """Without parameters."""
-        return self.content_type.split(";")[0].strip()
 
 
 def parts(body: bytes, content_type: str) -> Iterator[Part]:
     """The parts of a multipart/form-data body, in order.
 
     Raises:
-        ApiError: 400, it is none, it is cut off, or a part is not what its headers say.
+        ApiError: 400, it is another type, it is cut off, or a part is not what its headers say.
     """
     header = Message()
     header["Content-Type"] = content_type
@@ -387,44 +326,38 @@ def parts(body: bytes, content_type: str) -> Iterator[Part]:
         length = int(declared) if isinstance(declared, str) else None
         if length is not None and length != len(data):
             raise rejected(400, f"part {name}: {len(data)} bytes, declared {length}")
-        yield Part(name, headers["Content-Type"], length, data)
+        yield Part(name, headers["Content-Type"].split(";")[0].strip(), length, data)
 
 
 _DOTTED = re.compile(r"(\d{8}T\d{12}Z)([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 
 
-def dotted_order(run: RunFields) -> list[tuple[datetime, UUID]]:
+def dotted_order(run: RunCreate) -> list[tuple[datetime, UUID]]:
     """Start and id of each run from the root to this one.
 
     Raises:
-        ApiError: 400, it contradicts the run's own ids and times, in the service's words where they are known.
+        ApiError: 400, it contradicts the run's ids and times, in the service's words where they are known.
     """
-    text = run.dotted_order or ""
+    text = run.dotted_order
     found = [_DOTTED.fullmatch(piece) for piece in text.split(".")]
     path = [
         (datetime.strptime(each[1], "%Y%m%dT%H%M%S%fZ").replace(tzinfo=UTC), UUID(each[2]))
         for each in found
         if each
     ]
-    if len(path) != len(found):
-        raise rejected(400, f"invalid 'dotted_order': {text!r} is not <time>Z<run id>[.<time>Z<run id>]...")
-    about = (
-        f"for run_id:{run.id} trace_id:{run.trace_id} dotted_order:{text} parent_run_id:{run.parent_run_id}"
-    )
-    if path[0][1] != run.trace_id:
-        raise rejected(
-            400, f"invalid 'dotted_order': trace_id {run.trace_id} does not match first part {about}"
-        )
-    if path[-1][1] != run.id:
-        raise rejected(400, f"invalid 'dotted_order': run_id does not match last part {about}")
-    if run.parent_run_id is None and len(path) > 1:
-        raise rejected(400, f"dotted_order must contain a single part for root runs {about}")
-    if run.parent_run_id is not None and (len(path) < 2 or path[-2][1] != run.parent_run_id):
-        raise rejected(400, f"invalid 'dotted_order': parent_run_id does not match second last part {about}")
-    if any(earlier[0] > later[0] for earlier, later in pairwise(path)):
-        raise rejected(400, f"invalid 'dotted_order': a run starts before its parent {about}")
-    if run.start_time is not None and run.start_time != path[-1][0]:
-        raise rejected(400, f"invalid 'dotted_order': start_time does not match last part {about}")
+    parent = path[-2][1] if len(path) > 1 else None
+    wrong = {
+        f"{text!r} is not <time>Z<run id>[.<time>Z<run id>]...": len(path) != len(found),
+        f"trace_id {run.trace_id} does not match first part": bool(path) and path[0][1] != run.trace_id,
+        "run_id does not match last part": bool(path) and path[-1][1] != run.id,
+        "must contain a single part for root runs": run.parent_run_id is None and len(path) > 1,
+        "parent_run_id does not match second last part": parent != run.parent_run_id,
+        "a run starts before its parent": any(earlier > later for (earlier, _), (later, _) in pairwise(path)),
+        "start_time does not match last part": bool(path) and run.start_time != path[-1][0],
+    }
+    for problem, is_so in wrong.items():
+        if is_so:
+            raise rejected(400, f"invalid 'dotted_order' of run {run.id}: {problem}")
     return path
 
 

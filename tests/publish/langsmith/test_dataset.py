@@ -19,6 +19,7 @@ import pytest
 from langsmith import Client
 from langsmith.schemas import ExampleCreate
 
+from bakeoff.backends.base import Capacity
 from bakeoff.cli import doctor
 from bakeoff.config import loading
 from bakeoff.config.cache import cache_dir
@@ -409,7 +410,7 @@ def test_no_examples(client: Client, tmp_path: Path) -> None:
     about_the_name(error, tmp_path)
     assert "has no examples" in error.problem
     client.create_examples(dataset_id=key, examples=[ExampleCreate(**ROW, id=uuid.UUID(int=1))])
-    client.delete_example(uuid.UUID(int=1))
+    client.delete_examples([uuid.UUID(int=1)])
     assert "has no examples" in refused(tmp_path).problem
 
 
@@ -438,7 +439,11 @@ BAD = {
         "inputs.messages[0].role",
         "expected a role",
     ),
-    "a wrong answer": ({**ROW, "reference_outputs": {"answer": ["x"]}}, "outputs.answer", "expected text"),
+    "a wrong trajectory": (
+        {**ROW, "reference_outputs": {"trajectory": "x"}},
+        "outputs.trajectory",
+        "expected a list",
+    ),
     "a wrong cluster": ({**ROW, "metadata": {"cluster": []}}, "metadata.cluster", "found a list"),
     "a wrong id": ({**ROW, "metadata": {"bakeoff": {"id": "a/b"}}}, "metadata.bakeoff.id", "file name"),
     "an empty id": ({**ROW, "metadata": {"bakeoff": {"id": ""}}}, "metadata.bakeoff.id", "file name"),
@@ -560,8 +565,10 @@ def test_where_an_attachment_is(endpoint: str, given: str, address: str) -> None
 def test_checks_that_need_more_than_the_dataset_name_the_example(client: Client, tmp_path: Path) -> None:
     number = uuid.UUID(int=5)
     put(client, {"id": number, "inputs": {"question": "x"}})
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/agent.py").write_text("def build(model, context): ...\n")
     with pytest.raises(InputError) as caught:
-        preflight.check(config(tmp_path), read(tmp_path), cpus_available=64, memory_available=2**40)
+        preflight.check(config(tmp_path), read(tmp_path), Capacity(64, 2**40))
     assert (caught.value.file, caught.value.key) == (
         f"langsmith://{NAME}, example {number}",
         "outputs.answer",

@@ -29,13 +29,18 @@ CLOCK = timedelta(milliseconds=1)  # LangSmith's times are microseconds; sums of
 
 
 @pytest.fixture(scope="module")
-def client(demonstration: RunDirectory) -> Iterator[Client]:
-    """A reader of a server that has the demonstration."""
+def server(demonstration: RunDirectory) -> Iterator[LangSmithServer]:
+    """It has the demonstration."""
     with LangSmithServer() as server:
         env = {"LANGSMITH_API_KEY": server.api_key, "LANGSMITH_ENDPOINT": server.url}
         done = command(demonstration, "--to", "langsmith", env=env)
         assert done.returncode == 0, done.stderr
-        yield Client(server.url, api_key=server.api_key, auto_batch_tracing=False)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def client(server: LangSmithServer) -> Client:
+    return Client(server.url, api_key=server.api_key, auto_batch_tracing=False)
 
 
 def experiment(run: RunDirectory, candidate: str) -> str:
@@ -80,13 +85,13 @@ def test_the_dataset_is_the_runs(demonstration: RunDirectory, client: Client) ->
         assert ours.digest == row["digest"]
 
 
-def test_an_experiment_says_what_made_its_numbers(demonstration: RunDirectory, client: Client) -> None:
+def test_an_experiment_says_what_made_its_numbers(
+    demonstration: RunDirectory, client: Client, server: LangSmithServer
+) -> None:
     whole = source.read(demonstration, allow_inconclusive=True)
     manifest, config = whole.manifest, whole.manifest.config
     for candidate in whole.candidates:
-        project = client.read_project(
-            project_name=experiment(demonstration, candidate.name), include_stats=True
-        )
+        project = client.read_project(project_name=experiment(demonstration, candidate.name))
         given = project.metadata
         assert (project.start_time, project.end_time) == (manifest.started_at, manifest.finished_at)
         assert whole.report.sentence in (project.description or "")
@@ -157,12 +162,17 @@ def test_an_experiment_says_what_made_its_numbers(demonstration: RunDirectory, c
             spread = getattr(candidate, name)
             assert resources["observed"][name] == (asdict(spread) if spread else None)
         assert resources["observed"]["oom_kills"] == candidate.oom_kills > 0
-        stats = project.session_feedback_stats or {}
-        for name in SCORES:
-            estimate = getattr(candidate.scores, name)
-            assert stats.get(name, {}).get("avg") == (round(estimate.mean, 4) if estimate else None)
-        assert project.run_count == 10
-        assert project.error_rate == candidate.infra_error_rate
+        scores = {
+            each["key"]: each["score"]
+            for each in server.state.feedback.values()
+            if each["run_id"] is None and each["session_id"] == project.id
+        }
+        estimates = {name: getattr(candidate.scores, name) for name in SCORES}
+        estimates["infra_error_rate"] = candidate.scores.infra_rate
+        assert scores == {key: round(each.mean, 4) for key, each in estimates.items() if each}
+        trials = list(client.list_runs(project_id=project.id, is_root=True))
+        assert len(trials) == 10
+        assert sum(each.error is not None for each in trials) / 10 == candidate.infra_error_rate
 
 
 def test_a_trials_line_can_be_made_again_from_its_runs(
@@ -269,12 +279,12 @@ def _compare_call(model: Run, call: dict[str, Any], trial: TrialRecord, origin: 
     assert model.inputs["tools"] == call["request"]["tools"]
     answer = to_openai([call["response"]])[0] if call["response"] else None
     assert (outputs["choices"][0]["message"] if answer else None) == answer
-    assert model.prompt_tokens == call["input_tokens"]
-    assert model.completion_tokens == call["output_tokens"]
     usage = metadata["usage_metadata"]
+    assert usage["input_tokens"] == call["input_tokens"]
+    assert usage["output_tokens"] == call["output_tokens"]
     assert usage == outputs["usage_metadata"]
     assert usage["input_token_details"]["cache_read"] == call["cached_tokens"]
-    assert float(model.total_cost or 0) == call["cost_usd"]
+    assert usage["total_cost"] == call["cost_usd"]
     for name in ("seconds", "queued_seconds", "cost_usd", "finish_reason", "first_token_seconds", "status"):
         assert metadata[name] == call[name]
     assert metadata["tries"] == call["attempts"]

@@ -1,84 +1,109 @@
-"""What an attempt decides without a container: what is a model call, and whose time it is."""
+"""Attempts in a scripted sandbox on a manual clock: every blame and every clock, in milliseconds."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from bakeoff.attempt.attempt import Attempt, Watchers
+from bakeoff.attempt.spec import AttemptLimits, AttemptSpec, HarnessSpec
+from bakeoff.backends.fake import LIMITS, FakeHarness, FakeSandbox, ManualTimer, Script, ai, human
+from bakeoff.gateway.types import CallContext, ModelCard, ModelReply, ModelRequest
+from bakeoff.record.base import JsonDict
+from bakeoff.record.trial import AttemptResult, TrialSpec
+from bakeoff.verdict import attribute
 
-from bakeoff.attempt.attempt import NOT_THE_PROTOCOL, covered, model_request
-from bakeoff.record.messages import DEEPEST, MalformedMessage, shallow
-
-ASKED = {
-    "messages": [{"type": "human", "data": {"content": "1 + 2?"}}],
-    "tools": [{"type": "function", "function": {"name": "add"}}],
-    "tool_choice": "auto",
-    "stop": ["END"],
-    "params": {"temperature": 0},
-    "stream": True,
-}
+TRIAL = TrialSpec(trial_id="m/sum/1", candidate="m", example_id="sum", repetition=1, seed=7)
 
 
-def test_a_model_call_is_read_as_it_was_made() -> None:
-    request = model_request(ASKED)
-    assert (request.messages, request.tools, request.tool_choice) == (
-        ASKED["messages"],
-        ASKED["tools"],
-        "auto",
+def spec(**changes: Any) -> AttemptSpec:
+    limits = {"turns": 5, "seconds": 60.0, "tool_seconds": 10.0, **changes.pop("limits", {})}
+    return AttemptSpec(
+        trial=TRIAL,
+        attempt=1,
+        harness=HarnessSpec(**changes.pop("harness", {"entrypoint": "shop:build"})),
+        model=ModelCard("m", "fake-chat"),
+        limits=AttemptLimits(**limits),
+        resources=LIMITS,
+        inputs={},
+        messages=[{"role": "user", "content": "1 + 2?"}],
+        **changes,
     )
-    assert (request.stop, request.params, request.stream) == (["END"], {"temperature": 0}, True)
-    assert model_request(ASKED | {"tools": None, "stop": None, "params": {}}).tools is None
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"messages": [{"type": "chat", "data": {"content": "Is it so?"}}]},
-        {"messages": "none"},
-        {"tools": 5},
-        {"tools": ["add"]},
-        {"stop": "END"},
-        {"stop": [5]},
-        {"params": [["temperature", 0]]},
-        {"messages": [{"type": "ai", "data": {"content": "", "response_metadata": "stop"}}]},
-        {"messages": [{"type": "ai", "data": {"content": "", "additional_kwargs": ["refusal"]}}]},
-    ],
-)
-def test_what_is_no_model_call_is_not_handed_on(wrong: dict[str, Any]) -> None:
-    with pytest.raises(NOT_THE_PROTOCOL):
-        model_request(ASKED | wrong)
+class Model:
+    """Gives its replies in order, the last one for ever. Each takes `seconds` after `queued`."""
+
+    def __init__(
+        self,
+        timer: ManualTimer,
+        *replies: JsonDict | Exception,
+        seconds: float = 1.0,
+        queued: float = 0.0,
+        **more: Any,
+    ) -> None:
+        self.timer, self.replies, self.seconds, self.queued = timer, list(replies), seconds, queued
+        self.more = more
+        self.requests: list[ModelRequest] = []
+
+    def complete(self, request: ModelRequest, call: CallContext) -> ModelReply:
+        self.requests.append(request)
+        self.timer.sleep(self.queued + self.seconds)
+        reply = self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+        if isinstance(reply, Exception):
+            raise reply
+        return ModelReply(reply, self.seconds, queued_seconds=self.queued, **self.more)
+
+    def card(self) -> ModelCard:
+        return ModelCard("m", "fake-chat")
+
+    def close(self) -> None: ...
 
 
-@pytest.mark.parametrize("missing", ["messages", "tools", "tool_choice", "stop", "params"])
-def test_a_call_without_one_of_its_parts_is_none(missing: str) -> None:
-    with pytest.raises(NOT_THE_PROTOCOL):
-        model_request({key: value for key, value in ASKED.items() if key != missing})
+class Run:
+    """One attempt: what it is made of, and what came of it."""
+
+    def __init__(
+        self,
+        script: Callable[[FakeHarness], Script] | None = None,
+        *replies: JsonDict | Exception,
+        attempt: AttemptSpec | None = None,
+        before: Callable[["Run"], None] = lambda _: None,
+        model: dict[str, Any] | None = None,
+        **sandbox: Any,
+    ) -> None:
+        self.timer = ManualTimer()
+        scripted = {} if script is None else {"script": script}
+        self.sandbox = FakeSandbox(self.timer, **scripted, **sandbox)
+        self.model = Model(self.timer, *(replies or (ai("3"),)), **(model or {}))
+        self.seen: list[Any] = []
+        watchers = Watchers(self.seen.append, lambda call, _: self.seen.append(call))
+        pool = self.timer.executor()
+        self.attempt = Attempt(
+            attempt or spec(), self.sandbox, self.model, pool, lambda _: b"", watchers, self.timer
+        )
+        before(self)
+        self.result: AttemptResult = self.attempt.run()
+        self.evidence = self.result.evidence
+
+    def cause(self, passed: bool | None = None, failing: Iterable[Any] = ()) -> str | None:
+        return attribute(self.evidence, passed, tuple(failing)).cause
 
 
-def test_only_so_many_levels_may_stand_in_each_other() -> None:
-    def nested(levels: int) -> Any:
-        return [nested(levels - 1)] if levels > 1 else ["x"]
-
-    assert shallow(nested(DEEPEST)) == nested(DEEPEST)
-    assert shallow({"a": [1] * 1000, "b": "text"}) == {"a": [1] * 1000, "b": "text"}
-    with pytest.raises(MalformedMessage):
-        shallow(nested(DEEPEST + 1))
-    with pytest.raises(MalformedMessage):
-        shallow({"beside": 1, "it": [{"x": nested(DEEPEST)}]})
+def honest(harness: FakeHarness) -> Script:
+    harness.loaded()
+    harness.started()
+    reply = yield harness.ask("1 + 2?")
+    yield 2.0
+    harness.answer(human("1 + 2?"), reply["result"]["message"])
 
 
-def test_time_in_two_spans_is_counted_once_and_only_between_the_moments() -> None:
-    spans = [(5.0, 8.0), (1.0, 3.0), (2.0, 4.0), (9.0, 20.0)]
-    assert covered(spans, 0.0, 10.0) == 3.0 + 3.0 + 1.0
-    assert covered(spans, 2.5, 6.0) == 1.5 + 1.0
-    assert covered(spans, 4.0, 5.0) == 0.0
-    assert covered([], 0.0, 10.0) == 0.0
-
-
-moments = st.integers(0, 40)
-
-
-@given(st.lists(st.tuples(moments, moments).map(sorted).map(tuple), max_size=6), moments, moments)
-def test_coverage_is_what_counting_the_seconds_gives(spans: list[Any], begin: int, end: int) -> None:
-    counted = sum(any(a <= second < b for a, b in spans) for second in range(begin, end))
-    assert covered(spans, begin, end) == counted
+def test_an_honest_attempt_is_served_to_its_end_and_counted() -> None:
+    run = Run(honest, model={"queued": 30.0})
+    evidence, clock = run.evidence, run.evidence.clock
+    assert evidence.harness.reached == "answered"
+    assert evidence.answer is not None
+    assert (evidence.answer.text, evidence.answer.source) == ("3", "model")
+    assert (clock.working_seconds, clock.queued_seconds, clock.model_seconds) == (3.0, 30.0, 1.0)
+    assert (evidence.replies, run.result.usage.model_calls) == (1, 1)
+    assert [message.openai["role"] for message in run.result.messages] == ["user", "assistant"]
+    assert run.sandbox.closed
+    assert run.cause(True) is None

@@ -15,6 +15,7 @@ import pytest
 
 from bakeoff import backends, cli
 from bakeoff.backends.base import Capacity
+from bakeoff.backends.fake import FakeBackend
 from bakeoff.cli.init import write
 from bakeoff.run import run as runs
 
@@ -38,9 +39,8 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     """`bakeoff ...` in this process, in a fresh `bakeoff init` project, on a host with 2 CPUs and 8 GiB."""
     write(tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(backends, "connect", lambda *_: None)
-    monkeypatch.setattr(runs, "_room", lambda _: Capacity(cpus=2.0, memory_bytes=8 * 2**30))
-    monkeypatch.setattr(runs, "execute", lambda *_, **__: pytest.fail("something was started"))
+    monkeypatch.setattr(backends, "connect", lambda *_: FakeBackend(capacity=Capacity(2.0, 8 * 2**30)))
+    monkeypatch.setattr(FakeBackend, "prepare", lambda *_: pytest.fail("something was started"))
     monkeypatch.setattr("signal.signal", lambda *_: None)  # pytest's own Ctrl-C stays pytest's
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
 
@@ -269,10 +269,10 @@ def test_a_bug_is_called_one_and_its_traceback_kept_without_keys(
 ) -> None:
     monkeypatch.setenv("SOME_API_KEY", "correct-horse-battery")
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("after correct-horse-battery [/red] \x1b[31m")
 
-    monkeypatch.setattr(runs, "read", broken)
+    monkeypatch.setattr(runs, "plan", broken)
     said, to_do = one_error(command("run"), code=1)
     assert said == "this is a bug in bakeoff: ZeroDivisionError: after [redacted] [/red] ␛[31m"
     file = Path(to_do.removeprefix("The traceback is in ").partition(";")[0])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bakeoff.backends.base import Capacity
 from bakeoff.cli.init import FILES, init, write
 from bakeoff.config.loading import load
 from bakeoff.datasets import dataset
@@ -20,7 +21,7 @@ def test_what_it_writes_passes_every_check(tmp_path: Path, capsys: pytest.Captur
     init(directory)
     config = load(directory / "harness.yaml")
     rows = dataset.load(config)
-    preflight.check(config, rows, cpus_available=1, memory_available=2**29, environ={})
+    preflight.check(config, rows, Capacity(1, 2**29), environ={})
     assert len(rows.examples) >= 3
     assert all(parse(candidate.model) for candidate in config.candidates)
     printed = capsys.readouterr().out

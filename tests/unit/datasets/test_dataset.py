@@ -84,7 +84,6 @@ BAD = [
     ({"inputs": {"messages": [{"role": "human", "content": "x"}]}}, "inputs.messages[0].role", "a role, found the text 'human'", "`user`"),
     ({"inputs": {"messages": [{"content": "x"}]}}, "inputs.messages[0].role", "found nothing", "one of user"),
     ({"inputs": {"messages": [{"role": "user"}]}}, "inputs.messages[0].content", "found nothing", "text"),
-    ({"outputs": {"answer": 3}}, "outputs.answer", "expected text, found 3", "text"),
     ({"outputs": {"trajectory": {}}}, "outputs.trajectory", "expected a list, found a mapping", "list"),
     ({"outputs": {"trajectory": [{}]}}, "outputs.trajectory[0].name", "is missing", "Add `name`"),
     ({"outputs": {"trajectory": [{"name": "a", "arg": 1}]}}, "outputs.trajectory[0].arg", "unknown key", "`args`"),

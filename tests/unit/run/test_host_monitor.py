@@ -5,7 +5,7 @@ import time
 import pytest
 
 from bakeoff.record.evidence import KernelFacts
-from bakeoff.run.host_monitor import HostWatch, contended
+from bakeoff.run.host_monitor import HostMonitor, contended
 
 
 def kernel(waited: float | None, cpu: float | None, throttled: float = 0.0) -> KernelFacts:
@@ -47,25 +47,22 @@ def test_an_attempt_of_no_length_is_never_contended() -> None:
 
 
 def test_the_host_is_sampled_while_it_runs() -> None:
-    watch = HostWatch()
-    watch.start()
     begin = time.monotonic()
     deadline = begin + 60.0
-    while watch.worst().get("samples", 0) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    facts = watch.during(begin, time.monotonic())
-    watch.stop()
+    with HostMonitor() as monitor:
+        while monitor.worst().get("samples", 0) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        facts = monitor.during(begin, time.monotonic())
     assert facts.cpu_percent_max is not None
     assert 0.0 <= facts.cpu_percent_max <= 100.0
     assert facts.memory_available_min_bytes is not None
     assert facts.memory_available_min_bytes > 0
-    assert watch.worst()["samples"] >= 2
-    assert watch.during(begin - 100, begin - 50).cpu_percent_max is None
+    assert monitor.worst()["samples"] >= 2
+    assert monitor.during(begin - 100, begin - 50).cpu_percent_max is None
 
 
 def test_a_remote_host_is_not_guessed_at() -> None:
-    watch = HostWatch(local=False)
-    watch.start()
-    watch.stop()
-    assert watch.worst() == {}
-    assert watch.during(0.0, time.monotonic()).load_max is None
+    with HostMonitor(local=False) as monitor:
+        pass
+    assert monitor.worst() == {}
+    assert monitor.during(0.0, time.monotonic()).load_max is None

@@ -1,6 +1,8 @@
 """The host-wide ledger: no capacity is promised twice, and the dead do not hold any."""
 
+import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,13 +14,14 @@ import pytest
 
 from bakeoff.backends.base import Capacity
 from bakeoff.errors import UnfitEnvironment
+from bakeoff.run import ledger as ledger_module
 from bakeoff.run.ledger import Claim, Ledger, fits
 
 ROOM = Capacity(cpus=2.0, memory_bytes=1000, cores=(0, 1))
 
 
-def claim(name: str = "a", cpus: float = 0.5, memory: int = 100, cores: tuple[int, ...] = ()) -> Claim:
-    return Claim(name, cpus, memory, cores)
+def claim(name: str = "a", cpus: float = 0.5, memory: int = 100, pinned: int = 0) -> Claim:
+    return Claim(name, cpus, memory, pinned)
 
 
 def never() -> bool:
@@ -46,13 +49,13 @@ def test_sums_of_tenths_do_not_lose_a_slot_to_rounding() -> None:
 
 
 def test_pinned_cores_are_given_once() -> None:
-    first = fits(claim(), [], ROOM, pinned=1)
+    first = fits(claim(pinned=1), [], ROOM)
     assert first is not None
     assert first.cores == (0,)
-    second = fits(claim("b"), [first], ROOM, pinned=1)
+    second = fits(claim("b", pinned=1), [first], ROOM)
     assert second is not None
     assert second.cores == (1,)
-    assert fits(claim("c"), [first, second], ROOM, pinned=1) is None
+    assert fits(claim("c", pinned=1), [first, second], ROOM) is None
 
 
 def test_two_runs_share_one_host(tmp_path: Path) -> None:
@@ -104,7 +107,7 @@ def test_a_killed_run_lets_go(tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         assert ledger.claim(claim(cpus=2.0), never) is not None
-        assert not list(tmp_path.glob("*/dead.json"))
+        assert not list(tmp_path.glob("*/*.dead.json"))
 
 
 def test_many_threads_never_hold_more_than_there_is(tmp_path: Path) -> None:
@@ -131,27 +134,101 @@ def test_many_threads_never_hold_more_than_there_is(tmp_path: Path) -> None:
     assert most == 1.5
 
 
-def test_every_user_may_open_it_whatever_the_umask_was(tmp_path: Path) -> None:
+def test_every_user_may_read_it_and_nobody_else_may_write_it_whatever_the_umask(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         with Ledger("engine", "run", ROOM, tmp_path) as ledger:
             assert ledger.claim(claim(), never) is not None
-            [home] = tmp_path.iterdir()
-            modes = {path.name: path.stat().st_mode & 0o777 for path in [home, *home.iterdir()]}
+            paths = [path for path in tmp_path.rglob("*") if path.stat().st_mode & 0o777]
+            modes = {path.name: path.stat().st_mode & 0o777 for path in paths}
     finally:
         os.umask(before)
-    assert modes == {home.name: 0o777, "lock": 0o666, "run.json": 0o666}
+    assert modes == {f"bakeoff-{os.geteuid()}": 0o755, "bakeoff.lock": 0o644, "engine.run.json": 0o644}
 
 
-def test_half_written_claims_of_another_run_are_told_with_their_file(tmp_path: Path) -> None:
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    path = tmp_path / "secret"
+    path.write_text("root's")
+    path.chmod(0o600)
+    return path
+
+
+def entered(shared: Path) -> None:
+    with Ledger("engine", "run", ROOM, shared) as ledger:
+        assert ledger.claim(claim(), never) is not None
+
+
+@pytest.mark.parametrize("name", ["bakeoff.lock", "bakeoff-{uid}/engine.run.json"])
+@pytest.mark.parametrize("how", ["symbolic", "hard"])
+def test_a_link_is_neither_followed_nor_changed(tmp_path: Path, secret: Path, name: str, how: str) -> None:
+    shared = tmp_path / "shared"
+    place = shared / name.format(uid=os.geteuid())
+    place.parent.mkdir(parents=True)
+    place.symlink_to(secret) if how == "symbolic" else place.hardlink_to(secret)
+    with pytest.raises(UnfitEnvironment, match=re.escape(str(place))):
+        entered(shared)
+    assert (secret.read_text(), secret.stat().st_mode & 0o777) == ("root's", 0o600)
+
+
+def test_a_directory_that_others_can_write_to_is_refused(tmp_path: Path, secret: Path) -> None:
+    home = tmp_path / "shared" / f"bakeoff-{os.geteuid()}"
+    home.mkdir(parents=True)
+    home.chmod(0o777)
+    with pytest.raises(UnfitEnvironment, match="another user"):
+        entered(tmp_path / "shared")
+    home.rmdir()
+    home.symlink_to(secret.parent)
+    with pytest.raises(UnfitEnvironment, match="another user"):
+        entered(tmp_path / "shared")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another user")
+def test_files_of_another_user_are_refused_and_never_counted(tmp_path: Path) -> None:
+    stranger = tmp_path / "bakeoff-12345"
+    stranger.mkdir()
+    forged = stranger / "engine.forged.json"
+    forged.write_text(
+        '[{"trial_id": "x", "cpus": 99, "memory_bytes": 1, "cores": []}]'
+    )  # root's, not 12345's
+    os.mkfifo(stranger / "engine.pipe.json")
+    with forged.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        entered(tmp_path)
+    home = tmp_path / f"bakeoff-{os.geteuid()}"
+    os.chown(home, 12345, 12345)
+    with pytest.raises(UnfitEnvironment, match="another user"):
+        entered(tmp_path)
+
+
+def test_a_machine_lock_that_is_never_released_is_an_error_and_no_deadlock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "LOCK_SECONDS", 0.1)
+    entered(tmp_path)
+    with (tmp_path / "bakeoff.lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(UnfitEnvironment, match="held"):
+            entered(tmp_path)
+
+
+def test_a_second_process_of_the_same_run_is_refused_and_blocks_nobody(tmp_path: Path) -> None:
+    with Ledger("engine", "run", ROOM, tmp_path):
+        with pytest.raises(UnfitEnvironment, match=r"run\.json"):
+            entered(tmp_path)
+        with Ledger("engine", "another", ROOM, tmp_path) as other:
+            assert other.claim(claim(), never) is not None
+
+
+def test_half_written_claims_of_another_run_are_an_error_that_names_the_file(tmp_path: Path) -> None:
     with Ledger("engine", "other", ROOM, tmp_path), Ledger("engine", "mine", ROOM, tmp_path) as mine:
-        [path] = tmp_path.glob("*/other.json")
+        [path] = tmp_path.glob("*/*.other.json")
         path.write_text('[{"trial_id": "a", "cp')
         with pytest.raises(UnfitEnvironment, match=r"other\.json"):
             mine.claim(claim(), never)
 
 
-def test_a_ledger_that_cannot_be_kept_is_told(tmp_path: Path) -> None:
+def test_a_ledger_that_cannot_be_kept_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UnfitEnvironment, match="ledger"), Ledger("e", "run", ROOM, tmp_path / "file"):
         pass

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bakeoff.backends.base import Capacity
 from bakeoff.config.harness_source import SourceTree, definitions
 from bakeoff.config.loading import load
 from bakeoff.datasets import dataset
@@ -73,7 +74,7 @@ def check(project: Path, *changes: tuple[str, str], environ: dict[str, str] | No
     file.write_text(text)
     config = load(file)
     rows = dataset.load(config)
-    preflight.check(config, rows, cpus_available=2.0, memory_available=2**30, environ=environ or {})
+    preflight.check(config, rows, Capacity(2.0, 2**30), environ=environ or {})
 
 
 def refused(project: Path, *changes: tuple[str, str]) -> InputError:
@@ -191,7 +192,7 @@ def test_a_candidate_s_line_is_found_when_others_are_left_out(project: Path) -> 
     config = load(project / "harness.yaml")
     config = config.model_copy(update={"candidates": config.candidates[1:]})
     with pytest.raises(InputError) as caught:
-        preflight.check(config, dataset.load(config), cpus_available=2, memory_available=2**30, environ={})
+        preflight.check(config, dataset.load(config), Capacity(2, 2**30), environ={})
     assert (caught.value.key, caught.value.line) == ("candidates[1].model", 10)
 
 
@@ -243,7 +244,7 @@ def test_a_user_s_evaluator(checks: Path, module: str) -> None:
 EVALUATORS = [
     ("use: 'desk_checks:polit'", "has no attribute 'polit'", "Check the path"),
     ("use: 'desk_checks:value'", "not a function", "module:function"),
-    ("use: 'desk_checks:old'", "cannot be called as an evaluator", "inputs, outputs, reference_outputs"),
+    ("use: 'desk_checks:old'", "cannot be an evaluator", "inputs, outputs, reference_outputs"),
     ("use: 'desk_checks:polite', with: {loud: 1}", "unexpected keyword argument 'loud'", "`with`"),
     ("use: 'desk_gone:polite'", "ModuleNotFoundError", "Check the path"),
     ("use: 'desk_broken:polite'", "SystemExit: gone", "Check the path"),

@@ -1,17 +1,37 @@
-"""What a run leaves on record however it ends, and what it says of itself before the first trial."""
+"""What a run leaves on record however it ends, and who may write it."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from bakeoff.backends.fake import FakeBackend
+from bakeoff.config.loading import Overrides
+from bakeoff.datasets.dataset import Dataset
+from bakeoff.errors import InputError
+from bakeoff.record.manifest import Manifest
 from bakeoff.record.store import RunDirectory
-from bakeoff.run.run import _closed_on_error
-from tests.fakes.synthetic import manifest
+from bakeoff.run import plan, resume
+from bakeoff.run import run as runs
+from bakeoff.run.run import _opened
+from bakeoff.run.task import Task
+from tests.fakes import synthetic
+from tests.unit.run.bench import config
+
+
+def task(resumed: RunDirectory | None = None) -> Task:
+    rows = Dataset("rows.jsonl", "d", [], {}, {})
+    return Task(config(), rows, plan.profiles(config()), [], Overrides(), resumed)
+
+
+def start() -> Manifest:
+    return synthetic.manifest(state="running", finished_at=None)
 
 
 def test_a_bug_leaves_the_run_interrupted_and_is_not_hidden(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path, manifest(state="running", finished_at=None))
-    with pytest.raises(ZeroDivisionError), _closed_on_error(run):
+    with pytest.raises(ZeroDivisionError), _opened(task(), start(), tmp_path, FakeBackend()) as run:
         print(1 / 0)
     closed = RunDirectory.open(run.path).manifest()
     assert closed.state == "interrupted"
@@ -19,8 +39,75 @@ def test_a_bug_leaves_the_run_interrupted_and_is_not_hidden(tmp_path: Path) -> N
 
 
 def test_a_record_that_cannot_be_written_does_not_hide_the_bug(tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path, manifest(state="running", finished_at=None))
-    (run.path / "manifest.json").unlink()
-    (run.path / "manifest.json").mkdir()
-    with pytest.raises(ZeroDivisionError), _closed_on_error(run):
-        print(1 / 0)
+    def break_off() -> None:
+        with _opened(task(), start(), tmp_path, FakeBackend()) as run:
+            (run.path / "manifest.json").unlink()
+            (run.path / "manifest.json").mkdir()
+            print(1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        break_off()
+
+
+def test_a_second_resume_is_refused_and_sweeps_nothing(tmp_path: Path) -> None:
+    backend = FakeBackend()
+    with _opened(task(), start(), tmp_path, backend) as run:
+        backend.left[run.run_id] = []
+        with (
+            pytest.raises(InputError, match="another process is running this run"),
+            _opened(task(resumed=run), start(), tmp_path, backend),
+        ):
+            pass
+        assert run.run_id in backend.left, "the sandboxes of the live run stay"
+        assert run.manifest().state == "running"
+    with _opened(task(resumed=run), start(), tmp_path, backend) as again:
+        assert again.run_id not in backend.left
+
+
+def test_the_rest_of_a_run_needs_the_same_box(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path, start())
+    now = start().model_copy(
+        update={"fingerprint_parts": {**start().fingerprint_parts, "resources": "other"}}
+    )
+    resume.refuse_other_box(run, start())
+    with pytest.raises(InputError, match="have changed: resources"):
+        resume.refuse_other_box(run, now)
+
+
+# --- the end: a process of its own, so that the orchestrator stays small
+
+
+@pytest.mark.slow
+def test_the_result_is_printed_as_asked_and_the_reports_are_written(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = synthetic.run_directory(tmp_path)
+    assert runs.report(run, "table") == 0
+    table = capfd.readouterr().out
+    assert "steady" in table
+    assert str(run.path / "report.md") in table
+    assert runs.report(run, "json") == 0
+    assert json.loads(capfd.readouterr().out)["run_id"] == run.run_id
+    assert (run.path / "report.md").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_the_exit_code_is_the_runs_and_no_file_of_the_user_takes_the_place_of_a_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stormy = synthetic.run_directory(tmp_path, synthetic.trials(infra_rate=0.5))
+    (tmp_path / "json.py").write_text("raise SystemExit('taken for the standard library')")
+    monkeypatch.chdir(tmp_path)
+    assert runs.report(stormy, "quiet") == 3
+    assert capfd.readouterr().out == ""
+    assert runs.report(RunDirectory(tmp_path / "nowhere"), "quiet") == 2
+    assert "hint" in capfd.readouterr().err
+
+
+def test_the_orchestrator_loads_neither_scipy_nor_plots() -> None:
+    code = (
+        "import sys, bakeoff.cli, bakeoff.run.run, bakeoff.run.progress;"
+        "print(sorted({'numpy', 'scipy', 'matplotlib'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

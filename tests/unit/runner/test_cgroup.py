@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bakeoff.attempt.attempt import mismatches
+from bakeoff.attempt.limits import KernelReport, mismatches
 from bakeoff.record.trial import ResourceLimits
 from bakeoff_runner import cgroup
 
@@ -61,7 +61,7 @@ def test_version_2_as_recorded(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["v1", "v2"])
 def test_the_limits_that_were_asked_for_are_no_mismatch(tmp_path: Path, name: str) -> None:
-    assert mismatches(ASKED, recorded(tmp_path, name) | DISK) == []
+    assert mismatches(ASKED, KernelReport.of(recorded(tmp_path, name) | DISK).limits) == []
 
 
 UNLIMITED = str(2**63 - 4096) + "\n"  # as version 1 writes it
@@ -93,7 +93,7 @@ SWAP_FOUND = ["swap: asked none, effective 536866816"]
 def test_a_limit_that_is_not_held_is_found(
     tmp_path: Path, name: str, changed: dict[str, str | None], found: list[str]
 ) -> None:
-    assert mismatches(ASKED, recorded(tmp_path, name, changed) | DISK) == found
+    assert mismatches(ASKED, KernelReport.of(recorded(tmp_path, name, changed) | DISK).limits) == found
 
 
 def test_what_an_older_kernel_does_not_count_is_none_and_not_zero(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The container side, run here as plain processes: the supervisor, the channel, the chat model, the tool watch."""
+"""The container side, run here as plain processes: the supervisor, the channel, the chat model."""
 
 import json
 import os
@@ -291,79 +291,6 @@ def test_supervisor_stop_kills_the_harness(tmp_path: Path) -> None:
     runner.send(wire.notification("supervisor/stop", {}))
     last = json.loads(runner.process.stdout.read().splitlines()[-1])
     assert (last["method"], last["params"]["signal"]) == ("supervisor/exit", 9)
-
-
-# --- the tool watch, in a process of its own because it changes BaseTool for good
-
-WATCH = """
-import asyncio, json, subprocess, sys, time
-from langchain_core.tools import tool
-from bakeoff_runner import tools
-
-class Channel:
-    def __init__(self): self.said = []
-    def notify(self, method, params): self.said.append((method, params))
-
-channel = Channel()
-tools.watch(channel, 0.4)
-
-@tool
-def sleeper() -> str:
-    "Blocks in C."
-    time.sleep(60)
-    return "never"
-
-@tool
-def parent() -> str:
-    "Waits for a child."
-    return str(subprocess.run(["sleep", "60"]).returncode)
-
-@tool
-async def napper() -> str:
-    "Awaits."
-    await asyncio.sleep(60)
-    return "never"
-
-@tool
-def fails() -> str:
-    "Raises."
-    raise OSError(28, "full")
-
-def call(name): return {"name": name, "args": {}, "id": "c-" + name, "type": "tool_call"}
-
-out, start = {}, time.monotonic()
-for t in (sleeper, parent):
-    message = t.invoke(call(t.name))
-    out[t.name] = [message.status, message.content]
-message = asyncio.run(napper.ainvoke(call("napper")))
-out["napper"] = [message.status, message.content]
-try:
-    fails.invoke(call("fails"))
-except OSError as error:
-    out["fails"] = error.errno
-out["seconds"] = time.monotonic() - start
-out["said"] = [[m, p["name"], p.get("timed_out"), p.get("errno")] for m, p in channel.said]
-print(json.dumps(out))
-import os; sys.stdout.flush(); os._exit(0)
-"""
-
-
-def test_tools_are_timed_and_held_to_their_limit() -> None:
-    source = Path(wire.__file__).parent.parent
-    done = subprocess.run(
-        [sys.executable, "-c", WATCH], capture_output=True, text=True, check=True, timeout=60,
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(source)},
-    )  # fmt: skip
-    out = json.loads(done.stdout)
-    for name in ("sleeper", "parent", "napper"):
-        status, content = out[name]
-        assert status == "error"
-        assert "stopped after 0.4 seconds" in content
-    assert out["fails"] == 28
-    assert out["seconds"] < 10
-    assert ["tool/end", "sleeper", True, None] in out["said"]
-    assert ["tool/end", "fails", False, 28] in out["said"]
-    assert len(out["said"]) == 8
 
 
 def test_the_lazy_package_loads_what_is_asked_of_it() -> None:

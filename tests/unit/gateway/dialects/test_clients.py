@@ -56,7 +56,7 @@ class Gateway:
     def notify(self, method: str, params: dict[str, Any]) -> None:
         self.told.append((method, params))
 
-    def tell_too_large(self, size: int) -> None:
+    def report_too_large(self, size: int) -> None:
         self.told.append(("model/too_large", {"bytes": size}))
 
     def submit(

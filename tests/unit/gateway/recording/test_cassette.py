@@ -249,7 +249,7 @@ def test_the_retries_of_a_recorded_call_are_on_record(server: ProviderServer, tm
 
 
 def test_neither_a_recording_nor_a_key_file_gets_into_the_image(tape: Path) -> None:
-    from bakeoff.backends.docker.images.image import source_files
+    from bakeoff.harness import contents
 
     root = tape.parent
     (root / "agent.py").write_text("")
@@ -262,5 +262,5 @@ def test_neither_a_recording_nor_a_key_file_gets_into_the_image(tape: Path) -> N
         dataset="rows.jsonl",
         evaluators=[],
     )
-    names = {name for name, _ in source_files(config.model_copy(update={"root": root}))}
+    names = set(contents.source(config.model_copy(update={"root": root})).files)
     assert names == {"agent.py", "harness.yaml"}

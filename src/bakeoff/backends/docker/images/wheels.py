@@ -1,7 +1,9 @@
 """The harness's wheels, resolved and fetched on the host: inside `docker build`, networks and certificates often fail.
 
-uv resolves for the image's Python and platform (pip would evaluate markers for the host's); pip fetches. The result
-lies in the user's cache under a key made of everything that decided it, with its lock beside it.
+uv resolves for the image's Python and platform (pip would evaluate markers for the host's); pip fetches and checks
+hashes. This environment's own versions are preferred, since bakeoff was tested with them. What a requirement asks for
+holds as it is written, and only what it forces to differ differs. The result lies in the user's cache under a key made
+of everything that decided it, with its lock beside it.
 """
 
 from __future__ import annotations
@@ -9,186 +11,253 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name, parse_wheel_filename
+from pip_requirements_parser import RequirementsFile
+
+from bakeoff.backends.base import Say
+from bakeoff.backends.docker.images.local_wheels import LocalWheel
+from bakeoff.backends.docker.images.target import Target, unreachable
 from bakeoff.config.cache import cache_dir
-from bakeoff.errors import InputError, UnfitEnvironment
+from bakeoff.errors import InputError
+from bakeoff.harness.requirements import Requirement, Requirements
+from bakeoff.harness.uv import uv
+from bakeoff.text.escape import last_lines
+from bakeoff.text.redact import redact
 
 LOCK = "requirements.lock"
-NEWEST_GLIBC = 36  # of the default base images (Debian 12); a wheel for an older glibc runs on it too
 TIMEOUT_SECONDS = 900
+SHOWN_PACKAGES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Wheelhouse:
-    """A directory of wheels and the pins that name them."""
+    """A directory of wheels."""
 
     path: Path
-    packages: dict[str, str]  # name -> version
+    packages: dict[
+        str, str
+    ]  # name -> version, with the content's digest where the version alone does not say it
+
+    def files(self) -> list[Path]:
+        """The wheels."""
+        return sorted(self.path.glob("*.whl"))
 
 
-def key(requirements: list[str], python_version: str, machine: str) -> str:
-    """What decides the wheels: the requirements, this environment's own versions, and the target."""
-    decided = [
-        sorted(requirements),
-        sorted(_installed().items()),
-        python_version,
-        machine,
-        NEWEST_GLIBC,
-    ]
-    return hashlib.sha256(json.dumps(decided).encode()).hexdigest()[:16]
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Everything that decides which wheels there are."""
+
+    asked: Requirements
+    local: Mapping[Path, LocalWheel]  # by the requirement's path
+    target: Target
+
+    def line(self, one: Requirement) -> str:
+        """One requirement as the resolver reads it."""
+        if one.path is not None:
+            wheel = self.local[one.path]
+            return one.pinned_to(wheel.name, wheel.path.as_uri())
+        return one.pinned_to(one.name or "", one.url)
+
+    def _identity(self, one: Requirement) -> str:
+        """The same without paths: what a wheel holds decides, not where it lies."""
+        if one.path is None:
+            return f"{self.line(one)} {one.hashes}"
+        wheel = self.local[one.path]
+        return one.pinned_to(wheel.name, wheel.sha256)
+
+    def home(self) -> Path:
+        """The directory in the cache, named by a digest of all that decides."""
+        asked = self.asked
+        decided = [
+            sorted(map(self._identity, asked.packages)),
+            sorted(map(self.line, asked.constraints)),
+            asked.flags(),
+            [_listing(place) for place in asked.find_links],
+            asked.pre,
+            sorted(_installed().items()),
+            str(self.target),
+        ]
+        return cache_dir() / "wheels" / hashlib.sha256(json.dumps(decided).encode()).hexdigest()[:16]
 
 
-def ensure(
-    requirements: list[str], python_version: str, machine: str, say: Callable[[str], None]
-) -> Wheelhouse:
+def ensure(order: Order, say: Say) -> Wheelhouse:
     """The wheelhouse for these requirements, fetched if it is not in the cache.
 
-    Args:
-        requirements: pip requirements, all of them.
-        python_version: of the image, "3.12".
-        machine: of the image, "x86_64" or "aarch64".
-
     Raises:
-        InputError: no set of versions satisfies the requirements, or one has no wheel.
+        InputError: no set of versions satisfies the requirements, or one has no wheel; names the line.
         UnfitEnvironment: the package index does not answer.
     """
     began = time.monotonic()
-    found = find(requirements, python_version, machine)
+    found = find(order)
     if found is None:
-        home = _home(requirements, python_version, machine)
+        home = order.home()
         home.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home.parent) as scratch:
             making = Path(scratch) / "wheels"
             making.mkdir()
-            lock = _resolve(requirements, python_version, machine, say)
-            _fetch(lock, making, python_version, machine)
+            lock = _resolve(order, Path(scratch))
+            _fetch(order, lock, making)
             (making / LOCK).write_text(lock)
             try:
                 making.rename(home)
             except OSError:
                 if not (home / LOCK).exists():
                     raise
-                # another run made the very same meanwhile
-        say(
-            f"wheels: {len(lock.splitlines())} packages resolved and fetched in {time.monotonic() - began:.1f} s"
-        )
-        found = _read(home)
+                # another run made the same one meanwhile
+        found = _read(home, order)
+        seconds = time.monotonic() - began
+        say(f"wheels: {len(found.packages)} packages resolved and fetched in {seconds:.1f} s")
     return found
 
 
-def find(requirements: list[str], python_version: str, machine: str) -> Wheelhouse | None:
+def find(order: Order) -> Wheelhouse | None:
     """The wheelhouse that `ensure` would give, if it is in the cache."""
-    home = _home(requirements, python_version, machine)
-    return _read(home) if (home / LOCK).exists() else None
+    home = order.home()
+    return _read(home, order) if (home / LOCK).exists() else None
 
 
-def _home(requirements: list[str], python_version: str, machine: str) -> Path:
-    return cache_dir() / "wheels" / key(requirements, python_version, machine)
+def moved(order: Order, packages: Mapping[str, str]) -> str | None:
+    """Which versions are not this environment's, and which requirements forced that; None where all are."""
+    installed = _installed()
+    differing = {
+        name: version
+        for name, version in packages.items()
+        if name in installed and installed[name] != version and " " not in version
+    }
+    if not differing:
+        return None
+    shown = [f"{name} {version} (not {installed[name]})" for name, version in sorted(differing.items())]
+    if len(shown) > SHOWN_PACKAGES:
+        shown = [*shown[:SHOWN_PACKAGES], f"{len(shown) - SHOWN_PACKAGES} more"]
+    culprits = [
+        f"`{one.text}` ({one.place})"
+        for one in (*order.asked.packages, *order.asked.constraints)
+        if one.name in differing
+        and not SpecifierSet(one.specifier).contains(installed[one.name], prereleases=True)
+    ]
+    forced = ", ".join(culprits) or "the image's Python or a requirement's own dependencies"
+    return (
+        f"{forced}: the image has other versions than bakeoff was tested with: {', '.join(shown)}. Pin them too, or "
+        "take the requirements from a lock file, where runs on different days or machines are compared."
+    )
 
 
-def _read(home: Path) -> Wheelhouse:
-    pins = (line.split(";")[0].strip() for line in (home / LOCK).read_text().splitlines())
-    return Wheelhouse(home, dict(pin.split("==", 1) for pin in pins if "==" in pin))
+def _listing(place: str) -> list[str]:
+    """What a directory of wheels has: the same version may be built again there."""
+    path = Path(place)
+    if "://" in place or not path.is_dir():
+        return [place]
+    found = sorted(one for one in path.iterdir() if one.is_file())
+    return [f"{one.name} {hashlib.sha256(one.read_bytes()).hexdigest()}" for one in found]
+
+
+def _read(home: Path, order: Order) -> Wheelhouse:
+    digested = {one.name: one.hashes[0] for one in order.asked.packages if one.url and one.name}
+    digested |= {wheel.name: f"sha256:{wheel.sha256}" for wheel in order.local.values()}
+    packages = {}
+    for path in sorted(home.glob("*.whl")):
+        name, version, _, _ = parse_wheel_filename(path.name)
+        digest = digested.get(name)
+        packages[str(name)] = f"{version} ({digest[:19]})" if digest else str(version)
+    return Wheelhouse(home, packages)
 
 
 def _installed() -> dict[str, str]:
-    return {
-        d.metadata["Name"].lower().replace("_", "-"): d.version for d in distributions() if d.metadata["Name"]
-    }
+    return {canonicalize_name(d.metadata["Name"]): d.version for d in distributions() if d.metadata["Name"]}
 
 
-def _resolve(requirements: list[str], python_version: str, machine: str, say: Callable[[str], None]) -> str:
-    """Pins, one a line. First with this environment's own versions, which bakeoff was tested with; else freely."""
-    wanted = "\n".join(requirements)
-    with tempfile.TemporaryDirectory() as scratch:
-        constraints = Path(scratch) / "constraints.txt"
-        constraints.write_text("\n".join(f"{name}=={version}" for name, version in _installed().items()))
-        command = [
-            _uv(), "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate", "--only-binary", ":all:",
-            "--python-version", python_version, "--python-platform", f"{machine}-manylinux_2_{NEWEST_GLIBC}",
-        ]  # fmt: skip
-        pinned = _call([*command, "--constraints", str(constraints)], wanted, scratch)
-        if pinned.returncode != 0:
-            say("harness.requirements do not fit this environment's own versions: resolving them freely")
-            pinned = _call(command, wanted, scratch)
-    if pinned.returncode != 0:
-        _complain(pinned.stderr, requirements)
-    return pinned.stdout
-
-
-def _fetch(lock: str, into: Path, python_version: str, machine: str) -> None:
-    platforms = [f"manylinux_2_{minor}_{machine}" for minor in range(NEWEST_GLIBC, 4, -1)]
-    platforms += [f"manylinux2014_{machine}", f"linux_{machine}"]
-    pins = into / "pins.txt"
-    pins.write_text(lock)
-    if not lock.strip():  # pip insists on something to download
-        pins.unlink()
-        return
-    fetched = _call(
+def _resolve(order: Order, scratch: Path) -> str:
+    """Pins with hashes, in pip's format. What uv finds in its output file it prefers: this environment's versions."""
+    constraints, pins = scratch / "constraints.txt", scratch / "pins.txt"
+    constraints.write_text("\n".join(map(order.line, order.asked.constraints)))
+    pins.write_text("\n".join(f"{name}=={version}" for name, version in _installed().items()))
+    done = _call(
         [
-            sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
-            "--requirement", str(pins), "--dest", str(into),
-            "--python-version", python_version, "--implementation", "cp",
-            *(f"--abi={abi}" for abi in (f"cp{python_version.replace('.', '')}", "abi3", "none")),
-            *(f"--platform={name}" for name in platforms),
+            uv(), "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate", "--generate-hashes",
+            "--only-binary", ":all:", "--output-file", str(pins), "--constraints", str(constraints),
+            "--python-version", order.target.python,
+            "--python-platform", f"{order.target.machine}-manylinux_2_{order.target.manylinux}",
+            *order.asked.flags(), *(["--prerelease", "allow"] if order.asked.pre else []),
         ],
-        "",
+        "\n".join(map(order.line, order.asked.packages)),
+        scratch,
     )  # fmt: skip
-    pins.unlink()
-    if fetched.returncode != 0:
-        _complain(fetched.stderr, lock.split())
+    if done.returncode != 0:
+        raise _explained(done.stderr, order)
+    return pins.read_text()
 
 
-def _call(command: list[str], stdin: str, directory: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run in `directory`: uv reads the [tool.uv] of the project that it stands in, which is not the harness's."""
+def _fetch(order: Order, lock: str, into: Path) -> None:
+    """Put the wheel of each pin into a directory. A hash that the user gave is the one that is checked."""
+    given = {one.name: one.hashes for one in order.asked.packages if one.hashes}
+    local = {wheel.name: wheel.path for wheel in order.local.values()}
+    pins: dict[bool, list[str]] = {True: [], False: []}
+    lockfile = into / "lock.txt"
+    lockfile.write_text(lock)
+    for item in RequirementsFile.from_file(str(lockfile)).requirements:
+        name = canonicalize_name(item.name)
+        if name in local:
+            shutil.copy(local[name], into)
+            continue
+        hashes = given.get(name) or tuple(item.hash_options or ())
+        pin = f"{name} @ {item.link.url}" if item.link else f"{name}{item.specifier}"
+        # pip checks all hashes of a file or none: an index that has none is asked apart
+        pins[bool(hashes)].append(" ".join([pin, *(f"--hash={one}" for one in hashes)]))
+    lockfile.unlink()
+    for lines in filter(None, pins.values()):
+        _download(order, lines, into)
+
+
+def _download(order: Order, lines: Iterable[str], into: Path) -> None:
+    target = order.target
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as pins:
+        pins.write("\n".join(lines))
+        pins.flush()
+        done = _call(
+            [
+                sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
+                "--requirement", pins.name, "--dest", str(into),
+                "--python-version", target.python, "--implementation", "cp",
+                *(f"--abi={abi}" for abi in target.abis()),
+                *(f"--platform={name}" for name in target.platforms()),
+                *order.asked.flags(),
+            ],
+            "",
+            into,
+        )  # fmt: skip
+    if done.returncode != 0:
+        raise _explained(done.stderr, order)
+
+
+def _call(command: list[str], stdin: str, directory: Path) -> subprocess.CompletedProcess[str]:
+    """Run in `directory`: uv reads the [tool.uv] of the project that it is started in, which is not the harness's."""
+    environ = {**os.environ, "NO_COLOR": "1"}
     return subprocess.run(
-        command,
-        input=stdin,
-        cwd=directory,
-        capture_output=True,
-        text=True,
-        check=False,
+        command, input=stdin, cwd=directory, env=environ, capture_output=True, text=True, check=False,
         timeout=TIMEOUT_SECONDS,
-    )
+    )  # fmt: skip
 
 
-def _uv() -> str:
-    found = shutil.which(
-        "uv", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    )
-    if found is None:
-        raise UnfitEnvironment("uv is not installed", hint="install it: pip install uv")
-    return found
-
-
-def _complain(stderr: str, requirements: list[str]) -> None:
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    tail = " ".join(lines[-6:])[:800]
-    unreachable = (
-        "dns error",
-        "connection refused",
-        "network is unreachable",
-        "timed out",
-        "failed to fetch",
-        "tls handshake",
-        "certificate",
-    )
-    if any(sign in stderr.lower() for sign in unreachable):
-        raise UnfitEnvironment(
-            f"the package index does not answer: {tail}",
-            hint="check the network and the index settings of uv and pip on this host: wheels are fetched here",
-        )
-    raise InputError(
-        f"cannot be installed: {tail}",
-        key="harness.requirements",
-        hint=f"ask for versions that exist together and have wheels for Linux: {', '.join(requirements)[:200]}",
-    )
+def _explained(stderr: str, order: Order) -> Exception:
+    """What uv or pip complained of, at the line of the first requirement that it names."""
+    if problem := unreachable(stderr):
+        return problem
+    said = redact(last_lines(stderr), limit=800)
+    for one in (*order.asked.packages, *order.asked.constraints):
+        if one.name and re.search(rf"(?<![\w-]){re.escape(one.name)}(?![\w-])", stderr, re.IGNORECASE):
+            hint = "Ask for versions that exist together and have wheels for Linux."
+            return one.place.error(f"`{one.text}` cannot be installed: {said}", hint)
+    hint = "Ask for versions that exist together and have wheels for Linux."
+    return InputError(f"cannot be installed: {said}", key="harness.requirements", hint=hint)

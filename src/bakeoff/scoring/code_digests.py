@@ -1,4 +1,4 @@
-"""What a user's own evaluators are made of: a changed evaluator is another yardstick, and its scores another thing."""
+"""Digests of the code of a user's own evaluators: a changed evaluator's scores cannot be compared with earlier ones."""
 
 from __future__ import annotations
 
@@ -18,26 +18,35 @@ from pathlib import Path
 
 from bakeoff.config.schema import EvaluatorSpec
 from bakeoff.errors import InputError
+from bakeoff.scoring.table import EVALUATORS
 
-OURS = ("bakeoff", "bakeoff_runner")  # the house's own version is told elsewhere
+OURS = ("bakeoff", "bakeoff_runner")  # the manifest has their version
 
 
 def digests(evaluators: Sequence[EvaluatorSpec], root: Path) -> dict[str, str]:
-    """By `module:function` of each `use`, a short digest of the code behind it; nothing for built-ins.
+    """A short digest of the code behind each of the user's own functions, by its `module:function`.
 
-    Of a module or a package that is not installed, the files (a package's data too), and those of what it
-    imports, all the way; of what is installed, name and version. Imports are read, not run: what is imported
-    by a name made at run time, or read from elsewhere, is not seen.
+    Of a module or package that is not installed, the digest covers the files (a package's data too) and those of what
+    it imports, at any distance; of an installed one, name and version. Imports are read, not run: what is imported by
+    a name made at run time, or read from elsewhere, is not seen.
 
     Args:
         evaluators: as harness.yaml has them.
-        root: directory of harness.yaml, which stands last on the path (see `users_own`).
+        root: directory of harness.yaml, which is last on the path (see `user_function.load`).
 
     Raises:
         InputError: a file cannot be read.
     """
     importlib.invalidate_caches()
-    return {spec.use: _digest(spec.use, root) for spec in evaluators if spec.use is not None}
+    return {path: _digest(path, root) for spec in evaluators for path in _functions(spec)}
+
+
+def _functions(spec: EvaluatorSpec) -> Iterator[str]:
+    if spec.use is not None:
+        yield spec.use
+    else:
+        row = EVALUATORS[spec.kind]
+        yield from row.functions(row.options.model_validate(spec.options))
 
 
 def _digest(use: str, root: Path) -> str:

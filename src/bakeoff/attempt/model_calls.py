@@ -1,0 +1,291 @@
+"""The model calls of one attempt: limits, the pool that makes them, the replies, and what went wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+
+from bakeoff.attempt.clock import Clock
+from bakeoff.attempt.conversation import Conversation
+from bakeoff.attempt.inbox import Timer
+from bakeoff.attempt.protocol import NOT_THE_PROTOCOL, BadCall, CallTooLarge, HttpAsked, ModelAsked
+from bakeoff.attempt.spec import AttemptSpec
+from bakeoff.errors import BudgetSpent, ModelCallError, ModelErrorKind
+from bakeoff.gateway.dialects.exchange import Exchange, read
+from bakeoff.gateway.dialects.failures import Limit
+from bakeoff.gateway.dialects.http import HttpReply, Refused
+from bakeoff.gateway.types import CallContext, ChatBackend, ModelReply, ModelRequest
+from bakeoff.record import messages as msgs
+from bakeoff.record.base import JsonDict
+from bakeoff.record.evidence import ModelFault
+from bakeoff.record.trial import ModelCall, Usage
+from bakeoff_runner import wire
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of a streamed reply: a serialised AIMessageChunk."""
+
+    ident: str
+    chunk: JsonDict
+
+
+@dataclass(frozen=True, slots=True)
+class Replied:
+    """A model call ended."""
+
+    ident: str
+    index: int
+    request: ModelRequest
+    outcome: ModelReply | ModelCallError
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfMoney:
+    """The run's budget is spent: the trial is not run now."""
+
+
+GatewayEvent = Piece | Replied | OutOfMoney
+OnCall = Callable[[ModelCall, ModelRequest], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The way to the harness and back: `send` writes to the sandbox, `post` puts an event into the inbox."""
+
+    send: Callable[[bytes], None]
+    post: Callable[[GatewayEvent], None]
+    timer: Timer
+
+    def send_error(self, ident: str, code: int, kind: str, message: str) -> None:
+        """The error reply to a call of a harness in LangChain."""
+        error = {"code": code, "message": message, "data": {"kind": kind}}
+        self.send(wire.encode({"id": ident, "error": error}))
+
+    def send_http(self, ident: str, reply: HttpReply) -> None:
+        """The reply to a call of a program."""
+        self.send(wire.encode({"id": ident, "result": reply.record()}))
+
+
+@dataclass
+class ModelCalls:
+    """Brokers between the harness and the model, and keeps what was said. Only `_complete` runs in another thread.
+
+    Args:
+        spec: of the attempt.
+        model: the candidate.
+        pool: where calls are made.
+        line: to the harness and back.
+        clock: of the attempt; it learns when calls go out and how they end.
+        on_call: takes each call and its request once the call has ended.
+    """
+
+    spec: AttemptSpec
+    model: ChatBackend
+    pool: Executor
+    line: Line
+    clock: Clock
+    on_call: OnCall
+    calls: list[ModelCall] = field(default_factory=list)  # in the order in which they ended
+    conversation: Conversation = field(default_factory=Conversation)
+    first_request: ModelRequest | None = None
+    made: int = 0
+    replies: int = 0  # handed to the harness
+    fault: ModelFault | None = None
+    turn_limit_hit: bool = False
+    token_limit_hit: bool = False
+    over: bool = False  # the attempt has ended: calls that are out give up
+    _ids: set[str] = field(default_factory=set)  # a line that is sent twice is not a second call
+    _exchanges: dict[str, Exchange] = field(default_factory=dict)  # a program's open requests
+
+    # --- from the harness
+
+    def ask(self, event: ModelAsked | HttpAsked | BadCall) -> str | None:
+        """A call, or a line that was meant as one. Returns what is wrong with it, or None."""
+        if event.ident in self._ids:
+            return f"a second call with the id {event.ident[:40]!r}"
+        if self.clock.finished is not None:
+            return "a model call after the answer"
+        self._ids.add(event.ident)
+        match event:
+            case ModelAsked(ident, request):
+                if limit := self._limit_reached():
+                    self.line.send_error(ident, wire.LIMIT_REACHED, limit, f"limits.{limit} is used up")
+                else:
+                    self._start(ident, request)
+                return None
+            case HttpAsked():
+                return self._ask_over_http(event)
+            case BadCall(ident, problem):
+                return self._refuse(ident, problem)
+
+    def too_large(self, event: CallTooLarge) -> None:
+        what = f"{event.size} bytes, more than a line of {wire.MAX_LINE} can hold"
+        self.fault = ModelFault(kind=ModelErrorKind.TOO_LARGE, message=what, attempts=0)
+
+    def _refuse(self, ident: str, problem: str) -> str:
+        self.line.send_error(ident, wire.INVALID_PARAMS, "invalid_params", problem)
+        return problem
+
+    def _ask_over_http(self, event: HttpAsked) -> str | None:
+        name = f"{self.spec.trial.seed:x}-{len(self._ids) - 1}"
+        try:
+            asked = read(event.method, event.path, event.body, name, int(time.time()))
+            if isinstance(asked, Exchange):
+                msgs.checked(asked.request.messages)
+        except Refused as refused:
+            self.fault = ModelFault(kind=ModelErrorKind.BAD_REQUEST, message=str(refused)[:2000], attempts=0)
+            asked = refused.reply
+        except NOT_THE_PROTOCOL as error:
+            return self._refuse(event.ident, f"not a model/http: {type(error).__name__}: {error}"[:300])
+        if isinstance(asked, HttpReply):
+            self.line.send_http(event.ident, asked)
+        elif limit := self._limit_reached():
+            self.clock.refuse(self.line.timer.now())
+            self.line.send_http(event.ident, asked.failed(Limit.REACHED, f"limits.{limit} is used up"))
+        else:
+            self._exchanges[event.ident] = asked
+            self._start(event.ident, asked.request)
+        return None
+
+    def _limit_reached(self) -> str | None:
+        if self.made >= self.spec.limits.turns:
+            self.turn_limit_hit = True
+            return "turns"
+        spent = sum((call.input_tokens or 0) + (call.output_tokens or 0) for call in self.calls)
+        if self.spec.limits.tokens is not None and spent >= self.spec.limits.tokens:
+            self.token_limit_hit = True
+            return "tokens"
+        return None
+
+    def _start(self, ident: str, request: ModelRequest) -> None:
+        self.first_request = self.first_request or request
+        self.conversation.asked(self.made, request)
+        trial = self.spec.trial
+        context = CallContext(
+            trial_id=trial.trial_id,
+            example_id=trial.example_id,
+            seed=trial.seed,
+            index=self.made,
+            reference=self.spec.reference,
+            cancelled=lambda: self.over,
+            attempt=self.spec.attempt,
+            on_chunk=lambda chunk: self.line.post(Piece(ident, chunk)),
+        )
+        self.made += 1
+        now = self.line.timer.now()
+        self.clock.asked(ident, now)
+        self.pool.submit(self._complete, ident, request, context, now)
+
+    # --- in a thread of the pool
+
+    def _complete(self, ident: str, request: ModelRequest, context: CallContext, asked: float) -> None:
+        """The call itself. The wait for this thread is queueing too."""
+        waited = self.line.timer.now() - asked
+        outcome: ModelReply | ModelCallError
+        try:
+            outcome = self.model.complete(request, context)
+            if msgs.too_deep(outcome.message):
+                what = f"the reply is nested deeper than {msgs.DEEPEST} levels"
+                outcome = ModelCallError(ModelErrorKind.BAD_RESPONSE, what, attempts=outcome.attempts)
+            else:
+                outcome = replace(outcome, queued_seconds=outcome.queued_seconds + waited)
+        except ModelCallError as error:
+            outcome = error
+        except BudgetSpent:
+            self.line.post(OutOfMoney())
+            return
+        except Exception as error:  # noqa: BLE001 - the gateway promised ModelCallError: its own fault is on record as such
+            outcome = ModelCallError(ModelErrorKind.INTERNAL, f"{type(error).__name__}: {error}"[:2000])
+        self.line.post(Replied(ident, context.index, request, outcome))
+
+    # --- to the harness
+
+    def piece(self, event: Piece) -> None:
+        """Hand on a piece of a streamed reply."""
+        self.clock.reply_begins(event.ident, self.line.timer.now())
+        chunk = event.chunk
+        if (exchange := self._exchanges.get(event.ident)) is not None:
+            chunk = {"body": exchange.piece(event.chunk)}
+            if not chunk["body"]:
+                return
+        self.line.send(wire.notification("model/chunk", {"id": event.ident, "chunk": chunk}))
+
+    def reply(self, event: Replied) -> None:
+        """Hand on a reply or an error, and put the call on record."""
+        exchange = self._exchanges.pop(event.ident, None)
+        started = self.clock.since_start(self.clock.asked_at(event.ident))
+        if isinstance(event.outcome, ModelReply):
+            call = self._succeeded(event, event.outcome, exchange, started)
+        else:
+            call = self._failed(event, event.outcome, exchange, started)
+        self.calls.append(call)
+        self.on_call(call, event.request)  # after the reply: the record is no part of the agent's time
+
+    def _failed(
+        self, event: Replied, error: ModelCallError, exchange: Exchange | None, started: float
+    ) -> ModelCall:
+        self.fault = fault = ModelFault(
+            kind=error.kind, message=error.message, status=error.status, attempts=error.attempts
+        )
+        waited = self.clock.failed(event.ident, self.line.timer.now())
+        if exchange is not None:
+            self.line.send_http(event.ident, exchange.failed(error.kind, error.message))
+        else:
+            self.line.send_error(event.ident, wire.MODEL_ERROR, error.kind, error.message)
+        return ModelCall(
+            index=event.index,
+            started=started,
+            seconds=0.0,
+            queued_seconds=waited,
+            attempts=error.attempts,
+            error=fault,
+        )
+
+    def _succeeded(
+        self, event: Replied, reply: ModelReply, exchange: Exchange | None, started: float
+    ) -> ModelCall:
+        self.clock.replied(event.ident, reply.queued_seconds, reply.replayed_seconds)
+        self.conversation.replied(event.index, reply.message)
+        # A reply that comes too late is not handed on: whether the agent could still answer would be a race.
+        if self.clock.finished is None and not self.clock.out_of_time(self.line.timer.now()):
+            self._hand_on(event, reply, exchange)
+        return ModelCall(
+            index=event.index,
+            started=started,
+            seconds=reply.seconds,
+            queued_seconds=reply.queued_seconds,
+            attempts=reply.attempts,
+            input_tokens=reply.input_tokens,
+            output_tokens=reply.output_tokens,
+            cached_tokens=reply.cached_tokens,
+            reasoning_tokens=reply.reasoning_tokens,
+            first_token_seconds=reply.first_token_seconds,
+            cost_usd=reply.cost_usd,
+            finish_reason=reply.finish_reason,
+            message=reply.message,
+        )
+
+    def _hand_on(self, event: Replied, reply: ModelReply, exchange: Exchange | None) -> None:
+        self.replies += 1
+        if self.fault is not None and self.fault.attempts == 0:
+            self.fault = None  # a request that never left the sandbox, and the agent went on to get its model
+        if exchange is not None:
+            self.line.send_http(event.ident, exchange.answered(reply))
+            return
+        # A streamed reply is there already, piece by piece.
+        message = None if event.request.stream else reply.message
+        self.line.send(wire.encode({"id": event.ident, "result": {"message": message}}))
+
+    # --- the record
+
+    def usage(self) -> Usage:
+        costs = [call.cost_usd for call in self.calls if call.error is None]
+        return Usage(
+            model_calls=len(self.calls),
+            input_tokens=sum(call.input_tokens or 0 for call in self.calls),
+            output_tokens=sum(call.output_tokens or 0 for call in self.calls),
+            cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
+        )

@@ -1,0 +1,134 @@
+"""One layer of an image: steps run in a container without network, and the result committed.
+
+This works with every Docker API, needs no build context and leaves no wheel behind.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import docker.errors
+from docker import DockerClient
+
+from bakeoff.backends.docker.connection import DAEMON_GONE
+from bakeoff.backends.docker.container import ENVIRONMENT, LABEL, USER
+from bakeoff.backends.docker.images.probe import READABLE_LOG
+from bakeoff.errors import UnfitEnvironment
+from bakeoff.harness.files import executable
+from bakeoff.text.escape import last_lines
+
+# Seconds for one request. Docker's containerd store compresses what it commits, at 12 MB/s or more.
+BUILD_SECONDS = 900
+# The time of every file, in seconds since 1970: 2020. Zip archives, which an agent may write, begin in 1980.
+MODIFIED = 1_577_836_800
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What is put into a layer before its steps run. Names are absolute, without the first slash."""
+
+    files: Mapping[str, Path]
+    directories: Iterable[str] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
+
+
+def inspect(client: DockerClient, reference: str) -> dict[str, Any] | None:
+    """Docker's description of an image; None where there is none."""
+    try:
+        found: dict[str, Any] = client.api.inspect_image(reference)  # type: ignore[no-untyped-call]
+    except docker.errors.ImageNotFound:
+        return None
+    return found
+
+
+def add(
+    client: DockerClient, below: str, command: list[str], added: Added, tag: str, labels: Mapping[str, str]
+) -> tuple[int, str]:
+    """Run `command` on top of the image `below` and commit the result as `tag` if it ends with 0.
+
+    Returns:
+        The exit code and the output of the command.
+
+    Raises:
+        UnfitEnvironment: Docker refused or failed, with its own words.
+    """
+    try:
+        with _patience(client):
+            return _add(client, below, command, added, tag, labels)
+    except DAEMON_GONE as error:
+        said = last_lines(str(getattr(error, "explanation", None) or error))
+        full = "no space left" in said.lower()
+        hint = (
+            "Free space for Docker: `docker system df`." if full else "See `docker info`, then run it again."
+        )
+        raise UnfitEnvironment(f"Docker could not build {tag}: {said}", hint=hint) from error
+
+
+def _add(
+    client: DockerClient, below: str, command: list[str], added: Added, tag: str, labels: Mapping[str, str]
+) -> tuple[int, str]:
+    made = client.api.create_container(
+        below,
+        command=command,
+        entrypoint=[],
+        user="0",
+        environment={**ENVIRONMENT, "HOME": "/root", "TMPDIR": "/tmp"},  # noqa: S108 - in the image
+        labels={f"{LABEL}.build": tag},
+        host_config=client.api.create_host_config(network_mode="none", log_config=READABLE_LOG),
+        use_config_proxy=False,
+    )["Id"]
+    try:
+        with tempfile.TemporaryFile() as archive:
+            _pack(added, archive)
+            client.api.put_archive(made, "/", archive)
+        client.api.start(made)
+        code = client.api.wait(made, timeout=BUILD_SECONDS)["StatusCode"]
+        output = client.api.logs(made).decode("utf-8", "replace")
+        if code == 0:
+            repository, _, version = tag.partition(":")
+            named = [f"LABEL {name}={value}" for name, value in labels.items()]
+            client.api.commit(made, repository, version, changes=[f"USER {USER}", "ENTRYPOINT []", *named])
+    finally:
+        client.api.remove_container(made, v=True, force=True)
+    return code, output
+
+
+def _pack(added: Added, archive: IO[bytes]) -> None:
+    """Write a tar, and rewind it: on disk, since wheels can be large."""
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        for name in added.directories:
+            entry = _entry(name, tarfile.DIRTYPE, 0o755)
+            tar.addfile(entry)
+        for name, path in added.files.items():
+            entry = _entry(name, tarfile.REGTYPE, 0o755 if executable(path) else 0o644)
+            entry.size = path.stat().st_size
+            with path.open("rb") as content:
+                tar.addfile(entry, content)
+        for name, to in added.links.items():
+            entry = _entry(name, tarfile.SYMTYPE, 0o777)
+            entry.linkname = to
+            tar.addfile(entry)
+    archive.seek(0)
+
+
+def _entry(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.mode, entry.mtime = kind, mode, MODIFIED
+    return entry
+
+
+@contextmanager
+def _patience(client: DockerClient) -> Iterator[None]:
+    """Let the requests inside take long. Set-up has one thread, so no other request is touched."""
+    before = client.api.timeout
+    client.api.timeout = BUILD_SECONDS
+    try:
+        yield
+    finally:
+        client.api.timeout = before

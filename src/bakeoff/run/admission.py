@@ -1,0 +1,71 @@
+"""How many trials run at once: what the host can promise, against what each trial's profile reserves."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from math import ceil
+
+from bakeoff.backends.base import Backend, Capacity
+from bakeoff.config import loading
+from bakeoff.errors import InputError
+from bakeoff.record.trial import Profile
+from bakeoff.run.ledger import Claim, Ledger
+from bakeoff.run.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What the host grants this run: trials at once, out of a capacity shared with all other runs."""
+
+    slots: int
+    capacity: Capacity
+
+
+def capacity(backend: Backend) -> Capacity:
+    """What the host can promise to all runs together; what other runs hold is in the ledger."""
+    with Ledger(backend.host_id, f"look-{os.getpid()}", Capacity(0, 0)) as ledger:
+        return backend.capacity(sum(claim.memory_bytes for claim in ledger.others()))
+
+
+def admit(task: Task, capacity: Capacity) -> Admission:
+    """How many of the task's trials may run at once.
+
+    Raises:
+        InputError: a profile reserves more than the host can promise.
+    """
+    for profile in task.profiles:
+        if fitting(profile, capacity) < 1:
+            raise _too_large(task, profile, capacity)
+    # Where profiles differ, the ledger keeps the large ones waiting.
+    most = max(fitting(profile, capacity) for profile in task.profiles)
+    wanted = task.config.max_concurrency
+    slots = most if wanted == "auto" else min(most, wanted)
+    return Admission(min(slots, len(task.trials)), capacity)
+
+
+def fitting(profile: Profile, capacity: Capacity) -> int:
+    """How many sandboxes of one profile fit into the capacity."""
+    fits = min(
+        capacity.cpus / profile.reserved_cpus + 1e-9, capacity.memory_bytes / profile.reserved_memory_bytes
+    )
+    return int(fits)
+
+
+def claim(trial_id: str, profile: Profile) -> Claim:
+    """What a trial under this profile asks of the ledger."""
+    cores = ceil(profile.limits.cpus or 0) if profile.pin else 0
+    return Claim(trial_id, profile.reserved_cpus, profile.reserved_memory_bytes, pinned=cores)
+
+
+def _too_large(task: Task, profile: Profile, capacity: Capacity) -> InputError:
+    file = task.config.file
+    return InputError(
+        f"not even one trial fits: it reserves {profile.reserved_cpus:g} CPUs and "
+        f"{profile.reserved_memory_bytes / 2**20:.0f} MiB, the host can promise {capacity.cpus:g} CPUs and "
+        f"{capacity.memory_bytes / 2**20:.0f} MiB",
+        file=str(file),
+        line=loading.line_of(file, "resources.reserve"),
+        key="resources.reserve",
+        hint="Lower the reserve, or free memory on the host.",
+    )

@@ -1,0 +1,144 @@
+"""The manifest of a run: what is known before the first trial, and what its end adds."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from bakeoff import __version__, gateway
+from bakeoff.backends.base import Image
+from bakeoff.config import loading
+from bakeoff.config.schema import Config
+from bakeoff.gateway.policy.spending import Spending
+from bakeoff.record import fingerprint
+from bakeoff.record.base import JsonDict
+from bakeoff.record.manifest import Manifest
+from bakeoff.record.messages import text_of
+from bakeoff.record.store import RunDirectory, new_run_id
+from bakeoff.run.task import Task
+from bakeoff.scoring import code_digests
+
+
+def at_start(task: Task, host: JsonDict, image: Image, slots: int) -> Manifest:
+    """The manifest of a new run of this task, on this host, in this image."""
+    config, now = task.config, datetime.now(UTC)
+    parts = fingerprint.of_run(
+        config,
+        row_digests=task.dataset.row_digests,
+        image_key=image.key,
+        source_digest=image.source_digest,
+        packages=image.packages,
+        base_digest=image.base["digest"],
+        host=host,
+        evaluators=code_digests.digests(config.evaluators, config.root),
+    ) | fingerprint.of_profiles(task.profiles)
+    return Manifest(
+        run_id=new_run_id(config.name, now),
+        bakeoff_version=__version__,
+        state="running",
+        started_at=now,
+        harness_file=str(config.file),
+        config=loading.dump(config),
+        candidates=[
+            {
+                "name": c.name,
+                "model": c.model,
+                "params": c.params,
+                "simulated": gateway.is_simulated(c, config.root),
+            }
+            for c in config.candidates
+        ],
+        dataset=_dataset(task),
+        fingerprint=fingerprint.digest(parts),
+        fingerprint_parts=parts,
+        resources=task.profiles[0].limits,
+        profiles=task.profiles,
+        image=image.record(),
+        host=host,
+        max_concurrency=slots,
+        trials_planned=len(task.trials),
+        command=["bakeoff", *sys.argv[1:]],
+        overrides={key: value for key, value in asdict(task.overrides).items() if value},
+        notes=[*_notes(config, image), *gateway.notes(config, task.environ)],
+    )
+
+
+def _dataset(task: Task) -> JsonDict:
+    dataset, examples = task.dataset, task.dataset.examples
+    return {
+        # LangSmith's exact version: the report names it, and a resumed run reads it again
+        "path": task.config.dataset if dataset.origin is None else str(dataset.origin),
+        **({} if dataset.origin is None else {"langsmith": dataset.origin.json()}),
+        "digest": dataset.digest,
+        "rows": len(examples),
+        "example_ids": [example.id for example in examples],
+        "clusters": {example.id: example.cluster for example in examples},
+        "suites": {e.id: e.metadata["suite"] for e in examples if "suite" in e.metadata},
+        "severities": {e.id: e.metadata["severity"] for e in examples if "severity" in e.metadata},
+        "row_digests": dataset.row_digests,
+    }
+
+
+def _notes(config: Config, image: Image) -> list[str]:
+    """What bears on the numbers and is known before the first trial."""
+    notes, limits = list(image.notes), config.harness.limits
+    if config.harness.command and "tool_seconds" in limits.model_fields_set:
+        notes.append(
+            f"harness.limits.tool_seconds ({limits.tool_seconds:g} s) is not enforced: the harness is a program that "
+            "runs its tools itself; it is only informed of the limit."
+        )
+    return notes
+
+
+def at_end(run: RunDirectory, task: Task, *, finished: bool, spending: Spending, worst: JsonDict) -> JsonDict:
+    """What the end of a run, or of a stretch of it, changes in its manifest.
+
+    Args:
+        run: where the trials are.
+        task: what was run.
+        finished: whether every trial has a verdict.
+        spending: the run's money.
+        worst: the host's worst moments of this stretch.
+    """
+    before = run.manifest()
+    changes: JsonDict = {
+        "state": "finished" if finished else "interrupted",
+        "finished_at": datetime.now(UTC),
+        "host_worst": _worse(before.host_worst, worst),
+        "observed_harness": before.observed_harness or _observed(run, task),
+    }
+    if task.config.budget and spending.unpriced:
+        unpriced = f"{spending.unpriced} model calls have no known cost and are not in the budget."
+        changes["notes"] = [*before.notes, unpriced]
+    if not finished and spending.exhausted:
+        left = before.trials_planned - sum(1 for _ in run.trials())
+        limit, spent = spending.limit_usd or 0.0, spending.spent_usd
+        reason = f"the budget of {limit:g} USD is spent ({spent:.4f} USD)"
+        changes["not_run"] = {"trials": left, "reason": reason}
+    return changes
+
+
+def _worse(before: JsonDict, now: JsonDict) -> JsonDict:
+    """The worse of two stretches of one run, key by key."""
+
+    def worse(key: str) -> Any:
+        seen = [part[key] for part in (before, now) if key in part]
+        return sum(seen) if key == "samples" else min(seen) if "_min_" in key else max(seen)
+
+    return {key: worse(key) for key in sorted(before.keys() | now.keys())}
+
+
+def _observed(run: RunDirectory, task: Task) -> JsonDict:
+    """What the first harness of the plan asked of its model: the prompt and the tools, whatever the source says."""
+    calls = (call for trial in task.trials for call in run.calls(trial.trial_id))
+    if (first := next(calls, None)) is None:
+        return {}
+    request = first["request"]
+    system = [text_of(m["data"]["content"]) for m in request["messages"] if m["type"] == "system"]
+    return {
+        "system_prompt": "\n\n".join(system),
+        "tools": request["tools"] or [],
+        "params": request["params"],
+    }

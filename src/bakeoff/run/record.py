@@ -1,0 +1,111 @@
+"""What is written down of a trial, made from its attempts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from bakeoff import verdict
+from bakeoff.record.evidence import Evidence, Verdict
+from bakeoff.record.trial import (
+    AttemptRecord,
+    AttemptResult,
+    Observed,
+    ResourceLimits,
+    ResourceRecord,
+    Seconds,
+    ToolCall,
+    ToolTotals,
+    TrialRecord,
+    TrialSpec,
+    Usage,
+)
+
+
+def attempt_record(result: AttemptResult, judged: Verdict) -> AttemptRecord:
+    """One attempt of a trial's line."""
+    return AttemptRecord(
+        verdict=judged.verdict,
+        cause=judged.cause,
+        because=judged.because,
+        evidence=result.evidence,
+        started_at=result.started_at,
+        agent_started_at=result.agent_started_at,
+        finished_at=result.finished_at,
+    )
+
+
+def trial_record(
+    trial: TrialSpec,
+    model: str,
+    result: AttemptResult,
+    scores: Mapping[str, float],
+    attempts: list[AttemptRecord],
+) -> TrialRecord:
+    """The line of trials.jsonl. Verdict, usage, clock and resources are the last attempt's; all evidence is kept."""
+    evidence, kernel, clock = result.evidence, result.evidence.kernel, result.evidence.clock
+    return TrialRecord(
+        trial_id=trial.trial_id,
+        candidate=trial.candidate,
+        profile=trial.profile,
+        model=model,
+        example_id=trial.example_id,
+        repetition=trial.repetition,
+        verdict=attempts[-1].verdict,
+        cause=attempts[-1].cause,
+        scores=dict(scores),
+        output=evidence.answer.text if evidence.answer else "",
+        usage=result.usage,
+        tools=_tool_totals(result.tool_calls),
+        seconds=Seconds(
+            working=clock.working_seconds,
+            wall=clock.wall_seconds,
+            model=clock.model_seconds,
+            queued=clock.queued_seconds,
+        ),
+        resources=ResourceRecord(
+            requested=result.requested,
+            effective=result.effective,
+            observed=Observed(
+                memory_peak_bytes=kernel.memory_peak_bytes,
+                cpu_seconds=kernel.cpu_seconds,
+                throttled_seconds=kernel.throttled_seconds,
+                oom_kills=kernel.oom_kills,
+                pids_peak=kernel.pids_peak,
+                disk_bytes=kernel.disk_peak_bytes,
+            ),
+        ),
+        resource_bound=verdict.resource_bound(evidence),
+        attempts=attempts,
+        started_at=result.started_at,
+        finished_at=result.finished_at,
+    )
+
+
+def not_attempted(number: int, limits: ResourceLimits, evidence: Evidence) -> AttemptResult:
+    """The result of an attempt that had no sandbox to run in."""
+    now = datetime.now(UTC)
+    unread = ResourceLimits(cpus=None, memory_bytes=None, pids=None, disk_bytes=None, network=None)
+    return AttemptResult(
+        attempt=number,
+        evidence=evidence,
+        requested=limits,
+        effective=unread,
+        usage=Usage(cost_usd=None),
+        started_at=now,
+        finished_at=now,
+    )
+
+
+def _tool_totals(calls: Sequence[ToolCall]) -> ToolTotals:
+    failed = repeated = 0
+    seen: set[tuple[str, str, str | None]] = set()
+    for call in calls:
+        done = (call.name, json.dumps(call.args, sort_keys=True, default=str), call.result)
+        if call.error is not None or call.timed_out:
+            failed += 1
+        elif done in seen:
+            repeated += 1
+        seen.add(done)
+    return ToolTotals(calls=len(calls), failed=failed, repeated=repeated)

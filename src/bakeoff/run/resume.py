@@ -1,0 +1,109 @@
+"""Going on with a run that was stopped: the same task again, or a refusal that names what has changed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from pydantic import TypeAdapter
+
+from bakeoff.config import loading
+from bakeoff.errors import InputError
+from bakeoff.record.base import JsonDict
+from bakeoff.record.manifest import Manifest
+from bakeoff.record.store import TRIALS, RunDirectory
+from bakeoff.record.trial import TrialSpec
+from bakeoff.run.task import Task, read
+
+# Keys of harness.yaml that may change between two stretches of one run: pace, keys, money and where it is published.
+MAY_CHANGE = {"max_concurrency", "rate", "budget", "key_command", "publish"}
+
+
+def read_again(run: RunDirectory) -> Task:
+    """The task of a run that was stopped, read again from its harness file.
+
+    Raises:
+        InputError: the run is finished, or what is read now differs from what was run; names the differing parts.
+    """
+    manifest = run.manifest()
+    if manifest.state == "finished":
+        raise InputError(
+            "this run is finished", file=str(run.path), hint="read it with `bakeoff show`, or start another"
+        )
+    overrides = TypeAdapter(loading.Overrides).validate_python(manifest.overrides)
+    task = read(run.harness_file(manifest), overrides, pinned=manifest.dataset, resumed=run)
+    _refuse_changes(run, _differing(manifest.config, loading.dump(task.config)))
+    if task.dataset.digest != manifest.dataset["digest"]:
+        _refuse_changes(run, ["dataset (its rows or files)"])
+    return task
+
+
+def refuse_other_box(run: RunDirectory, now: Manifest) -> None:
+    """The rest of a run must be run on what its beginning was run on.
+
+    Args:
+        run: the stopped run.
+        now: the manifest that a new run of the same task would have.
+
+    Raises:
+        InputError: names the parts of the fingerprint that differ.
+    """
+    before = run.manifest().fingerprint_parts
+    _refuse_changes(
+        run, [name for name, digest in now.fingerprint_parts.items() if before.get(name) != digest]
+    )
+
+
+def remaining(run: RunDirectory, trials: Iterable[TrialSpec]) -> list[TrialSpec]:
+    """The trials that have no line in trials.jsonl yet."""
+    finished = {trial.trial_id for trial in run.trials()}
+    return [trial for trial in trials if trial.trial_id not in finished]
+
+
+@contextmanager
+def only_writer(run: RunDirectory) -> Iterator[None]:
+    """Hold the run's lock. The lock ends with its process, however that ends.
+
+    Raises:
+        InputError: another process runs this run.
+    """
+    descriptor = os.open(run.path / TRIALS, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                "another process is running this run",
+                file=str(run.path),
+                hint="Wait for its end, or stop it; what it finishes is kept.",
+            ) from None
+        except OSError:
+            pass  # some network file systems have no locks
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _differing(before: JsonDict, now: JsonDict) -> list[str]:
+    """Dotted keys of the resolved configuration that differ, two levels deep."""
+    found = []
+    for key in sorted((before.keys() | now.keys()) - MAY_CHANGE):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += [
+                f"{key}.{part}" for part in sorted(old.keys() | new.keys()) if old.get(part) != new.get(part)
+            ]
+        elif old != new:
+            found.append(key)
+    return found
+
+
+def _refuse_changes(run: RunDirectory, differing: list[str]) -> None:
+    if differing:
+        raise InputError(
+            f"this run cannot be continued, since these have changed: {', '.join(differing)}",
+            file=str(run.path),
+            hint="put them back as they were, or start a new run",
+        )

@@ -1,0 +1,80 @@
+"""Refuses, before the first model call, what could not be scored: evaluators that cannot work, references that are bad.
+
+`run` and `doctor` call it after the dataset is read. Options of built-ins are checked when harness.yaml is loaded.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from bakeoff.config.fitting import Loc, dotted
+from bakeoff.config.harness_source import SourceTree
+from bakeoff.config.loading import line_of
+from bakeoff.config.schema import Config, EvaluatorSpec
+from bakeoff.errors import InputError
+from bakeoff.record.trial import Example
+from bakeoff.scoring.scorer import make
+from bakeoff.scoring.table import EVALUATORS
+from bakeoff.scoring.types import Context
+
+
+class Rows(Protocol):
+    """A dataset, as far as it is checked here."""
+
+    @property
+    def examples(self) -> Sequence[Example]:
+        """The rows that are to run."""
+        ...
+
+    def error(self, example: Example, loc: Loc, problem: str, hint: str) -> InputError:
+        """The error about one key of one row."""
+        ...
+
+
+def check(config: Config, dataset: Rows) -> None:
+    """Refuse the first reference or evaluator that could not be scored. References come first: they run no code.
+
+    Args:
+        config: as `config.loading.load` returns it.
+        dataset: the rows that are to run.
+
+    Raises:
+        InputError: of a reference, with the file, line and key of the row; of an evaluator, of harness.yaml.
+    """
+    for spec in config.evaluators:
+        if spec.use is None:
+            _check_references(spec, dataset)
+    source = (config.root / config.harness.source).resolve()
+    if source.is_dir() and (directory := str(SourceTree.of(source).directory)) not in sys.path:
+        sys.path.append(directory)  # last and for good: see `user_function.load`
+    for i, spec in enumerate(config.evaluators):
+        try:
+            make(spec, Context(config.root, _no_judge))
+        except InputError as error:
+            loc: Loc = ("evaluators", i, "use") if spec.use else ("evaluators", i, spec.kind, "overrides")
+            key = dotted(loc)
+            line = line_of(config.file, key)
+            hint = error.hint or "Name a function of a module next to harness.yaml or in the source."
+            raise InputError(error.problem, file=str(config.file), line=line, key=key, hint=hint) from error
+
+
+def _no_judge(options: Any) -> Any:
+    """Stands in for a judge's model, which the providers' check has looked at."""
+
+
+def _check_references(spec: EvaluatorSpec, dataset: Rows) -> None:
+    row = EVALUATORS[spec.kind]
+    if row.needs is None:
+        return
+    options = row.options.model_validate(spec.options)
+    for example in dataset.examples:
+        reference = example.outputs.get(row.needs)
+        if reference is not None:
+            for loc, problem, hint in row.flaws(options, reference):
+                raise dataset.error(example, ("outputs", row.needs, *loc), problem, hint)
+        elif spec.threshold is not None:
+            hint = f"Add `outputs.{row.needs}` to the row, or take the threshold from {spec.name}."
+            problem = f"is missing, and the evaluator {spec.name} needs it"
+            raise dataset.error(example, ("outputs", row.needs), problem, hint)

@@ -1,0 +1,436 @@
+"""A harness runs here as it runs in production: its threads, its event loop, its signals, its files."""
+
+import asyncio
+import signal
+import sqlite3
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import (
+    AgentMiddleware,
+    HumanInTheLoopMiddleware,
+    ModelCallLimitMiddleware,
+    ToolCallLimitMiddleware,
+)
+from langchain.agents.structured_output import ToolStrategy
+from langchain.tools import InjectedState, InjectedStore, InjectedToolCallId, ToolRuntime
+from langchain_core.messages import ToolMessage, convert_to_messages
+from langchain_core.runnables import RunnableConfig, RunnableLambda
+from langchain_core.tools import StructuredTool, tool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.store.memory import InMemoryStore
+from langgraph.types import Command, interrupt
+from pydantic import BaseModel
+
+from tests.unit.runner.forked import ai, answer, call, play, result, said
+
+
+def loop_by_hand(model: Any, tools: list[Any]) -> RunnableLambda:
+    """An agent loop that calls its tools where it runs."""
+    bound, by_name = model.bind_tools(tools), {one.name: one for one in tools}
+
+    def run(inputs: dict[str, Any]) -> dict[str, Any]:
+        messages = convert_to_messages(inputs["messages"])
+        while True:
+            messages.append(said := bound.invoke(messages))
+            if not said.tool_calls:
+                return {"messages": messages}
+            messages += [by_name[one["name"]].invoke(one) for one in said.tool_calls]
+
+    return RunnableLambda(run)
+
+
+# --- threads and loops
+
+
+def test_it_is_built_and_run_in_the_main_thread(tmp_path: Path) -> None:
+    def build(model: Any, context: Any) -> Any:
+        database = sqlite3.connect(context.workdir / "orders.db")
+        database.execute("create table orders (state text)")
+        database.execute("insert into orders values ('shipped')")
+
+        @tool
+        def state() -> str:
+            """Read a connection that belongs to the thread that opened it."""
+            assert threading.current_thread() is threading.main_thread()
+            return str(database.execute("select state from orders").fetchone()[0])
+
+        return loop_by_hand(model, [state])
+
+    lines = play(tmp_path, build, call("state"), ai("it has shipped"))
+    assert answer(lines) == "it has shipped"
+    assert said(lines, "tool/end")[0]["result"] == "shipped"
+
+
+def test_a_tool_may_set_signal_handlers(tmp_path: Path) -> None:
+    def build(model: Any, context: Any) -> Any:
+        @tool
+        def alarm() -> str:
+            """Be woken by an alarm."""
+            woken = []
+            signal.signal(signal.SIGALRM, lambda *_: woken.append(True))
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            signal.pause()
+            return f"woken {woken}"
+
+        return loop_by_hand(model, [alarm])
+
+    lines = play(tmp_path, build, call("alarm"), ai("done"))
+    assert said(lines, "tool/end")[0]["result"] == "woken [True]"
+
+
+def test_a_tool_runs_in_the_thread_of_the_middleware_around_it(tmp_path: Path) -> None:
+    here = threading.local()
+
+    class Session(AgentMiddleware):
+        def wrap_tool_call(self, request: Any, handler: Any) -> Any:
+            here.session = "mine"
+            return handler(request)
+
+    def session() -> str:
+        """What the middleware left in thread-local state."""
+        return str(getattr(here, "session", "none"))
+
+    def build(model: Any, context: Any) -> Any:
+        return create_agent(model, [session], middleware=[Session()])
+
+    lines = play(tmp_path, build, call("session"), ai("done"))
+    assert said(lines, "tool/end")[0]["result"] == "mine"
+
+
+def test_an_async_builder_and_its_agent_share_a_loop(tmp_path: Path) -> None:
+    async def build(model: Any, context: Any) -> Any:
+        inbox: asyncio.Queue[Any] = asyncio.Queue()
+
+        async def serve() -> None:
+            while True:
+                question, future = await inbox.get()
+                future.set_result(f"{question}: yes")
+
+        worker = asyncio.create_task(serve())
+
+        async def ask(question: str) -> str:
+            """Ask a client that lives in the loop it was opened in."""
+            assert not worker.done()
+            future = asyncio.get_running_loop().create_future()
+            await inbox.put((question, future))
+            return str(await asyncio.wait_for(future, 5))
+
+        return create_agent(model, [ask])
+
+    lines = play(tmp_path, build, call("ask", question="open?"), ai("done"))
+    assert said(lines, "tool/end")[0]["result"] == "open?: yes"
+
+
+def test_asyncio_run_works_in_the_builder_and_in_the_agent(tmp_path: Path) -> None:
+    async def add(a: int, b: int) -> int:
+        return a + b
+
+    def build(model: Any, context: Any) -> Any:
+        first = asyncio.run(add(1, 1))
+
+        def run(inputs: dict[str, Any]) -> dict[str, Any]:
+            text = model.invoke(inputs["messages"]).text
+            return {"messages": [{"role": "ai", "content": f"{text} {asyncio.run(add(first, 1))}"}]}
+
+        return RunnableLambda(run)
+
+    assert answer(play(tmp_path, build, ai("said"))) == "said 3"
+
+
+def _double(number: int) -> int:
+    return number * 2
+
+
+def test_a_tool_may_use_a_pool_of_processes(tmp_path: Path) -> None:
+    def double(number: int) -> int:
+        """Double it in another process."""
+        with ProcessPoolExecutor(2) as pool:
+            return pool.submit(_double, number).result()
+
+    lines = play(tmp_path, lambda model, _: create_agent(model, [double]), call("double", number=4), ai("8"))
+    assert said(lines, "tool/end")[0]["result"] == "8"
+
+
+MODELS: list[Any] = []
+
+
+def _ask_model() -> str:
+    try:
+        return str(MODELS[0].invoke("?").text)
+    except RuntimeError as error:
+        return str(error)
+
+
+def test_a_model_call_from_a_forked_process_fails_at_once(tmp_path: Path) -> None:
+    """Its reply would reach the first process only, and the caller would wait for it until the time limit."""
+
+    def ask() -> str:
+        """Ask the model from a forked process."""
+        with ProcessPoolExecutor(1) as pool:
+            return pool.submit(_ask_model).result(20)
+
+    def build(model: Any, context: Any) -> Any:
+        MODELS.append(model)
+        return create_agent(model, [ask])
+
+    lines = play(tmp_path, build, call("ask"), ai("done"))
+    assert "only the process that built the agent" in said(lines, "tool/end")[0]["result"]
+    assert answer(lines) == "done"
+
+
+# --- agents that must be awaited
+
+
+class Audit(AgentMiddleware):
+    async def awrap_model_call(self, request: Any, handler: Any) -> Any:
+        return await handler(request)
+
+
+async def remote(number: int) -> str:
+    """A tool that exists only as a coroutine."""
+    await asyncio.sleep(0)
+    return f"{number} from afar"
+
+
+REMOTE = StructuredTool.from_function(coroutine=remote, name="remote")
+
+
+def async_graph(model: Any) -> Any:
+    async def ask(state: MessagesState) -> Any:
+        return {"messages": [await model.ainvoke(state["messages"])]}
+
+    graph = StateGraph(MessagesState)
+    graph.add_node("ask", ask)
+    graph.add_edge(START, "ask")
+    return graph
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda model: create_agent(model, [], middleware=[Audit()]),
+        lambda model: create_agent(model, [REMOTE]),
+        lambda model: async_graph(model).compile(),
+        lambda model: async_graph(model).compile().with_config(recursion_limit=5),
+    ],
+    ids=["middleware", "tool", "node", "node, bound"],
+)
+def test_an_agent_with_asynchronous_parts_is_awaited(tmp_path: Path, make: Any) -> None:
+    assert answer(play(tmp_path, lambda model, _: make(model), ai("fine"))) == "fine"
+
+
+def test_a_harness_without_entrypoint_may_have_asynchronous_middleware(tmp_path: Path) -> None:
+    here = f"{__name__}:"
+    task = {
+        "entrypoint": None,
+        "config": {},
+        "prompt": "You add.",
+        "tools": [f"{here}REMOTE"],
+        "middleware": [{"use": f"{here}Audit", "with": {}}],
+    }
+    lines = play(tmp_path, print, call("remote", number=4), ai("fine"), harness=task)
+    assert answer(lines) == "fine"
+    assert said(lines, "tool/end")[0]["result"] == "4 from afar"
+
+
+def test_a_checkpointer_gets_the_trial_as_its_thread(tmp_path: Path) -> None:
+    def build(model: Any, context: Any) -> Any:
+        @tool
+        def where(config: RunnableConfig) -> str:
+            """Which thread this is."""
+            return str(config["configurable"]["thread_id"])
+
+        return create_agent(model, [where], checkpointer=InMemorySaver())
+
+    lines = play(tmp_path, build, call("where"), ai("done"))
+    assert answer(lines) == "done"
+    assert said(lines, "tool/end")[0]["result"] == "c/e/1"
+    assert said(lines, "tool/start")[0]["args"] == {}
+
+
+def test_a_thread_and_a_recursion_limit_of_the_harness_stay(tmp_path: Path) -> None:
+    def build(model: Any, context: Any) -> Any:
+        @tool
+        def where(config: RunnableConfig) -> str:
+            """Which thread this is."""
+            return f"{config['configurable']['thread_id']} {config['recursion_limit']}"
+
+        agent = create_agent(model, [where], checkpointer=InMemorySaver())
+        return agent.with_config({"configurable": {"thread_id": "mine"}, "recursion_limit": 7})
+
+    lines = play(tmp_path, build, call("where"), ai("done"))
+    assert said(lines, "tool/end")[0]["result"] == "mine 7"
+
+
+# --- what the host learns
+
+
+class Tenant(BaseModel):
+    name: str
+
+
+class State(MessagesState):
+    tenant: str
+
+
+def test_only_arguments_that_the_model_gave_are_reported(tmp_path: Path) -> None:
+    @tool
+    def look_up(
+        order_id: str,
+        runtime: ToolRuntime,
+        state: Annotated[dict, InjectedState],
+        tenant: Annotated[str, InjectedState("tenant")],
+        store: Annotated[Any, InjectedStore()],
+        call_id: Annotated[str, InjectedToolCallId],
+        config: RunnableConfig,
+    ) -> Command:
+        """Look it up."""
+        assert (tenant, call_id) == ("secret-tenant", "c1")
+        assert runtime.context.name == "secret-tenant"
+        return Command(update={"messages": [ToolMessage(f"{order_id} is here", tool_call_id=call_id)]})
+
+    def build(model: Any, context: Any) -> Any:
+        agent = create_agent(
+            model, [look_up], state_schema=State, context_schema=Tenant, store=InMemoryStore()
+        )
+        return agent.bind(context=Tenant(name="secret-tenant"))
+
+    inputs = {"question": "?", "tenant": "secret-tenant"}
+    lines = play(tmp_path, build, call("look_up", order_id="A-17", colour="red"), ai("done"), inputs=inputs)
+    [start], [end] = said(lines, "tool/start"), said(lines, "tool/end")
+    assert start["args"] == {"order_id": "A-17", "colour": "red"}
+    assert (end["result"], end["error"]) == ("A-17 is here", None)
+    assert answer(lines) == "done"
+
+
+def approve(model: Any, checkpointer: Any = None) -> Any:
+    def refund(order_id: str, cents: int) -> str:
+        """Give money back."""
+        return "refunded"
+
+    waits = HumanInTheLoopMiddleware(interrupt_on={"refund": True})
+    return create_agent(model, [refund], middleware=[waits], checkpointer=checkpointer)
+
+
+@pytest.mark.parametrize("checkpointer", [None, InMemorySaver()])
+def test_a_tool_that_waits_for_a_person_is_an_interrupt(tmp_path: Path, checkpointer: Any) -> None:
+    asked = call("refund", order_id="A-17", cents=500)
+    lines = play(tmp_path, lambda model, _: approve(model, checkpointer), asked)
+    end = result(lines)["result"]
+    assert end["interrupt"] == 'refund({"order_id": "A-17", "cents": 500})'
+    assert [message["type"] for message in end["messages"]] == ["human", "ai"]
+    assert not said(lines, "tool/start")
+
+
+def test_an_interrupt_of_the_graph_s_own_says_its_payload(tmp_path: Path) -> None:
+    class Draft(TypedDict):
+        question: str
+        text: str
+
+    def build(model: Any, context: Any) -> Any:
+        def write(state: Any) -> Any:
+            decision = interrupt({"draft": model.invoke(state["question"]).text, "options": ["send", "drop"]})
+            return {"text": decision}
+
+        graph = StateGraph(Draft)
+        graph.add_node("write", write)
+        graph.add_edge(START, "write")
+        graph.add_edge("write", END)
+        return graph.compile(checkpointer=InMemorySaver())
+
+    end = result(play(tmp_path, build, ai("Dear customer")))
+    assert end["result"]["interrupt"] == '{"draft": "Dear customer", "options": ["send", "drop"]}'
+    assert end["result"]["messages"] == []
+
+
+class Sum(BaseModel):
+    """The answer."""
+
+    total: int
+
+
+def test_a_structured_response_is_the_answer(tmp_path: Path) -> None:
+    def build(model: Any, context: Any) -> Any:
+        return create_agent(model, [], response_format=ToolStrategy(Sum))
+
+    end = result(play(tmp_path, build, call("Sum", total=3)))["result"]
+    assert end["answer"] == '{"total": 3}'
+    assert "interrupt" not in end
+
+
+def count(n: int) -> str:
+    """Count."""
+    return str(n)
+
+
+def raises(n: int) -> str:
+    """Raise."""
+    raise KeyError(n)
+
+
+async def grouped(model: Any, context: Any) -> Any:
+    async def ask(state: Any) -> Any:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(create_agent(model, [count]).ainvoke(state, {"recursion_limit": 1}))
+
+    return RunnableLambda(ask)
+
+
+LIMITED = "langchain.agents.middleware"
+BROKEN: dict[str, tuple[Any, list[Any], str, str]] = {
+    "recursion": (
+        lambda model, _: create_agent(model, [count]).with_config(recursion_limit=2),
+        [call("count", n=1)],
+        "langgraph.errors.GraphRecursionError",
+        "builtins.RecursionError",
+    ),
+    "recursion in a task group": (
+        grouped,
+        [call("count", n=1)],
+        "langgraph.errors.GraphRecursionError",
+        "builtins.RecursionError",
+    ),
+    "model calls": (
+        lambda model, _: create_agent(
+            model, [count], middleware=[ModelCallLimitMiddleware(run_limit=1, exit_behavior="error")]
+        ),
+        [call("count", n=1)],
+        f"{LIMITED}.model_call_limit.ModelCallLimitExceededError",
+        "builtins.Exception",
+    ),
+    "tool calls": (
+        lambda model, _: create_agent(
+            model, [count], middleware=[ToolCallLimitMiddleware(run_limit=1, exit_behavior="error")]
+        ),
+        [call("count", n=1), call("count", "c2", n=2)],
+        f"{LIMITED}.tool_call_limit.ToolCallLimitExceededError",
+        "builtins.Exception",
+    ),
+    "structured output": (
+        lambda model, _: create_agent(model, [], response_format=ToolStrategy(Sum, handle_errors=False)),
+        [call("Sum", total="many")],
+        "langchain.agents.structured_output.StructuredOutputValidationError",
+        "langchain.agents.structured_output.StructuredOutputError",
+    ),
+    "a tool": (
+        lambda model, _: create_agent(model, [raises]),
+        [call("raises", n=1)],
+        "builtins.KeyError",
+        "builtins.LookupError",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_an_exception_is_reported_with_its_bases(tmp_path: Path, name: str) -> None:
+    build, answers, kind, base = BROKEN[name]
+    error = result(play(tmp_path, build, *answers))["error"]
+    assert error["data"]["type"] == kind
+    assert base in error["data"]["bases"]
+    assert kind.rpartition(".")[2] in error["data"]["traceback"]

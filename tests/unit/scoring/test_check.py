@@ -1,0 +1,93 @@
+"""What could not be scored is refused before the first model call, with its file, line, key and a hint."""
+
+# ruff: noqa: E501 - one reference a line
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bakeoff.config.loading import load as load_config
+from bakeoff.datasets import dataset
+from bakeoff.errors import InputError
+from bakeoff.scoring.check import check
+
+HARNESS = """version: 1
+name: shop
+harness: {{prompt: Be kind.}}
+candidates: [{{name: a, model: "simulated:skill=1"}}]
+dataset: rows.jsonl
+evaluators:
+- {evaluator}
+"""
+GOOD = {"id": "good", "inputs": {"question": "?"}, "outputs": {"answer": "1", "trajectory": []}}
+
+
+def refused(root: Path, evaluator: str, *rows: dict[str, Any]) -> InputError:
+    (root / "harness.yaml").write_text(HARNESS.format(evaluator=evaluator))
+    lines = [GOOD, *({**GOOD, "id": f"r{i}", "outputs": outputs} for i, outputs in enumerate(rows))]
+    (root / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    config = load_config(root / "harness.yaml")
+    with pytest.raises(InputError) as caught:
+        check(config, dataset.load(config))
+    assert caught.value.hint
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "outputs", "key", "problem"),
+    [
+        ("{final_answer: {match: regex}, threshold: 1}", {"answer": "total: ($42"}, "outputs.answer", "regular expression"),
+        ("{final_answer: {match: json}, threshold: 1}", {"answer": "{a: 1}"}, "outputs.answer", "is not JSON"),
+        ("{final_answer: {match: contains}, threshold: 1}", {"answer": ["a", " "]}, "outputs.answer[1]", "is empty"),
+        ("{final_answer: {}, threshold: 1}", {}, "outputs.answer", "is missing, and the evaluator final_answer needs it"),
+        ("{tool_call_recall: {}, threshold: 1}", {"answer": "1"}, "outputs.trajectory", "is missing"),
+        # without a threshold a missing reference is no flaw, a bad one is
+        ("{tool_call_recall: {}, threshold: 1}\n- {final_answer: {match: regex}}", {"answer": "(", "trajectory": []}, "outputs.answer", "regular"),
+    ],
+)  # fmt: skip
+def test_a_bad_reference_names_its_row(
+    tmp_path: Path, evaluator: str, outputs: dict[str, Any], key: str, problem: str
+) -> None:
+    error = refused(tmp_path, evaluator, {"answer": "1", "trajectory": []}, outputs)
+    assert (error.file, error.line, error.key) == (str(tmp_path / "rows.jsonl"), 3, key)
+    assert problem in error.problem
+
+
+@pytest.mark.parametrize(
+    ("evaluator", "key", "problem"),
+    [
+        ("{use: gone_checks:f, threshold: 1}", "evaluators[0].use", "cannot import it: ModuleNotFoundError"),
+        ("{use: own_rules:absent, threshold: 1}", "evaluators[0].use", "cannot import it: AttributeError"),
+        ("{use: own_rules:compare, threshold: 1}", "evaluators[0].use", "cannot be an evaluator"),
+        (
+            "{trajectory_match: {overrides: {f: own_rules:one}}, threshold: 1}",
+            "evaluators[0].trajectory_match.overrides",
+            "cannot compare arguments",
+        ),
+    ],
+)
+def test_a_function_that_cannot_be_called_names_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluator: str, key: str, problem: str
+) -> None:
+    (tmp_path / "own_rules.py").write_text(
+        "def compare(made, wanted): return True\ndef one(made): return True\n"
+    )
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    error = refused(tmp_path, evaluator, {"answer": "1", "trajectory": []})
+    sys.modules.pop("own_rules", None)
+    assert (error.file, error.line, error.key) == (str(tmp_path / "harness.yaml"), 7, key)
+    assert problem in error.problem
+
+
+def test_references_are_looked_at_before_the_users_code_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_side_effect.py").write_text("raise SystemExit('it ran')")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    evaluators = "{use: own_side_effect:f, threshold: 1}\n- {final_answer: {match: regex}, threshold: 1}"
+    assert refused(tmp_path, evaluators, {"answer": "("}).key == "outputs.answer"
