@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from bakeoff.run.admission import Admission
     from bakeoff.run.task import Task
 
 
@@ -43,7 +44,9 @@ def run(
             metavar="DIR", help="Record every model call there; `replay:DIR` is a model that answers so."
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; start nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check all and print the plan; start nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one summary object on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")] = False,
 ) -> None:
@@ -65,7 +68,7 @@ def run(
     stopped = RunDirectory.resolve(resume, out) if resume else None
     task = runs.plan(harness, overrides, stopped=stopped)
     if dry_run:
-        _print_plan(task, as_json)
+        _print_plan(task, runs.check_only(task), as_json)
         return
 
     from bakeoff import backends
@@ -82,7 +85,7 @@ def run(
     raise typer.Exit(code)
 
 
-def _print_plan(task: Task, as_json: bool) -> None:
+def _print_plan(task: Task, admitted: Admission | None, as_json: bool) -> None:
     from bakeoff.run import plan
 
     config, examples = task.config, task.dataset.examples
@@ -124,7 +127,7 @@ def _print_plan(task: Task, as_json: bool) -> None:
             f"{limits.cpus:g} CPUs, {_mib(limits.memory)}, {limits.pids} pids, {_mib(limits.disk)} disk",
         ),
         ("each reserves", f"{reserve.cpus:g} CPUs, {_mib(reserve.memory)}"),
-        ("at once", str(config.max_concurrency)),
+        ("at once", str(admitted.slots if admitted else config.max_concurrency)),
         ("model calls", f"about {facts['estimated_model_calls']}, if every candidate follows the reference"),
         ("first", ", ".join(trial.trial_id for trial in task.trials[:4])),
     )
@@ -132,6 +135,8 @@ def _print_plan(task: Task, as_json: bool) -> None:
         table.add_row(name, value)
     console = Console()
     console.print(table)
+    if admitted is None:
+        console.print("No Docker Engine answers, so nothing was checked against the host.")
     console.print("Nothing was started.")
 
 

@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from bakeoff import scoring
+from bakeoff import backends, scoring
 from bakeoff.backends.base import Backend
 from bakeoff.config.cache import require_cache
 from bakeoff.config.loading import Overrides
-from bakeoff.errors import BakeoffError, Interrupted
+from bakeoff.errors import BakeoffError, Interrupted, UnfitEnvironment
 from bakeoff.record.manifest import Manifest
 from bakeoff.record.store import RunDirectory
 from bakeoff.record.trial import experiment_name
@@ -55,6 +55,23 @@ def check(task: Task, backend: Backend) -> Admission:
     capacity = admission.capacity(backend)
     preflight.check(task.config, task.dataset, capacity, environ=task.environ)
     return admission.admit(task, capacity)
+
+
+def check_only(task: Task) -> Admission | None:
+    """What `check` would refuse, for a dry run. None: no backend answers, so nothing was checked against the host.
+
+    Raises:
+        InputError: as `check`.
+    """
+    try:
+        backend = backends.connect()
+    except UnfitEnvironment:
+        preflight.check(task.config, task.dataset, environ=task.environ)
+        return None
+    try:
+        return check(task, backend)
+    finally:
+        backend.close()
 
 
 def execute(

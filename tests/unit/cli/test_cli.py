@@ -304,3 +304,9 @@ def test_the_command_line_starts_without_the_libraries_of_its_commands() -> None
     assert {"bakeoff", "typer", "rich"} <= loaded
     heavy = {"pydantic", "docker", "langchain", "langchain_core", "langsmith", "numpy", "scipy", "matplotlib"}
     assert not loaded & heavy  # 0.2 s; any of these takes as long again
+
+
+def test_a_dry_run_refuses_what_a_run_would(command: Command, tmp_path: Path) -> None:
+    agent = tmp_path / "my_agent/agent.py"
+    agent.write_text(agent.read_text().replace("def build_agent", "def build"))
+    assert one_error(command("run", "--dry-run")) == one_error(command("run"))
