@@ -43,6 +43,11 @@ class Source:
         return self.manifest.run_id
 
     @property
+    def harness(self) -> str:
+        """The harness's name."""
+        return str(self.manifest.config["name"])
+
+    @property
     def candidates(self) -> list[CandidateReport]:
         """Each candidate's numbers, in the order of harness.yaml."""
         order = [row["name"] for row in self.manifest.candidates]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import html as _html
 import re
 import unicodedata
+from typing import Any
 
 LIMIT = 4000  # characters kept of a text
 CELL_LIMIT = 200  # characters kept of a text in a table cell or in running prose
@@ -32,6 +33,15 @@ def _visible(char: str, keep: str) -> str:
 
 def _show(text: str, keep: str) -> str:
     return text if text.isascii() and text.isprintable() else "".join(_visible(char, keep) for char in text)
+
+
+def storable(value: Any) -> Any:
+    """A JSON value in whose texts nothing is that databases refuse: no NUL, and no half of a surrogate pair."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+    if isinstance(value, dict):
+        return {storable(key): storable(each) for key, each in value.items()}
+    return [storable(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def bounded(text: str, limit: int) -> str:

@@ -246,7 +246,7 @@ def test_what_is_missing_is_said(run: RunDirectory, server: LangSmithServer) -> 
 def test_what_is_accepted_and_lost_is_sent_again(run: RunDirectory) -> None:
     whole = undisturbed(run)
     with LangSmithServer() as server, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(publisher, "PATIENCE_SECONDS", 0.2)
+        patch.setattr(publisher, "READABLE_SECONDS", 0.2)
         server.faults = [Fault("status", "/runs/multipart", status=202, times=1)]
         publish(run, server)
         assert server.state.content() == whole
@@ -255,7 +255,7 @@ def test_what_is_accepted_and_lost_is_sent_again(run: RunDirectory) -> None:
 def test_what_is_accepted_and_never_there_is_a_failure(
     run: RunDirectory, server: LangSmithServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publisher, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(publisher, "READABLE_SECONDS", 0.2)
     server.faults = [Fault("status", "/runs/multipart", status=202)]
     with pytest.raises(NotPublished, match="cannot be read there"):
         publish(run, server)

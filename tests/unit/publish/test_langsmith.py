@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from bakeoff.publish.langsmith import runs
-from bakeoff.publish.langsmith.runs import Place, Traced
+from bakeoff.publish.langsmith.runs import Place, Trace
 from bakeoff.record.base import JsonDict
 from bakeoff.record.timeline import AttemptEvent, ModelCallEvent, Timeline, ToolCallEvent
 from tests.fakes import synthetic
@@ -57,14 +57,14 @@ def tool_call(**changes: Any) -> ToolCallEvent:
     return ToolCallEvent(**(fields | changes))
 
 
-def traced(models: list[ModelCallEvent], tools: list[ToolCallEvent], **changes: Any) -> Traced:
+def traced(models: list[ModelCallEvent], tools: list[ToolCallEvent], **changes: Any) -> Trace:
     trial = synthetic.trial(**changes)
     end = START + timedelta(seconds=9)
     attempt = AttemptEvent(1, trial.attempts[-1], START, START + timedelta(seconds=1), end, models, tools)
-    return runs.of(Timeline(trial, [attempt], []), PLACE)
+    return runs.trace(Timeline(trial, [attempt], []), PLACE)
 
 
-def only(made: Traced, run_type: str) -> JsonDict:
+def only(made: Trace, run_type: str) -> JsonDict:
     (found,) = [run for run in made.runs if run["run_type"] == run_type]
     return found
 
@@ -85,8 +85,8 @@ def test_another_experiment_has_other_ids() -> None:
     attempt = AttemptEvent(1, trial.attempts[-1], START, None, START, [], [])
     timeline = Timeline(trial, [attempt], [])
     there = Place("run-1", UUID(int=3), UUID(int=2), None, {})
-    one, other = runs.of(timeline, PLACE), runs.of(timeline, there)
-    assert not set(one.run_ids) & set(other.run_ids)
+    one, other = runs.trace(timeline, PLACE), runs.trace(timeline, there)
+    assert not {run["id"] for run in one.runs} & {run["id"] for run in other.runs}
     assert not {e["feedback_id"] for e in one.feedback} & {e["feedback_id"] for e in other.feedback}
 
 

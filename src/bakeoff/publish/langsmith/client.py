@@ -1,8 +1,8 @@
-"""The connection to LangSmith for publishing: the official client, with its failures made ours.
+"""The connection to LangSmith for publishing: the official client, with its failures turned into bakeoff's errors.
 
 The client sends runs and feedback in the background, in compressed batches of the size that the service asks for. It
-was made to never disturb a traced program, so it swallows what goes wrong: here its error callback is listened to,
-nothing of its environment variables is heeded, its log is silent, and whatever was sent is asked for again.
+never disturbs a traced program, so it swallows what goes wrong. Here its error callback collects failures, its
+environment variables are ignored, its log is silent, and whatever was sent is read back.
 """
 
 from __future__ import annotations
@@ -26,25 +26,20 @@ if TYPE_CHECKING:
     from langsmith.schemas import LangSmithInfo
 
 PAGE = 100  # rows of a list, and ids in a query: the API's maximum
-LISTED_IDS = 50  # ids in an address, which must not grow beyond what proxies take
-TRIES = 4  # of a request that was not answered, or with 408, 429 or 5xx; Retry-After is heeded
-RUN_FIELDS = [
-    "id",
-    "name",
-    "run_type",
-    "start_time",
-    "trace_id",
-    "session_id",
-]  # the least that is always there
+LISTED_IDS = 50  # ids in an address: proxies limit its length
+TRIES = (
+    4  # of a request without an answer, or answered with 408, 425, 429 or 5xx; the client honours Retry-After
+)
+RUN_FIELDS = ["id", "name", "run_type", "start_time", "trace_id", "session_id"]
 DETAIL_CHARS = 300
 _ENVIRONMENT = ("LANGSMITH_", "LANGCHAIN_")
 
 
 class Connection:
-    """One account, spoken to until everything is there.
+    """A connection to one account.
 
     Attributes:
-        account: whose it is.
+        account: the account.
         client: the official client.
         failures: what the client could not send in the background, oldest first.
     """
@@ -55,7 +50,7 @@ class Connection:
         self.client = self._client()
 
     def _client(self, info: LangSmithInfo | None = None) -> Client:
-        """The official client; without `info` one that does nothing in the background."""
+        """The official client. Without `info` it sends nothing in the background."""
         from langsmith import Client
         from urllib3.util import Retry
 
@@ -70,7 +65,7 @@ class Connection:
                 connect=2,
                 backoff_factor=0.5,
                 status_forcelist=[408, 425, 429, 500, 502, 503, 504],
-                allowed_methods=None,  # every write has an id of its own: sent twice it is the same
+                allowed_methods=None,  # all: every write has a derived id, and so is the same when sent twice
                 raise_on_status=False,
             ),
             tracing_mode="langsmith",
@@ -83,8 +78,8 @@ class Connection:
             disable_prompt_cache=True,
         )
 
-    def greet(self) -> None:
-        """Ask for something that needs the key, then for what the service can. Raises InputError.
+    def check(self) -> None:
+        """Check the key, then ask what the service can do. Raises InputError.
 
         The client would ask by itself, in two threads, and take any failure for an old service.
         """
@@ -131,7 +126,7 @@ class Connection:
         return (self.client.info.batch_ingest_config or {}).get("size_limit_bytes") or 20 * 2**20
 
     @contextmanager
-    def asking(self) -> Iterator[None]:
+    def errors(self) -> Iterator[None]:
         """Turn what the client raises into NotPublished."""
         import requests
         from langsmith.utils import LangSmithError
@@ -144,12 +139,12 @@ class Connection:
     def failure(self, error: Exception) -> NotPublished:
         """What an error of the client means, with what the service said where that helps."""
         problem = self.account.explain(error)
-        detail = redact.redact(_said(error), (self.account.key,), limit=DETAIL_CHARS)
+        detail = redact.redact(_detail(error), (self.account.key,), limit=DETAIL_CHARS)
         return NotPublished(f"{problem.problem}: {detail}" if detail else problem.problem, hint=problem.hint)
 
     def ask(self, method: Any, path: str, *, tries: int | None = None, **how: Any) -> Any:
-        """One request; the JSON of its answer. What the rate limit refuses is asked again. Raises NotPublished."""
-        with self.asking():
+        """Send one request, again if the rate limit refuses it; the JSON of its answer. Raises NotPublished."""
+        with self.errors():
             response = self.client.request_with_retries(
                 method, path, stop_after_attempt=tries or TRIES, **how
             )
@@ -189,15 +184,15 @@ class Connection:
 
     def url_of(self, dataset: UUID) -> str:
         """Where a reader finds a dataset and its experiments. Raises NotPublished."""
-        with self.asking():
+        with self.errors():
             return self.client.read_dataset(dataset_id=dataset).url or self.account.endpoint
 
-    def give(self, **feedback: Any) -> None:
+    def create_feedback(self, **feedback: Any) -> None:
         """One entry of feedback, as `Client.create_feedback` takes it: at once or with the next flush."""
         from langsmith.utils import LangSmithConflictError
 
-        # there already: sent before, and only the answer was lost
-        with self.asking(), suppress(LangSmithConflictError):
+        # a conflict: it is there, and the answer was lost
+        with self.errors(), suppress(LangSmithConflictError):
             self.client.create_feedback(stop_after_attempt=TRIES, **feedback)
 
     def flush(self) -> None:
@@ -209,20 +204,20 @@ class Connection:
 
 @contextmanager
 def connect(account: Account) -> Iterator[Connection]:
-    """A connection that was answered with this key. Raises InputError."""
-    with _alone(), quiet(*LOGS):
+    """A connection whose key the service accepted. Raises InputError."""
+    with _without_settings(), quiet(*LOGS):
         connection = Connection(account)
-        whole = False
+        complete = False
         try:
-            connection.greet()
+            connection.check()
             yield connection
-            whole = True
+            complete = True
         finally:
-            connection.client.close(timeout=None if whole else 0)
+            connection.client.close(timeout=None if complete else 0)
 
 
-def _said(error: Exception) -> str:
-    """What the service said about a request that it could not take: not about keys, and not about its own faults."""
+def _detail(error: Exception) -> str:
+    """What the service says about a request that it cannot take; nothing about keys or about faults of the service."""
     answer = answer_of(error)
     if answer is None or answer.status_code not in (400, 404, 409, 413, 422):
         return ""
@@ -230,8 +225,8 @@ def _said(error: Exception) -> str:
 
 
 @contextmanager
-def _alone() -> Iterator[None]:
-    """Without the client's own environment variables: sampling, hiding, other endpoints and projects would all tell."""
+def _without_settings() -> Iterator[None]:
+    """Hide the client's environment variables: sampling, hiding, other endpoints and projects would all take effect."""
     from langsmith import utils
 
     forget = cast("_lru_cache_wrapper[str | None]", utils.get_env_var).cache_clear

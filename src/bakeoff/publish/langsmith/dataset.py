@@ -1,22 +1,22 @@
-"""The dataset in LangSmith that a run's experiments refer to: made and kept up to date by content, never rolled back.
+"""The dataset in LangSmith that a run's experiments refer to: kept up to date by content, never rolled back.
 
-    the run was read from LangSmith    its dataset is used as it is; nothing is written
-    there is none of that name         made, with the run's examples
-    there is one, made for this        rows that are new or changed are written; rows that are gone from the run's whole
-      harness by bakeoff               dataset are deleted, if no newer run was published; others stay
-    there is another of that name      refused
+    the run was read from LangSmith     its dataset is used as it is; nothing is written
+    no dataset has the name             it is made, with the run's examples
+    bakeoff made it for this harness    new and changed rows are written; rows that left the run's whole dataset are
+                                        deleted, unless a newer run was published; others stay
+    any other dataset has the name      refused
 
-Every change is a new version there; the one that a run was published with has the run's id as its tag.
+Every change is a new version in LangSmith; the version that a run was published with has the run's id as its tag.
 """
 
 from __future__ import annotations
 
 import hashlib
 import mimetypes
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
@@ -33,35 +33,45 @@ from bakeoff.record.base import JsonDict
 if TYPE_CHECKING:
     from langsmith.schemas import Dataset
 
-BATCH, BATCH_FILE_BYTES = (
-    100,
-    16 * 2**20,
-)  # examples written in one request at most, and their files held in memory
-CHANGED_LISTED = 5
+BATCH = 100  # examples written in one request at most
+BATCH_FILE_BYTES = 16 * 2**20  # of their files, which are held in memory
+NAMED = 5  # rows or files in a warning
 
 
 @dataclass(frozen=True)
-class Found:
-    """The dataset before anything was written. `there` is None where it has to be made."""
+class DatasetLookup:
+    """The dataset before anything is written.
+
+    Attributes:
+        name: its name.
+        found: None: it has to be made.
+        origin: set if the run was read from it: nothing is written to it.
+    """
 
     name: str
-    there: Dataset | None
-    linked: Origin | None  # the run was read from it: nothing is written
+    found: Dataset | None
+    origin: Origin | None = None
+
+    @property
+    def id(self) -> UUID | None:
+        return self.found.id if self.found else None
 
 
 @dataclass
-class Settled:
+class PublishedDataset:
     """The dataset as the run's experiments need it.
 
     Attributes:
-        id: its.
+        id: UUID of the dataset.
         version: time of the version that has the run's examples, ISO 8601.
         examples: by row id, the example's UUID and its version, ISO 8601 (None: not known).
-        sent, present: how many examples were written or deleted, and how many were as they must be.
+        sent: how many examples were written or deleted.
+        present: how many were as they must be.
+        warnings: what differs from the run directory.
     """
 
     id: UUID
-    version: str
+    version: str = ""
     examples: dict[str, tuple[UUID, str | None]] = field(default_factory=dict)
     sent: int = 0
     present: int = 0
@@ -69,17 +79,8 @@ class Settled:
 
 
 @dataclass(frozen=True)
-class _There:
-    """One example that bakeoff wrote."""
-
-    id: UUID
-    digest: str | None
-    version: str | None
-
-
-@dataclass(frozen=True)
 class _Marker:
-    """`metadata.bakeoff` of the dataset: for which harness it is, and the newest run that was published to it."""
+    """`metadata.bakeoff` of the dataset: the harness that it is for, and the newest run that was published to it."""
 
     harness: str
     run_id: str
@@ -88,7 +89,7 @@ class _Marker:
     @classmethod
     def of(cls, source: Source) -> _Marker:
         manifest = source.manifest
-        return cls(str(manifest.config["name"]), manifest.run_id, manifest.started_at.isoformat())
+        return cls(source.harness, manifest.run_id, manifest.started_at.isoformat())
 
     @classmethod
     def read(cls, dataset: Dataset) -> _Marker | None:
@@ -102,137 +103,81 @@ class _Marker:
 
     @property
     def age(self) -> tuple[datetime, str]:
-        """Orders runs. A date that somebody broke is older than any."""
+        """Orders runs. A date that cannot be read is older than any."""
         try:
             started = datetime.fromisoformat(self.started_at)
         except ValueError:
-            started = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+            started = datetime.fromtimestamp(0, UTC)
         return started, self.run_id
 
 
-def find(connection: Connection, source: Source, settings: Settings) -> Found:
-    """Which dataset it is. Nothing is written.
+def look_up(connection: Connection, source: Source, settings: Settings) -> DatasetLookup:
+    """Find the dataset; writes nothing.
 
     Raises:
         InputError: another dataset has the name, or the one that the run was read from is gone.
     """
     origin = Origin.of(source.manifest.dataset)
-    if origin and (
-        origin.endpoint != connection.account.endpoint or settings.dataset not in (None, origin.name)
-    ):
-        origin = None
-    name = origin.name if origin else settings.dataset or str(source.manifest.config["name"])
-    there = _read(connection, origin, name)
-    if origin is not None:
-        if there is None:
+    if origin and origin.endpoint == connection.account.endpoint and settings.dataset in (None, origin.name):
+        found = _read(connection, dataset_id=origin.dataset_id)
+        if found is None:
             raise InputError(
                 f"the dataset that this run was read from, {origin.name!r}, is not in LangSmith any more",
                 hint="Publish with --name: the examples are kept in the run directory.",
             )
-        return Found(origin.name, there, origin)
-    if there is not None:
-        marker = _Marker.read(there)
-        if marker is None or marker.harness != _Marker.of(source).harness:
-            whose = f"of the harness {marker.harness!r}" if marker else "which bakeoff did not make"
-            raise InputError(
-                f"LangSmith has a dataset {name!r} already, {whose}: its content is another",
-                key="publish.langsmith.dataset",
-                hint="Give another name with --name or `publish.langsmith.dataset`.",
-            )
-    return Found(name, there, None)
+        return DatasetLookup(origin.name, found, origin)
+    name = settings.dataset or source.harness
+    found = _read(connection, dataset_name=name)
+    marker = _Marker.read(found) if found else None
+    if found is not None and (marker is None or marker.harness != source.harness):
+        whose = f"of the harness {marker.harness!r}" if marker else "which bakeoff did not make"
+        raise InputError(
+            f"LangSmith has a dataset {name!r} already, {whose}: its content is another",
+            key="publish.langsmith.dataset",
+            hint="Give another name with --name or `publish.langsmith.dataset`.",
+        )
+    return DatasetLookup(name, found)
 
 
-def _read(connection: Connection, origin: Origin | None, name: str) -> Dataset | None:
+def _read(connection: Connection, **which: str) -> Dataset | None:
     from langsmith.utils import LangSmithNotFoundError
 
-    wanted = {"dataset_name": name} if origin is None else {"dataset_id": origin.dataset_id}
     dataset: Dataset | None = None
-    with connection.asking(), suppress(LangSmithNotFoundError):
-        dataset = connection.client.read_dataset(**wanted)
+    with connection.errors(), suppress(LangSmithNotFoundError):
+        dataset = connection.client.read_dataset(**which)
     return dataset
 
 
-def settle(connection: Connection, source: Source, found: Found) -> Settled:
+def update(connection: Connection, source: Source, lookup: DatasetLookup) -> PublishedDataset:
     """Make the dataset what the run's experiments need. Raises NotPublished."""
-    from langsmith.utils import LangSmithNotFoundError
-
-    if found.linked is not None and found.there is not None:
-        return _linked(source, found.there, found.linked)
-    marker = _Marker.of(source)
-    dataset, newest = _marked(connection, found, marker)
-    here = Settled(dataset.id, "")
-    there = _examples(connection, dataset.id)
-    wanted = {row["id"]: row["digest"] for row in source.examples()}
-    attached = _attached(connection, dataset.id, source, there)
-    absent = [row for row in wanted if row not in there]
-    changed = [
-        row
-        for row, digest in wanted.items()
-        if row in there and (there[row].digest != digest or row in attached)
-    ]
-    differ = [row for row in changed if there[row].digest != wanted[row]]
-    gone = _gone(source, there)
-    if newest is not None:  # a newer run was published: what it says stays
-        here.warnings += _newer(newest, differ)
-        changed, gone = [row for row in changed if row not in differ], []
-    blank = not connection.ask("GET", f"/datasets/{dataset.id}/versions", params={"limit": 1})
-    ids = {
-        row: _first_id(dataset.id, row) if blank else _example_id(connection, dataset.id, row)
-        for row in absent
-    }
-    if newest is not None:
-        buried = [row for row in absent if ids[row] != _first_id(dataset.id, row)]
-        for row in buried:
-            here.examples[row] = _first_id(dataset.id, row), None
-        absent = [row for row in absent if row not in buried]
-    _write(
-        connection,
-        dataset.id,
-        source,
-        here,
-        create={row: ids[row] for row in absent},
-        update=changed,
-        there=there,
-    )
-    for batch in chunks([there[row].id for row in gone], LISTED_IDS):
-        with connection.asking(), suppress(LangSmithNotFoundError):  # deleted, and the answer was lost
-            connection.client.delete_examples(batch)
-    here.sent = len(absent) + len(changed) + len(gone)
-    here.present = len(wanted) - len(absent) - len(changed)
-    if here.sent:
-        there = _examples(connection, dataset.id)
-    here.examples |= {row: (there[row].id, there[row].version) for row in wanted if row in there}
-    _check(here, wanted)
-    here.version = _tagged(connection, dataset.id, source.run_id, exact=newest is None or not differ)
-    return here
+    if lookup.origin is not None and lookup.found is not None:
+        examples: dict[str, tuple[UUID, str | None]] = {
+            row["id"]: (UUID(row["langsmith_id"]), None) for row in source.examples()
+        }
+        return PublishedDataset(lookup.found.id, lookup.origin.as_of, examples, present=len(examples))
+    dataset, newer = _mark(connection, lookup, _Marker.of(source))
+    return _Update(connection, source, dataset.id, newer).run()
 
 
-def _linked(source: Source, dataset: Dataset, origin: Origin) -> Settled:
-    """The dataset that the run was read from, in the version that it was read in."""
-    examples: dict[str, tuple[UUID, str | None]] = {
-        row["id"]: (UUID(row["langsmith_id"]), None) for row in source.examples()
-    }
-    return Settled(dataset.id, origin.as_of, examples, present=len(examples))
+def _mark(connection: Connection, lookup: DatasetLookup, marker: _Marker) -> tuple[Dataset, _Marker | None]:
+    """The dataset, made if it is not there, and the marker of a newer run, if one was published to it.
 
-
-def _marked(connection: Connection, found: Found, marker: _Marker) -> tuple[Dataset, _Marker | None]:
-    """The dataset with the newest run's mark on it, and that mark where the run is not this one.
-
-    The mark comes before the examples: when this publication is cut off, an older run's must not take it for older.
+    The run's marker is set before examples are written: if this publication is cut off, an older run must not
+    take it for older.
     """
     from langsmith.utils import LangSmithConflictError
 
-    dataset = found.there
-    with connection.asking():
+    dataset = lookup.found
+    with connection.errors():
         if dataset is None:
             try:
                 dataset = connection.client.create_dataset(
-                    found.name,
+                    lookup.name,
                     description=f"Examples of the harness {marker.harness}, published by bakeoff.",
                     metadata=marker.json(),
                 )
-            except LangSmithConflictError:  # made by somebody else in this moment
-                dataset = connection.client.read_dataset(dataset_name=found.name)
+            except LangSmithConflictError:  # another process made it at the same moment
+                dataset = connection.client.read_dataset(dataset_name=lookup.name)
         newest = _Marker.read(dataset) or marker
         if newest.age > marker.age:
             return dataset, newest
@@ -244,155 +189,233 @@ def _marked(connection: Connection, found: Found, marker: _Marker) -> tuple[Data
     return dataset, None
 
 
-def _examples(connection: Connection, dataset: UUID) -> dict[str, _There]:
-    """By row id, the examples that bakeoff wrote and that the latest version has."""
-    params = {
-        "dataset": str(dataset),
-        "select": ["id", "metadata", "modified_at"],
-        "exclude_default_fields": True,
-    }
-    found: dict[str, _There] = {}
-    for row in connection.pages("/examples", params):
-        ours = (row.get("metadata") or {}).get(OURS)
-        if isinstance(ours, dict) and isinstance(ours.get("id"), str):
-            found[ours["id"]] = _There(UUID(row["id"]), ours.get("digest"), row.get("modified_at"))
-    return found
+@dataclass(frozen=True)
+class _Example:
+    """One example that bakeoff wrote, in the latest version."""
+
+    id: UUID
+    digest: str | None
+    version: str | None
 
 
-def _gone(source: Source, there: Mapping[str, _There]) -> list[str]:
-    """Rows that the run's whole dataset has no more, selected or not."""
-    every = source.manifest.dataset.get("row_digests")
-    return [row for row in there if row not in every] if every else []
+class _Update:
+    """One run's examples on their way into its dataset. `newer`: marker of a newer run, whose content stays."""
 
+    def __init__(
+        self, connection: Connection, source: Source, dataset_id: UUID, newer: _Marker | None
+    ) -> None:
+        self.connection, self.source, self.dataset_id, self.newer = connection, source, dataset_id, newer
+        self.published = PublishedDataset(dataset_id)
+        self.wanted: Mapping[str, str] = {row["id"]: row["digest"] for row in source.examples()}
+        self.there = self._read()
+        self._unattached: set[str] = set()
 
-def _newer(newest: _Marker, differ: list[str]) -> Iterator[str]:
-    if differ:
-        some = ", ".join(differ[:CHANGED_LISTED]) + (", …" if len(differ) > CHANGED_LISTED else "")
-        yield (
-            f"the newer run {newest.run_id} changed {len(differ)} of the examples ({some}): its content stays in "
-            "the dataset; what this run asked is in its runs"
-        )
+    def run(self) -> PublishedDataset:
+        wanted, there, published = self.wanted, self.there, self.published
+        differing = [row for row in wanted if row in there and there[row].digest != wanted[row]]
+        create = self._new_ids([row for row in wanted if row not in there])
+        change = {*differing, *self._lacking_files()}
+        delete = self._gone()
+        if self.newer is not None:
+            delete, change = [], change.difference(differing)
+            for row in [row for row in create if create[row] != self._first_id(row)]:
+                # the newer run deleted it
+                published.examples[row] = self._first_id(row), None
+                del create[row]
+            published.warnings += self._kept_by_newer(self.newer, differing)
+        self._create(create)
+        self._change(change)
+        self._delete(delete)
+        published.sent = len(create) + len(change) + len(delete)
+        published.present = len(wanted) - len(create) - len(change)
+        if published.sent:
+            there = self._read()
+        published.examples |= {row: (there[row].id, there[row].version) for row in wanted if row in there}
+        if missing := [row for row in wanted if row not in published.examples]:
+            raise NotPublished(
+                f"{len(missing)} of {len(wanted)} examples did not arrive in the dataset: {missing[0]}, …"
+            )
+        published.version = self._tag(exact=self.newer is None or not differing)
+        return published
 
+    def _read(self) -> dict[str, _Example]:
+        """By row id, the examples that bakeoff wrote and that the latest version has."""
+        params = {
+            "dataset": str(self.dataset_id),
+            "select": ["id", "metadata", "modified_at"],
+            "exclude_default_fields": True,
+        }
+        found: dict[str, _Example] = {}
+        for row in self.connection.pages("/examples", params):
+            ours = (row.get("metadata") or {}).get(OURS)
+            if isinstance(ours, dict) and isinstance(ours.get("id"), str):
+                found[ours["id"]] = _Example(UUID(row["id"]), ours.get("digest"), row.get("modified_at"))
+        return found
 
-def _first_id(dataset: UUID, row: str) -> UUID:
-    return uuid5(dataset, row)
+    # --- what to do
 
+    def _gone(self) -> list[str]:
+        """Rows that left the run's whole dataset, selected or not."""
+        every = self.source.manifest.dataset.get("row_digests")
+        return [row for row in self.there if row not in every] if every else []
 
-def _example_id(connection: Connection, dataset: UUID, row: str) -> UUID:
-    """A row's example. One that was deleted keeps its id in older versions: a row that comes back gets another."""
-    number = 1
-    while True:
-        example = _first_id(dataset, row) if number == 1 else uuid5(dataset, f"{row}\0{number}")
-        params = {"example": str(example), "limit": 1}
-        if not connection.ask("GET", f"/datasets/{dataset}/versions", params=params):
-            return example
-        number += 1
+    def _first_id(self, row: str) -> UUID:
+        return uuid5(self.dataset_id, row)
 
+    def _new_ids(self, rows: list[str]) -> dict[str, UUID]:
+        """Ids of rows that are absent. A deleted example keeps its id in older versions: its row gets another one."""
+        versions = f"/datasets/{self.dataset_id}/versions"
+        if not self.connection.ask("GET", versions, params={"limit": 1}):
+            return {row: self._first_id(row) for row in rows}
+        ids = {}
+        for row in rows:
+            example, number = self._first_id(row), 1
+            while self.connection.ask("GET", versions, params={"example": str(example), "limit": 1}):
+                number += 1
+                example = uuid5(self.dataset_id, f"{row}\0{number}")
+            ids[row] = example
+        return ids
 
-def _attached(connection: Connection, dataset: UUID, source: Source, there: Mapping[str, _There]) -> set[str]:
-    """Rows whose files are at hand here and are not there: published before from a machine that did not have them."""
-    rows = {
-        row["id"]: {attachment_names(row["files"])[name] for name in _files(source, row)}
-        for row in source.examples()
-        if row["files"] and row["id"] in there and connection.takes_attachments
-    }
-    lacking: set[str] = set()
-    for batch in chunks([row for row in rows if rows[row]], LISTED_IDS):
-        by_id = {str(there[row].id): row for row in batch}
-        params = {"dataset": str(dataset), "id": list(by_id), "select": ["id", "attachment_urls"]}
-        for example in connection.pages("/examples", params):
-            names = {each.removeprefix("attachment.") for each in example.get("attachment_urls") or {}}
-            row = by_id[example["id"]]
-            if not rows[row] <= names:
-                lacking.add(row)
-    return lacking
+    def _kept_by_newer(self, newer: _Marker, differing: list[str]) -> Iterator[str]:
+        if differing:
+            yield (
+                f"the newer run {newer.run_id} changed {len(differing)} of the examples ({_some(differing)}): its "
+                "content stays in the dataset; what this run asked is in its runs"
+            )
 
-
-def _files(source: Source, row: JsonDict) -> dict[str, bytes]:
-    """The row's files that are still on this machine with the content that the run used, by their names below /task."""
-    found = {}
-    for name, file in row["files"].items():
-        try:
-            content = source.file_of(file["path"]).read_bytes()
-        except OSError:
-            continue
-        if hashlib.sha256(content).hexdigest() == file["sha256"]:
-            found[name] = content
-    return found
-
-
-def _write(
-    connection: Connection,
-    dataset: UUID,
-    source: Source,
-    here: Settled,
-    *,
-    create: Mapping[str, UUID],
-    update: Iterable[str],
-    there: Mapping[str, _There],
-) -> None:
-    """Send rows that are new or changed, some at a time."""
-    from langsmith.utils import LangSmithConflictError
-
-    changed = set(update)
-    lost: set[str] = set()
-    for batch in _batches(source, create):
-        bodies = [
-            {
-                "id": create[row["id"]],
-                "inputs": row["inputs"],
-                "reference_outputs": row["outputs"],
-                "metadata": metadata_of(row),
-                **_attachments(connection, source, row, lost),
+    def _lacking_files(self) -> set[str]:
+        """Rows with files here that are not attached there: they were published from a machine without the files."""
+        if not self.connection.takes_attachments:
+            return set()
+        rows = {
+            row["id"]: {attachment_names(row["files"])[name] for name in self._files(row)}
+            for row in self.source.examples()
+            if row["files"] and row["id"] in self.there
+        }
+        lacking: set[str] = set()
+        for batch in chunks([row for row in rows if rows[row]], LISTED_IDS):
+            by_id = {str(self.there[row].id): row for row in batch}
+            params = {
+                "dataset": str(self.dataset_id),
+                "id": list(by_id),
+                "select": ["id", "attachment_urls"],
             }
-            for row in batch
-        ]
-        with (
-            connection.asking(),
-            suppress(LangSmithConflictError),
-        ):  # there, and the answer was lost: see `_check`
-            connection.client.create_examples(dataset_id=dataset, examples=bodies)
-    for batch in _batches(source, changed):
-        updates = []
-        for row in batch:
-            files = _attachments(connection, source, row, lost)
-            operations: JsonDict = {"retain": []}
-            updates.append(
+            for example in self.connection.pages("/examples", params):
+                attached = {name.removeprefix("attachment.") for name in example.get("attachment_urls") or {}}
+                if not rows[by_id[example["id"]]] <= attached:
+                    lacking.add(by_id[example["id"]])
+        return lacking
+
+    # --- doing it
+
+    def _create(self, ids: Mapping[str, UUID]) -> None:
+        from langsmith.utils import LangSmithConflictError
+
+        for batch in self._batches(ids):
+            bodies = [
                 {
-                    "id": there[row["id"]].id,
+                    "id": ids[row["id"]],
+                    "inputs": row["inputs"],
+                    "reference_outputs": row["outputs"],
+                    "metadata": metadata_of(row),
+                    **self._attachments(row),
+                }
+                for row in batch
+            ]
+            # a conflict: they are there, and the answer was lost. `run` reads them back.
+            with self.connection.errors(), suppress(LangSmithConflictError):
+                self.connection.client.create_examples(dataset_id=self.dataset_id, examples=bodies)
+
+    def _change(self, rows: Collection[str]) -> None:
+        operations: JsonDict = {}
+        if self.connection.takes_attachments:
+            operations["attachments_operations"] = {"retain": []}
+        for batch in self._batches(rows):
+            updates = [
+                {
+                    "id": self.there[row["id"]].id,
                     "inputs": row["inputs"],
                     "outputs": row["outputs"],
                     "metadata": metadata_of(row),
-                    **({"attachments_operations": operations} if connection.takes_attachments else {}),
-                    **files,
+                    **operations,
+                    **self._attachments(row),
                 }
+                for row in batch
+            ]
+            with self.connection.errors():
+                self.connection.client.update_examples(dataset_id=self.dataset_id, updates=updates)
+        if self._unattached:
+            count, some = len(self._unattached), _some(sorted(self._unattached))
+            self.published.warnings.append(
+                f"{count} files are not attached to their examples, since they are not here as the run had them: {some}"
+                if self.connection.takes_attachments
+                else f"this LangSmith takes no attachments: {count} files of examples are left out"
             )
-        with connection.asking():
-            connection.client.update_examples(dataset_id=dataset, updates=updates)
-    if lost:
-        some = ", ".join(sorted(lost)[:CHANGED_LISTED])
-        here.warnings.append(
-            f"{len(lost)} files are not attached to their examples, since they are not here as the run had them: {some}"
-            if connection.takes_attachments
-            else f"this LangSmith takes no attachments: {len(lost)} files of examples are left out"
-        )
 
+    def _delete(self, rows: list[str]) -> None:
+        from langsmith.utils import LangSmithNotFoundError
 
-def _batches(source: Source, chosen: Container[str]) -> Iterator[list[JsonDict]]:
-    """Rows to be written together."""
-    batch: list[JsonDict] = []
-    held = 0
-    for row in source.examples():
-        if row["id"] not in chosen:
-            continue
-        size = sum(_size(source.file_of(file["path"])) for file in row["files"].values())
-        if batch and (len(batch) == BATCH or held + size > BATCH_FILE_BYTES):
+        for batch in chunks([self.there[row].id for row in rows], LISTED_IDS):
+            # not found: they are deleted, and the answer was lost
+            with self.connection.errors(), suppress(LangSmithNotFoundError):
+                self.connection.client.delete_examples(batch)
+
+    def _batches(self, chosen: Collection[str]) -> Iterator[list[JsonDict]]:
+        """Rows to write together."""
+        batch: list[JsonDict] = []
+        held = 0
+        for row in self.source.examples():
+            if row["id"] not in chosen:
+                continue
+            size = sum(_size(self.source.file_of(file["path"])) for file in row["files"].values())
+            if batch and (len(batch) == BATCH or held + size > BATCH_FILE_BYTES):
+                yield batch
+                batch, held = [], 0
+            batch.append(row)
+            held += size
+        if batch:
             yield batch
-            batch, held = [], 0
-        batch.append(row)
-        held += size
-    if batch:
-        yield batch
+
+    def _attachments(self, row: JsonDict) -> JsonDict:
+        if not row["files"]:
+            return {}
+        names = attachment_names(row["files"])
+        files = self._files(row) if self.connection.takes_attachments else {}
+        self._unattached.update(file["path"] for name, file in row["files"].items() if name not in files)
+        return {
+            "attachments": {
+                names[name]: (mimetypes.guess_type(name)[0] or "application/octet-stream", content)
+                for name, content in files.items()
+            }
+        }
+
+    def _files(self, row: JsonDict) -> dict[str, bytes]:
+        """The row's files that this machine has with the content that the run used, by their names below /task."""
+        found = {}
+        for name, file in row["files"].items():
+            with suppress(OSError):
+                content = self.source.file_of(file["path"]).read_bytes()
+                if hashlib.sha256(content).hexdigest() == file["sha256"]:
+                    found[name] = content
+        return found
+
+    def _tag(self, *, exact: bool) -> str:
+        """The version with the run's tag; else the latest, which is tagged if it has exactly the run's rows."""
+        from langsmith.utils import LangSmithNotFoundError
+
+        client, tag = self.connection.client, self.source.run_id
+        with self.connection.errors():
+            try:
+                return client.read_dataset_version(dataset_id=self.dataset_id, tag=tag).as_of.isoformat()
+            except LangSmithNotFoundError:
+                latest = client.read_dataset_version(dataset_id=self.dataset_id, tag="latest").as_of
+            if exact:
+                client.update_dataset_tag(dataset_id=self.dataset_id, as_of=latest, tag=tag)
+        return latest.isoformat()
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
 
 
 def _size(path: Path) -> int:
@@ -400,40 +423,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def _attachments(connection: Connection, source: Source, row: JsonDict, lost: set[str]) -> JsonDict:
-    if not row["files"]:
-        return {}
-    names = attachment_names(row["files"])
-    files = _files(source, row) if connection.takes_attachments else {}
-    lost.update(file["path"] for name, file in row["files"].items() if name not in files)
-    return {
-        "attachments": {
-            names[name]: (mimetypes.guess_type(name)[0] or "application/octet-stream", content)
-            for name, content in files.items()
-        }
-    }
-
-
-def _check(here: Settled, wanted: Mapping[str, str]) -> None:
-    missing = [row for row in wanted if row not in here.examples]
-    if missing:
-        raise NotPublished(
-            f"{len(missing)} of {len(wanted)} examples did not arrive in the dataset: {missing[0]}, …"
-        )
-
-
-def _tagged(connection: Connection, dataset: UUID, run_id: str, *, exact: bool) -> str:
-    """The version that the run is published with, by its tag; the latest is tagged where it has the run's very rows."""
-    from langsmith.utils import LangSmithNotFoundError
-
-    client = connection.client
-    with connection.asking():
-        try:
-            return client.read_dataset_version(dataset_id=dataset, tag=run_id).as_of.isoformat()
-        except LangSmithNotFoundError:
-            latest = client.read_dataset_version(dataset_id=dataset, tag="latest").as_of
-        if exact:
-            client.update_dataset_tag(dataset_id=dataset, as_of=latest, tag=run_id)
-    return latest.isoformat()

@@ -1,6 +1,6 @@
-"""One candidate's experiment in LangSmith: a project of the dataset, with the whole resource configuration beside it.
+"""One candidate's experiment in LangSmith: a project of the dataset, with the full resource configuration.
 
-It has an end time once everything of it has arrived; one without is half published.
+It gets its end time once everything of it has arrived: an experiment without one is half published.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from uuid import UUID, uuid5
 
 from bakeoff.errors import InputError
 from bakeoff.publish.langsmith.client import Connection
-from bakeoff.publish.langsmith.dataset import Settled
-from bakeoff.publish.langsmith.runs import CAUSE, SCORE, VERDICT, evaluator_key, stated
+from bakeoff.publish.langsmith.dataset import PublishedDataset
+from bakeoff.publish.langsmith.runs import CAUSE, SCORE, VERDICT, feedback_key, stored_score
 from bakeoff.publish.source import Source
 from bakeoff.record.base import JsonDict
 from bakeoff.record.trial import ResourceLimits
@@ -31,7 +31,7 @@ Effective = Mapping[str, Counter[ResourceLimits]]
 
 @dataclass(frozen=True)
 class Experiment:
-    """One candidate's. `fresh`: it was made just now, and nothing can be in it."""
+    """One candidate's experiment. `fresh`: it was made just now, and nothing can be in it."""
 
     candidate: CandidateReport
     id: UUID
@@ -40,23 +40,23 @@ class Experiment:
 
 
 def name_of(source: Source, candidate: CandidateReport) -> str:
-    """Its name, the same wherever it is published from."""
-    return f"{source.manifest.config['name']}-{candidate.name}-{source.run_id}"
+    """The experiment's name: the same wherever it is published from."""
+    return f"{source.harness}-{candidate.name}-{source.run_id}"
 
 
 def find(
     connection: Connection, source: Source, candidate: CandidateReport, dataset: UUID | None
 ) -> TracerSession | None:
-    """The experiment, if it is there.
+    """The experiment, if it is there already.
 
     Raises:
-        InputError: something else has its name.
+        InputError: another project has its name.
     """
     from langsmith.utils import LangSmithNotFoundError
 
     name = name_of(source, candidate)
     there: TracerSession | None = None
-    with connection.asking(), suppress(LangSmithNotFoundError):
+    with connection.errors(), suppress(LangSmithNotFoundError):
         there = connection.client.read_project(project_name=name)
     if there is None:
         return None
@@ -72,10 +72,10 @@ def begin(
     connection: Connection,
     source: Source,
     candidate: CandidateReport,
-    dataset: Settled,
+    dataset: PublishedDataset,
     effective: Effective,
 ) -> Experiment:
-    """Make the experiment, or bring what it says of itself up to date. Raises NotPublished, InputError."""
+    """Make the experiment, or update its metadata. Raises NotPublished, InputError."""
     from langsmith.utils import LangSmithConflictError
 
     name, manifest = name_of(source, candidate), source.manifest
@@ -92,31 +92,31 @@ def begin(
             "num_repetitions": source.report.repetitions,
             "evaluator_keys": list(_feedback_keys(source)),
         }
-        with connection.asking():
+        with connection.errors():
             try:  # `create_project` has no parameter for the start
                 answer = connection.client.request_with_retries("POST", "/sessions", json=body)
                 return Experiment(candidate, UUID(answer.json()["id"]), name, fresh=True)
-            except LangSmithConflictError:  # made in this moment, or by a request whose answer was lost
+            except LangSmithConflictError:  # made at this moment, or by a request whose answer was lost
                 pass
         there = find(connection, source, candidate, dataset.id)
         assert there is not None
     metadata["dataset_version"] = there.metadata.get("dataset_version", metadata["dataset_version"])
     if {**there.metadata, **metadata} != there.metadata:
-        with connection.asking():
+        with connection.errors():
             connection.client.update_project(there.id, metadata={**there.metadata, **metadata})
     return Experiment(candidate, there.id, name, fresh=False)
 
 
 def finish(connection: Connection, source: Source, experiment: Experiment) -> Counter[str]:
-    """Say that everything has arrived: the scores of the whole, then the end time. Returns what was sent."""
+    """Everything has arrived: send the experiment's scores, then its end time. Returns what was sent."""
     rows = connection.pages("/feedback", {"session": [str(experiment.id)], "level": "session"})
     there = {UUID(row["id"]): row for row in rows}
     done: Counter[str] = Counter()
     for entry in _feedback(experiment):
         before = there.get(entry["feedback_id"])
-        with connection.asking():
+        with connection.errors():
             if before is None:
-                connection.give(project_id=experiment.id, **entry)
+                connection.create_feedback(project_id=experiment.id, **entry)
             elif (before["score"], before["comment"]) != (entry["score"], entry["comment"]):
                 connection.client.update_feedback(
                     entry["feedback_id"], score=entry["score"], comment=entry["comment"]
@@ -126,7 +126,7 @@ def finish(connection: Connection, source: Source, experiment: Experiment) -> Co
                 continue
         done["sent"] += 1
     end = _end(source)
-    with connection.asking():
+    with connection.errors():
         if connection.client.read_project(project_id=str(experiment.id)).end_time != end:
             connection.client.update_project(experiment.id, end_time=end)
     return done
@@ -138,7 +138,7 @@ def _end(source: Source) -> datetime:
 
 
 def _feedback_keys(source: Source) -> Iterator[str]:
-    yield from (evaluator_key(each["name"]) for each in source.manifest.config.get("evaluators") or ())
+    yield from (feedback_key(each["name"]) for each in source.manifest.config.get("evaluators") or ())
     yield from (VERDICT, CAUSE, SCORE)
 
 
@@ -151,7 +151,7 @@ def _feedback(experiment: Experiment) -> Iterator[JsonDict]:
             yield {
                 "feedback_id": uuid5(experiment.id, name),
                 "key": name,
-                "score": stated(estimate.mean),
+                "score": stored_score(estimate.mean),
                 "comment": f"95 % interval {estimate.low:.4f} to {estimate.high:.4f}, {estimate.trials} trials in "
                 f"{estimate.clusters} clusters",
             }
@@ -163,7 +163,7 @@ def _description(source: Source, candidate: CandidateReport) -> str:
 
 
 def _metadata(
-    source: Source, candidate: CandidateReport, dataset: Settled, effective: Counter[ResourceLimits]
+    source: Source, candidate: CandidateReport, dataset: PublishedDataset, effective: Counter[ResourceLimits]
 ) -> JsonDict:
     """Everything that made the numbers, and the numbers; plain JSON."""
     manifest, report, config = source.manifest, source.report, source.manifest.config

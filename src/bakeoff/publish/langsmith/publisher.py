@@ -1,12 +1,12 @@
-"""LangSmith: one experiment a candidate, every trial a run with its model and tool calls, linked to its example.
+"""LangSmith: one experiment per candidate, every trial a run with its model and tool calls, linked to its example.
 
-    find       which dataset and experiments there are: whatever is refused is refused before anything is written
-    dataset    examples by content                                                     langsmith_dataset
-    begin      each experiment, with the resource configuration                        langsmith_experiment
-    trials     what is not there yet, in batches; then all is asked for again          langsmith_runs
-    finish     the scores of the whole, and the end time, once everything is there
+    look up    the dataset and the experiments: what must be refused is refused before anything is written
+    update     the dataset's examples, by content
+    begin      each experiment, with the resource configuration
+    send       the trials that are missing, in batches, until all of them can be read back
+    finish     the experiment's scores, then its end time
 
-Nothing is remembered here: what is missing is asked of the service, so that any machine can go on.
+Nothing is kept on this machine. The service is asked what is missing, so that any machine can go on.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from bakeoff.clients import chunks
@@ -22,20 +22,19 @@ from bakeoff.datasets.langsmith.account import Account, Unavailable
 from bakeoff.errors import InputError, NotPublished
 from bakeoff.publish.langsmith import dataset, experiment, runs
 from bakeoff.publish.langsmith.client import Connection, connect
-from bakeoff.publish.langsmith.dataset import Settled
+from bakeoff.publish.langsmith.dataset import PublishedDataset
 from bakeoff.publish.langsmith.experiment import Experiment
-from bakeoff.publish.langsmith.runs import Place, Traced
+from bakeoff.publish.langsmith.runs import Place
 from bakeoff.publish.langsmith.settings import Settings
 from bakeoff.publish.source import Source
 from bakeoff.publish.table import Publication, Say
 from bakeoff.record.base import JsonDict
-from bakeoff.record.trial import TrialRecord
 
 ROUNDS = 3  # of asking what is missing and sending it
-PATIENCE_SECONDS = 60.0  # for what was accepted to be readable, in each round
-STEP_SECONDS = 0.25  # doubles while waiting
-BATCHES = 5  # requests' worth of runs held in memory
-PROGRESS = 1000  # trials between two lines
+READABLE_SECONDS = 60.0  # for what was accepted to become readable, in each round
+POLL_SECONDS = 0.25  # between two questions; doubles
+BATCH_REQUESTS = 5  # requests' worth of runs held in memory
+SAY_EVERY = 1000  # trials
 
 
 def publish(source: Source, settings: Settings, environ: Mapping[str, str], say: Say) -> Publication:
@@ -45,26 +44,26 @@ def publish(source: Source, settings: Settings, environ: Mapping[str, str], say:
     except Unavailable as error:
         raise InputError(error.problem, key="--to langsmith", hint=error.hint) from None
     with connect(account) as connection:
-        found = dataset.find(connection, source, settings)
+        lookup = dataset.look_up(connection, source, settings)
         for candidate in source.candidates:
-            experiment.find(connection, source, candidate, found.there.id if found.there else None)
-        settled = dataset.settle(connection, source, found)
-        counts = _Counts(warnings=list(settled.warnings))
-        counts.add("examples", settled.sent, settled.present)
+            experiment.find(connection, source, candidate, lookup.id)
+        published = dataset.update(connection, source, lookup)
+        counts = _Counts(warnings=list(published.warnings))
+        counts.add("examples", published.sent, published.present)
         effective = source.effective_limits()
         for candidate in source.candidates:
-            begun = experiment.begin(connection, source, candidate, settled, effective)
+            begun = experiment.begin(connection, source, candidate, published, effective)
             counts.add("experiments", int(begun.fresh), int(not begun.fresh))
-            _Trials(connection, source, settled, begun, counts, say).publish()
+            _Trials(connection, source, published, begun, counts, say).publish()
             done = experiment.finish(connection, source, begun)
             counts.add("feedback", done["sent"], done["present"])
-        where = connection.url_of(settled.id)
+        where = connection.url_of(published.id)
     return Publication(where, counts.sent, counts.present, counts.warnings)
 
 
 @dataclass
 class _Counts:
-    """What was sent and what had been there."""
+    """What was sent and what was there before."""
 
     sent: Counter[str] = field(default_factory=Counter)
     present: Counter[str] = field(default_factory=Counter)
@@ -77,165 +76,144 @@ class _Counts:
 
 @dataclass
 class _Batch:
-    """Whole trials that are held together. `sizes`: of each run by its id, in bytes."""
+    """Runs and feedback of some trials. `sizes`: of each run by its id, in bytes."""
 
     trials: int = 0
     runs: list[JsonDict] = field(default_factory=list)
     feedback: list[JsonDict] = field(default_factory=list)
     sizes: dict[UUID, int] = field(default_factory=dict)
 
-    def add(self, traced: Traced, sizes: Mapping[UUID, int]) -> None:
-        self.trials += 1
-        self.runs += traced.runs
-        self.feedback += traced.feedback
-        self.sizes |= sizes
+    def __bool__(self) -> bool:
+        return bool(self.runs or self.feedback)
 
     @property
     def bytes(self) -> int:
         return sum(self.sizes.values())
 
+    def add(self, other: _Batch) -> None:
+        self.trials += other.trials
+        self.runs += other.runs
+        self.feedback += other.feedback
+        self.sizes |= other.sizes
+
 
 @dataclass
-class _Missing:
-    """What of a batch cannot be read there."""
-
-    runs: list[JsonDict]
-    feedback: list[JsonDict]
-
-    def __bool__(self) -> bool:
-        return bool(self.runs or self.feedback)
-
-
 class _Trials:
-    """One experiment's trials on their way."""
+    """Sends one experiment's trials."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        source: Source,
-        dataset: Settled,
-        experiment: Experiment,
-        counts: _Counts,
-        say: Say,
-    ) -> None:
-        self._connection, self._source, self._dataset = connection, source, dataset
-        self._experiment, self._counts, self._say = experiment, counts, say
-        self._inputs = {row["id"]: row["inputs"] for row in source.examples()}
-        self._too_large: set[str] = set()
+    connection: Connection
+    source: Source
+    dataset: PublishedDataset
+    experiment: Experiment
+    counts: _Counts
+    say: Say
+    _too_large: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._inputs = {row["id"]: row["inputs"] for row in self.source.examples()}
+        # a multipart body has headers too
+        self._request_bytes = self.connection.batch_bytes // 2
 
     def publish(self) -> None:
         """Send what is missing until nothing is. Raises NotPublished."""
         for number in range(1, ROUNDS + 1):
             sent = self._round(first=number == 1)
-            if not sent.total() and not (number == 1 and self._experiment.fresh):
+            if not sent.total() and not (number == 1 and self.experiment.fresh):
                 break
         else:
             raise NotPublished(
-                f"{sent['runs']} runs and {sent['feedback']} entries of feedback of {self._experiment.name} were "
+                f"{sent['runs']} runs and {sent['feedback']} entries of feedback of {self.experiment.name} were "
                 "accepted by LangSmith and cannot be read there"
             )
         if self._too_large:
-            self._counts.warnings.append(
+            self.counts.warnings.append(
                 f"inputs and outputs of some model calls of {len(self._too_large)} trials of "
-                f"{self._experiment.name} are more than LangSmith takes in one request and were left out"
+                f"{self.experiment.name} are more than LangSmith takes in one request and were left out"
             )
 
     def _round(self, *, first: bool) -> Counter[str]:
         """Go through all trials once; returns how much was sent."""
-        total: Counter[str] = Counter()
-        done, deadline = 0, time.monotonic() + (0 if first else PATIENCE_SECONDS)
+        name, total = self.experiment.name, self.experiment.candidate.n
+        sent: Counter[str] = Counter()
+        done, deadline = 0, time.monotonic() + (0 if first else READABLE_SECONDS)
         for batch in self._batches():
-            missing = _Missing(batch.runs, batch.feedback)
             try:
-                if not (first and self._experiment.fresh):
-                    missing = self._missing(missing, deadline)
-                self._send(missing, batch.sizes)
+                missing = batch if first and self.experiment.fresh else self._missing(batch, deadline)
+                self._send(missing)
             except NotPublished as error:
                 raise NotPublished(
-                    f"{error.problem}; {done} of {self._experiment.candidate.n} trials of {self._experiment.name} "
-                    f"had been {'sent' if first else 'read back'}, and no end time is set on it",
+                    f"{error.problem}; {done} of {total} trials of {name} had been "
+                    f"{'sent' if first else 'read back'}, and no end time is set on it",
                     hint=error.hint,
                 ) from error
-            total.update(runs=len(missing.runs), feedback=len(missing.feedback))
-            if first:
-                self._counts.add("runs", len(missing.runs), len(batch.runs) - len(missing.runs))
-                self._counts.add(
-                    "feedback", len(missing.feedback), len(batch.feedback) - len(missing.feedback)
-                )
+            for what in ("runs", "feedback"):
+                wanted, lacking = len(getattr(batch, what)), len(getattr(missing, what))
+                sent[what] += lacking
+                if first:
+                    self.counts.add(what, lacking, wanted - lacking)
             before, done = done, done + batch.trials
-            if first and before // PROGRESS != done // PROGRESS:
-                self._say(
-                    f"langsmith: {self._experiment.name}: {done} of {self._experiment.candidate.n} trials"
-                )
-        return total
+            if first and before // SAY_EVERY != done // SAY_EVERY:
+                self.say(f"langsmith: {name}: {done} of {total} trials")
+        return sent
 
     def _batches(self) -> Iterator[_Batch]:
-        """Whole trials, a few requests' worth at a time."""
-        most_runs, most_bytes = BATCHES * self._connection.batch_runs, self._most_bytes
-        batch = _Batch()
-        for trial in self._source.trials(self._experiment.candidate.name):
-            traced, sizes = self._traced(trial)
-            if batch.trials and (
-                batch.bytes + sum(sizes.values()) > most_bytes
-                or len(batch.runs) + len(traced.runs) > most_runs
-            ):
+        """All trials, a few requests' worth of them at a time."""
+        batch, most_runs = _Batch(), BATCH_REQUESTS * self.connection.batch_runs
+        for trial in self._source_trials():
+            too_much = batch.bytes + trial.bytes > self._request_bytes
+            if batch.trials and (too_much or len(batch.runs) + len(trial.runs) > most_runs):
                 yield batch
                 batch = _Batch()
-            batch.add(traced, sizes)
+            batch.add(trial)
         if batch.trials:
             yield batch
 
-    @property
-    def _most_bytes(self) -> int:
-        """Of one request: the parts' headers take some too."""
-        return self._connection.batch_bytes // 2
+    def _source_trials(self) -> Iterator[_Batch]:
+        for trial in self.source.trials(self.experiment.candidate.name):
+            example, version = self.dataset.examples[trial.example_id]
+            inputs = self._inputs[trial.example_id]
+            place = Place(self.source.run_id, self.experiment.id, example, version, inputs)
+            traced = runs.trace(self.source.timeline(trial), place)
+            batch = _Batch(1, feedback=list(traced.feedback))
+            for run in traced.runs:
+                kept, batch.sizes[run["id"]], cut = runs.fitted(run, self._request_bytes)
+                batch.runs.append(kept)
+                if cut:
+                    self._too_large.add(trial.trial_id)
+            yield batch
 
-    def _traced(self, trial: TrialRecord) -> tuple[Traced, dict[UUID, int]]:
-        example, version = self._dataset.examples[trial.example_id]
-        place = Place(
-            self._source.run_id, self._experiment.id, example, version, self._inputs[trial.example_id]
-        )
-        traced = runs.of(self._source.timeline(trial), place)
-        fitted, sizes = [], {}
-        for run in traced.runs:
-            kept, sizes[run["id"]], cut = runs.fitted(run, self._most_bytes)
-            fitted.append(kept)
-            if cut:
-                self._too_large.add(trial.trial_id)
-        return replace(traced, runs=fitted), sizes
-
-    def _missing(self, wanted: _Missing, deadline: float) -> _Missing:
-        """What cannot be read, also not at the deadline: what was accepted takes a moment to be readable."""
-        step = STEP_SECONDS
-        missing = self._ask(wanted)
+    def _missing(self, batch: _Batch, deadline: float) -> _Batch:
+        """What cannot be read by the deadline: what was accepted takes a moment to become readable."""
+        poll, missing = POLL_SECONDS, self._unread(batch)
         while missing and (left := deadline - time.monotonic()) > 0:
-            time.sleep(min(step, left))
-            step *= 2
-            missing = self._ask(missing)
+            time.sleep(min(poll, left))
+            poll *= 2
+            missing = self._unread(missing)
         return missing
 
-    def _ask(self, wanted: _Missing) -> _Missing:
-        there = self._connection.present_runs(self._experiment.id, [run["id"] for run in wanted.runs])
-        roots = list(dict.fromkeys(entry["trace_id"] for entry in wanted.feedback))
-        given = self._connection.present_feedback(roots)
-        return _Missing(
-            [run for run in wanted.runs if run["id"] not in there],
-            [entry for entry in wanted.feedback if entry["feedback_id"] not in given],
+    def _unread(self, batch: _Batch) -> _Batch:
+        readable = self.connection.present_runs(self.experiment.id, [run["id"] for run in batch.runs])
+        roots = list(dict.fromkeys(entry["trace_id"] for entry in batch.feedback))
+        given = self.connection.present_feedback(roots)
+        return _Batch(
+            runs=[run for run in batch.runs if run["id"] not in readable],
+            feedback=[entry for entry in batch.feedback if entry["feedback_id"] not in given],
+            sizes=batch.sizes,
         )
 
-    def _send(self, missing: _Missing, sizes: Mapping[UUID, int]) -> None:
-        """Runs before feedback: a service without the multipart endpoint refuses feedback on what it does not have."""
+    def _send(self, batch: _Batch) -> None:
+        """Runs before feedback: a service without the multipart endpoint refuses feedback on runs that it lacks."""
         held = count = 0
-        for run in missing.runs:
-            size = sizes[run["id"]]
-            if count and (count == self._connection.batch_runs or held + size > self._most_bytes):
-                self._connection.flush()
+        for run in batch.runs:
+            size = batch.sizes[run["id"]]
+            if count and (count == self.connection.batch_runs or held + size > self._request_bytes):
+                self.connection.flush()
                 held = count = 0
-            with self._connection.asking():
-                self._connection.client.create_run(**run)
+            with self.connection.errors():
+                self.connection.client.create_run(**run)
             held, count = held + size, count + 1
-        self._connection.flush()
-        for entries in chunks(missing.feedback, self._connection.batch_runs):
+        self.connection.flush()
+        for entries in chunks(batch.feedback, self.connection.batch_runs):
             for entry in entries:
-                self._connection.give(**entry)
-            self._connection.flush()
+                self.connection.create_feedback(**entry)
+            self.connection.flush()

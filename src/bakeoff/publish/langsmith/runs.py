@@ -5,8 +5,10 @@
         ├── <model> (llm)    messages in, message out, tokens, cost, times
         └── <tool> (tool)    arguments, result or error
 
-Ids are UUIDs of version 7, as the service asks for: the time is the run's start, the rest is derived from the
-experiment and the trial, so that whatever is sent twice is the same run.
+Ids are UUIDs of version 7, as the service asks for. The time is the run's start and the rest is derived from the
+experiment and the trial, so that a run that is sent twice is the same run. Names are shown in lists and chosen by the
+model: they are made visible and bounded. Everything else is exact, but for NUL and lone surrogates, which no database
+stores.
 """
 
 from __future__ import annotations
@@ -23,40 +25,48 @@ from bakeoff.config.model_ref import ModelRef
 from bakeoff.record.base import JsonDict
 from bakeoff.record.timeline import AttemptEvent, ModelCallEvent, Timeline, ToolCallEvent
 from bakeoff.record.trial import TrialRecord
+from bakeoff.text.escape import line, storable
 
+NAME_CHARACTERS = 128  # of a run's name: the API's maximum
 VERDICT, CAUSE, SCORE = "verdict", "cause", "score"
-OWN_KEYS = (VERDICT, CAUSE, SCORE, "as_deployed", "worst_case", "best_case", "infra_error_rate")
+RESERVED_KEYS = (VERDICT, CAUSE, SCORE, "as_deployed", "worst_case", "best_case", "infra_error_rate")
 PARAMS = {"temperature": "ls_temperature", "max_tokens": "ls_max_tokens", "stop": "ls_stop"}
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a trial belongs: its experiment, and its example there."""
+    """Where a trial belongs.
 
-    run_id: str  # bakeoff's
+    Attributes:
+        run_id: bakeoff's run.
+        project: the experiment.
+        example: its example in the dataset.
+        example_version: ISO 8601; None: not known.
+        inputs: the example's.
+    """
+
+    run_id: str
     project: UUID
     example: UUID
-    example_version: str | None  # ISO 8601; None: not known
-    inputs: JsonDict  # the example's
+    example_version: str | None
+    inputs: JsonDict
 
 
 @dataclass(frozen=True, slots=True)
-class Traced:
-    """What is sent of one trial. Runs are in order: parents before children."""
+class Trace:
+    """What is sent of one trial.
 
-    trial_id: str
-    root: UUID
-    runs: Sequence[JsonDict]  # as `Client.create_run` takes them
-    feedback: Sequence[JsonDict]  # as `Client.create_feedback` takes them
+    Attributes:
+        runs: as `Client.create_run` takes them, parents before children.
+        feedback: as `Client.create_feedback` takes it.
+    """
 
-    @property
-    def run_ids(self) -> list[UUID]:
-        """Of all its runs, the root's first."""
-        return [run["id"] for run in self.runs]
+    runs: Sequence[JsonDict]
+    feedback: Sequence[JsonDict]
 
 
-def of(timeline: Timeline, place: Place) -> Traced:
-    """Everything of one trial."""
+def trace(timeline: Timeline, place: Place) -> Trace:
+    """One trial's runs and feedback."""
     trial = timeline.trial
     root = _Node.root(place, trial, timeline.started_at)
     runs = [_trial(timeline, place, root)]
@@ -65,15 +75,15 @@ def of(timeline: Timeline, place: Place) -> Traced:
         runs.append(_attempt(attempt, node))
         events = sorted(_events(attempt), key=lambda each: each[0])
         runs += [_event(trial, attempt, event, node, at, path) for at, path, event in events]
-    return Traced(trial.trial_id, root.id, runs, list(_feedback(trial, place, root)))
+    return Trace(runs, list(_feedback(trial, place, root)))
 
 
-def evaluator_key(evaluator: str) -> str:
+def feedback_key(evaluator: str) -> str:
     """The feedback key of an evaluator: its name, unless that means something else here."""
-    return f"evaluator.{evaluator}" if evaluator in OWN_KEYS else evaluator
+    return f"evaluator.{evaluator}" if evaluator in RESERVED_KEYS else evaluator
 
 
-def stated(score: float) -> float:
+def stored_score(score: float) -> float:
     """A score as LangSmith stores it: four decimal places. The exact one is in the run's metadata."""
     return round(score, 4)
 
@@ -93,30 +103,37 @@ class _Node:
 
     @classmethod
     def root(cls, place: Place, trial: TrialRecord, start: datetime) -> _Node:
-        own = _run_id(start, place.project, trial.trial_id)
-        return cls(own, own, None, _step(start, own), start, place.project, trial.trial_id, ())
+        run_id = _run_id(start, place.project, trial.trial_id)
+        return cls(run_id, run_id, None, _step(start, run_id), start, place.project, trial.trial_id, ())
 
     def child(self, start: datetime, *path: str | int) -> _Node:
-        whole = (*self.path, *path)
-        own = _run_id(start, self.project, self.trial_id, *whole)
-        order = f"{self.dotted_order}.{_step(start, own)}"
-        return _Node(own, self.trace, self.id, order, start, self.project, self.trial_id, whole)
+        full = (*self.path, *path)
+        run_id = _run_id(start, self.project, self.trial_id, *full)
+        order = f"{self.dotted_order}.{_step(start, run_id)}"
+        return _Node(run_id, self.trace, self.id, order, start, self.project, self.trial_id, full)
 
-    def run(self, name: str, run_type: str, end: datetime, **fields: Any) -> JsonDict:
+    def run(
+        self,
+        name: str,
+        run_type: str,
+        end: datetime,
+        metadata: JsonDict,
+        extra: JsonDict | None = None,
+        **fields: Any,
+    ) -> JsonDict:
         """A finished run; metadata goes where LangSmith looks for it."""
-        metadata = fields.pop("metadata")
+        content: JsonDict = storable({"extra": {"metadata": metadata, **(extra or {})}, **fields})
         return {
             "id": self.id,
             "trace_id": self.trace,
             "parent_run_id": self.parent,
             "dotted_order": self.dotted_order,
             "session_id": self.project,
-            "name": name,
+            "name": line(name)[:NAME_CHARACTERS],
             "run_type": run_type,
             "start_time": self.start,
             "end_time": end,
-            "extra": {"metadata": metadata},
-            **fields,
+            **content,
         }
 
 
@@ -183,7 +200,7 @@ _Event = tuple[datetime, tuple[str | int, ...], ModelCallEvent | ToolCallEvent]
 
 
 def _events(attempt: AttemptEvent) -> Iterator[_Event]:
-    """Model and tool calls, each with its start. What never ran stands where it was asked for."""
+    """Model and tool calls, each with its start. A call that never ran is where it was asked for."""
     ends = {call.index: call.finished_at for call in attempt.model_calls}
     for call in attempt.model_calls:
         yield call.started_at, ("model", call.index), call
@@ -238,14 +255,10 @@ def _model_call(trial: TrialRecord, attempt: AttemptEvent, call: ModelCallEvent,
         inputs={"messages": call.messages, **({"tools": call.tools} if call.tools else {})},
         outputs=outputs,
         error=(call.error or call.error_kind) if call.answer is None else None,
-        events=list(_moments(call)),
+        events=list(_first_token(call)),
         metadata=metadata,
-    ) | {
-        "extra": {
-            "metadata": metadata,
-            "invocation_params": {"model": model.name or model.provider, **call.params},
-        },
-    }
+        extra={"invocation_params": {"model": model.name or model.provider, **call.params}},
+    )
 
 
 def _usage(call: ModelCallEvent) -> JsonDict:
@@ -266,8 +279,8 @@ def _usage(call: ModelCallEvent) -> JsonDict:
     return usage
 
 
-def _moments(call: ModelCallEvent) -> Iterator[JsonDict]:
-    """LangSmith takes the first token's time from the event of that name."""
+def _first_token(call: ModelCallEvent) -> Iterator[JsonDict]:
+    """LangSmith takes the first token's time from the event `new_token`."""
     if call.first_token_seconds is not None:
         answered = call.finished_at.timestamp() - call.seconds + call.first_token_seconds
         first = datetime.fromtimestamp(max(answered, call.started_at.timestamp()), UTC)
@@ -300,7 +313,7 @@ def _tool_call(attempt: AttemptEvent, call: ToolCallEvent, node: _Node) -> JsonD
 
 
 def _feedback(trial: TrialRecord, place: Place, root: _Node) -> Iterator[JsonDict]:
-    """Every evaluator's score, the verdict, its cause; scores only where they say something about the model."""
+    """The verdict, its cause and every score; no score of an infra error, which says nothing about the model."""
 
     def entry(key: str, **given: Any) -> JsonDict:
         return {
@@ -310,7 +323,7 @@ def _feedback(trial: TrialRecord, place: Place, root: _Node) -> Iterator[JsonDic
             "session_id": place.project,
             "start_time": root.start,
             "source_info": {"bakeoff": place.run_id},
-            **given,
+            **storable(given),
         }
 
     yield entry(VERDICT, value=trial.verdict, comment=trial.attempts[-1].because or None)
@@ -320,7 +333,7 @@ def _feedback(trial: TrialRecord, place: Place, root: _Node) -> Iterator[JsonDic
         return
     yield entry(SCORE, score=float(trial.verdict == "passed"))
     for name, score in trial.scores.items():
-        yield entry(evaluator_key(name), score=stated(score))
+        yield entry(feedback_key(name), score=stored_score(score))
 
 
 def fitted(run: JsonDict, limit: int) -> tuple[JsonDict, int, bool]:

@@ -20,8 +20,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from bakeoff.publish.otlp.values import pairs, sound
+from bakeoff.publish.otlp.values import pairs
 from bakeoff.record.base import JsonDict
+from bakeoff.text.escape import storable
 from bakeoff.text.redact import masked
 
 MAX_BYTES = 32 * 2**20  # of one export, unpacked
@@ -66,7 +67,7 @@ def _rebuilt(span: Span, scope: str, agent: bytes, secrets: tuple[str, ...]) -> 
     """A span of the known fields alone, bounded and masked."""
 
     def text(value: str) -> str:
-        return sound(masked(value, secrets)[:MAX_TEXT])
+        return str(storable(masked(value, secrets)[:MAX_TEXT]))
 
     def attributes(given: Sequence[KeyValue]) -> Iterator[KeyValue]:
         found = {text(each.key): _value(each.value, text) for each in islice(given, MAX_ENTRIES)}

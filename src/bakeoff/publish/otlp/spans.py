@@ -27,7 +27,7 @@ from typing import Any
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from bakeoff.publish.otlp import harness_spans
-from bakeoff.publish.otlp.values import Attributes, nanoseconds, pairs, sound
+from bakeoff.publish.otlp.values import Attributes, nanoseconds, pairs
 from bakeoff.publish.source import Source
 from bakeoff.record import trace_ids
 from bakeoff.record.base import JsonDict, VerdictName
@@ -360,7 +360,8 @@ class _Trace:
             end_time_unix_nano=max(start, nanoseconds(period[1])),
             attributes=pairs({key: _bounded(value) for key, value in attributes.items()}),
             status=Status(
-                code=Status.STATUS_CODE_ERROR if error else STATUS[verdict], message=sound(error or "")
+                code=Status.STATUS_CODE_ERROR if error else STATUS[verdict],
+                message=escape.storable(error or ""),
             ),
         )
         span.attributes.extend(pairs({"error.type": error}))

@@ -8,6 +8,8 @@ from typing import Any
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValue
 
+from bakeoff.text.escape import storable
+
 Attributes = Mapping[str, Any]
 
 INT64 = 2**63
@@ -18,7 +20,7 @@ def pairs(attributes: Attributes) -> Iterator[KeyValue]:
     """Attributes of a span or a resource; None is not sent."""
     for key, value in attributes.items():
         if value is not None:
-            yield KeyValue(key=sound(key), value=any_value(value))
+            yield KeyValue(key=storable(key), value=any_value(value))
 
 
 def any_value(value: Any) -> AnyValue:
@@ -33,12 +35,7 @@ def any_value(value: Any) -> AnyValue:
         case list() | tuple():
             return AnyValue(array_value=ArrayValue(values=map(any_value, value)))
         case _:
-            return AnyValue(string_value=sound(str(value)))
-
-
-def sound(text: str) -> str:
-    """Text that every back end can take: UTF-8 has no lone surrogates, and databases refuse NUL."""
-    return text.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+            return AnyValue(string_value=storable(str(value)))
 
 
 def nanoseconds(moment: datetime) -> int:
