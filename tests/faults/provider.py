@@ -10,6 +10,7 @@ import json
 import socket
 import struct
 import threading
+import zlib
 from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,6 +20,7 @@ from typing import Any
 RETRY_AFTER_SECONDS = 2.5  # twice that is more than the time limit of the run that asks
 HANG_SECONDS = 30.0  # far more than the client's timeout
 ANSWER = "done"
+USAGE: dict[str, Any] = {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}
 LISTEN = {"name": "listen", "arguments": "{}"}
 TOOL_CALL = {"name": "wait", "arguments": '{"seconds": 0}'}
 
@@ -94,7 +96,9 @@ class Exchange(BaseHTTPRequestHandler):
 
     # --- what it can say
 
-    def message(self, content: str | None, finish: str = "stop", **fields: Any) -> None:
+    def message(
+        self, content: str | None, finish: str = "stop", usage: dict[str, Any] | None = USAGE, **fields: Any
+    ) -> None:
         """A good answer."""
         message = {"role": "assistant", "content": content, **fields}
         choice = {
@@ -102,17 +106,16 @@ class Exchange(BaseHTTPRequestHandler):
             "finish_reason": "tool_calls" if "tool_calls" in fields else finish,
             "message": message,
         }
-        self.give({"choices": [choice]})
+        self.give({"choices": [choice], "usage": usage})
 
     def give(self, fields: dict[str, Any]) -> None:
         """A 200 with these fields and the usual ones."""
-        usage = {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}
         whole = {
             "id": "c1",
             "object": "chat.completion",
             "created": 1,
             "model": self.model,
-            "usage": usage,
+            "usage": USAGE,
             **fields,
         }
         self.send(200, json.dumps(whole).encode())
@@ -122,6 +125,17 @@ class Exchange(BaseHTTPRequestHandler):
         error = {"message": f"injected: {code}", "type": "injected", "param": None, "code": code}
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         self.send(status, json.dumps({"error": error}).encode(), names)
+
+    def state(self, status: int, message: str, code: int | None) -> None:
+        """An error as routers word it: a number for a code."""
+        self.send(status, json.dumps({"error": {"message": message, "code": code}}).encode())
+
+    def bomb(self) -> None:
+        """A small body that is large once it is decompressed."""
+        squeeze = zlib.compressobj(wbits=31)
+        piece = b" " * 2**20
+        body = b"".join([squeeze.compress(piece) for _ in range(512)] + [squeeze.flush()])
+        self.send(200, body, {"Content-Encoding": "gzip"})
 
     def send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
@@ -149,13 +163,13 @@ class Exchange(BaseHTTPRequestHandler):
         chunk = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": self.model}
         self.unending("text/event-stream", f"data: {json.dumps({**chunk, 'choices': [choice]})}\n\n".encode())
 
-    def unending(self, content_type: str, piece: bytes) -> None:
+    def unending(self, content_type: str, piece: bytes, pause: float = 0.2) -> None:
         self.close_connection = True
         self.send_response(200)
         self.send_header("Content-Type", content_type)
         self.send_header("Connection", "close")
         self.end_headers()
-        while not self.server.closing.wait(0.2):
+        while not self.server.closing.wait(pause):
             self.wfile.write(piece)  # until nobody reads it: the error ends this thread
 
     def reset(self) -> None:
@@ -203,6 +217,36 @@ BEHAVIOURS: dict[str, Callable[[Exchange], None]] = {
     "reset": lambda e: e.reset(),
     "reset-then-fine": lambda e: e.recover(1, lambda again: again.reset()),
     "401": lambda e: e.refuse(401, "invalid_api_key"),
+    # a reply that the provider broke off, or that nobody knows to be whole
+    "finish-error": lambda e: e.message("do", finish="error"),
+    "finish-abort": lambda e: e.message("do", finish="abort"),
+    "finish-no-resource": lambda e: e.message("do", finish="insufficient_system_resource"),
+    "finish-unknown": lambda e: e.message(ANSWER, finish="eaten_by_a_bear"),
+    "finish-error-then-fine": lambda e: e.recover(1, lambda again: again.message("do", finish="error")),
+    "null-choices": lambda e: e.give({"choices": None}),
+    # errors by what they say, whatever their status
+    "429-in-200": lambda e: e.state(200, "slow down", 429),
+    "credits-in-200": lambda e: e.state(200, "Not enough credits for this request", 402),
+    "no-money-429": lambda e: e.refuse(429, "insufficient_quota"),
+    "unknown-model-400": lambda e: e.state(400, "the-model is not a valid model ID", 400),
+    "no-tools-404": lambda e: e.state(404, "No endpoints found that support tool use.", 404),
+    "max-tokens-400": lambda e: e.state(
+        400, "max_tokens is too large: 9000. This model supports at most 4096 completion tokens", None
+    ),
+    "moderation-403": lambda e: e.state(403, "The input was flagged by moderation", 403),
+    "tool-use-failed-400": lambda e: e.refuse(400, "tool_use_failed"),
+    "page-403": lambda e: e.send(
+        403, b"<html><body>Access to this page is blocked</body></html>", {"Content-Type": "text/html"}
+    ),
+    "redirect": lambda e: e.send(307, b"", {"Location": "http://127.0.0.1:9/v1/chat/completions"}),
+    "bomb": lambda e: e.bomb(),
+    "endless": lambda e: e.unending("application/json", b" " * 2**20, pause=0.0),
+    "cached-beyond": lambda e: e.message(
+        ANSWER, usage={**USAGE, "prompt_tokens_details": {"cached_tokens": 5000}}
+    ),
+    "no-usage": lambda e: e.message(ANSWER, usage=None),
+    "nan-usage": lambda e: e.message(ANSWER, usage={**USAGE, "prompt_tokens": float("nan")}),
+    "sensitive": lambda e: e.message("do", finish="sensitive"),
     "not-json": lambda e: e.send(200, b"<html>the proxy is having a moment</html>"),
     "no-choices": lambda e: e.give({"choices": []}),
     "no-message": lambda e: e.give({"choices": [{"index": 0, "finish_reason": "stop"}]}),

@@ -11,6 +11,7 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -44,13 +45,18 @@ def transport(httpx: ModuleType, proxy: str | None = None) -> Any:
         proxy: URL of the proxy that calls go through; None: straight to the provider, whatever the environment says.
     """
     limits = httpx.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=30.0)
-    # trust_env: certificates from SSL_CERT_FILE and SSL_CERT_DIR; proxies are decided above
-    inner = httpx.HTTPTransport(proxy=proxy, limits=limits, trust_env=True)
+    inner = httpx.HTTPTransport(proxy=proxy, limits=limits, verify=_certificates(httpx))
     core = sys.modules[type(inner._pool).__module__.partition(".")[0]]
     # httpx has no parameter for it, httpcore has
     inner._pool._network_backend = _Network(inner._pool._network_backend, core.ReadTimeout)
     body = type("Body", (_Body, httpx.SyncByteStream), {})
     return _Transport(inner, httpx, body)
+
+
+@cache
+def _certificates(httpx: ModuleType) -> Any:
+    """The certificates that are trusted, SSL_CERT_FILE and SSL_CERT_DIR included. They take memory: once is enough."""
+    return httpx.create_ssl_context()
 
 
 def client(client_class: type, proxy: str | None = None) -> Any:
