@@ -1,39 +1,47 @@
 """Whose fault it was: `attribute` maps the evidence of one attempt, and its scores, to a verdict. No I/O.
 
-`CAUSES` is the one table: every cause in the order in which it is asked, with its predicate, its sentence and
-its consequences. The first row that holds decides; where none holds it is `infra.unknown`. Every `infra` row
-stands before every `model` row: an answer is held against the model only when no infrastructure fact speaks
-for it.
+`CAUSES` is the one table: every cause in the order in which it is asked, with its predicate, its sentence and what
+follows from it. The first row that holds decides; when none holds it is `infra.unknown`.
 
 Decisions that the table makes (DESIGN.md, section 5, is the contract):
 
 - Kernel facts come first, even before a lost container or a silent Docker daemon: they say *why*.
-- A model call that failed for good decides also when the agent lived on and answered without it, as a killed
-  tool does. An agent that got no model was not tested.
+- Only what the outside caused, proven from outside, is tried again: the provider, the daemon, the host, a kill by
+  another process of the host. Whoever runs inside the sandbox could cause the rest. It gets no second attempt and
+  counts as a failure in `as_deployed` (`inside`). `infra.unknown` is among it: hostile input may be behind it.
+- A model call that failed for good decides also when the agent lived on and answered without it. An agent that got no
+  model was not tested.
+- What ended the harness after a reply of the model is the model's doing, since everything else is the same for every
+  candidate: a framework's own limit is `model.turn_limit`, an exception `model.broke_harness`, a signal that neither
+  the kernel's OOM killer nor the supervisor sent `model.killed_harness`, as is an exit without an answer. Before the
+  first reply all of these are `infra.harness_crash`.
+- A signal that a process gets for its own fault (SIGSEGV, SIGABRT, ...) is an exception in this sense, not a kill.
 - `bad_request` is `infra.harness_crash`: the harness sent what this provider rejects. Never the model's.
-- A harness killed by SIGKILL while its container lived and the kernel counts no OOM kill is
-  `infra.harness_crash`: something inside killed it. When Docker says that the container itself went away, it
-  is `infra.container_lost`.
-- `MemoryError` without an OOM kill is `infra.harness_crash`: the kernel enforces the pinned limit by killing,
-  so an allocation that merely failed was an absurd size or the host's own limit.
-- A flood or a broken protocol counts only where no answer came of it: garbage beside a wrong answer must not
-  excuse it.
-- A judge model that is down is `infra.evaluator`, whatever its provider said: the `infra.provider_*` causes
-  are about the candidate's own provider, and a judge's refused key must not stop the candidate.
+- A kill from within decides before a broken protocol: noise must not excuse it.
+- A kernel that counts an OOM kill, but never saw the container at its own limit, killed for the host's memory or for a
+  limit above the container: `infra.host_memory`, which is nobody's inside.
+- `MemoryError` without an OOM kill is an exception like others: the kernel enforces the pinned limit by killing, so an
+  allocation that merely failed was an absurd size or the host's own limit.
+- A flood or a broken protocol counts only when no answer came of it: garbage beside a wrong answer must not excuse it.
+- A judge model that is down is `infra.evaluator`, whatever its provider said: the `infra.provider_*` causes are about
+  the candidate's own provider, and a judge's refused key must not stop the candidate.
 - A harness that ended because a turn, token or time limit stopped it did not crash: the limit is the cause.
 - A tool's time limit is a time limit too: on a contended host it excuses the wrong answer that followed.
-- A paused container is `infra.container_lost`: one hand did it to one container, as a kill, and what fixes it is
-  finding that hand; `infra.host_contention` speaks of a busy machine. A pause that ends costs the agent nothing:
-  the trial's clock stands still in it, so a time limit that is met all the same is the model's.
-- `infra.cpu_throttled` extends DESIGN.md's list: it is the CPU among the pinned limits of `as_deployed`.
+- A paused container is `infra.container_lost`, as a killed one: what fixes it is finding who did it. A pause that ends
+  costs the agent nothing, since the trial's clock stops, so a time limit that is met all the same is the model's.
+- A container whose supervisor never said its last word, and that nothing shows was taken from outside, is
+  `infra.supervisor_lost`.
+- An interrupt is `infra.interrupted`: the model did its part, and nobody was there to decide.
 """
 
 from __future__ import annotations
 
 import errno
+import re
 import signal
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from enum import Enum
 from typing import Literal
 
 from bakeoff.errors import ModelErrorKind
@@ -49,8 +57,23 @@ CPU_BOUND_SECONDS = 1.0
 # the quota the attempt would have had at least half of its limit left.
 CPU_STARVED_SHARE = 0.5
 
-# A tool that ran into its time limit may have done so for a pause of the container of at least so long.
+# A tool that ran into its time limit may have done so because of a pause that is at least this long.
 PAUSE_SECONDS = 1.0
+
+# A framework's own limit, by the name of the exception or of a class that it derives from: GraphRecursionError,
+# ModelCallLimitExceededError, MaxTurnsExceeded, UsageLimitExceeded, AgentMaxStepsError, LlmCallsLimitExceededError, ...
+# A rate limit is not one, nor Python's own RecursionError.
+_LIMIT_NAME = re.compile(
+    r"GraphRecursion"
+    r"|(Turn|Step|Iteration|Call|Loop|Round|Cycle|Request|Usage|Execution|Recursion|Message)s?_?Limits?"
+    r"|Limits?Exceeded|Max(imum)?_?\w*(Turn|Step|Iteration|Call|Loop|Round|Cycle|Run|Recursion)"
+)
+_NO_LIMIT_NAME = re.compile(r"Rate_?Limit|Context|Size|Memory|File|Time|^(builtins\.)?RecursionError$")
+
+# Signals that a process gets for what it did itself.
+_OWN_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL})
+# Exceptions that are a way to end a process.
+_EXITS = frozenset({"builtins.SystemExit", "builtins.KeyboardInterrupt"})
 
 _QUOTE = 200  # characters of agent-made text in a sentence
 
@@ -64,18 +87,39 @@ class Case:
     failing: frozenset[Aspect]
 
 
+class Retry(Enum):
+    """Whether an attempt with this cause is followed by another one, and when."""
+
+    NEVER = ""
+    AFTER_BACKOFF = "tried again after a pause"
+    WHEN_BACKEND_RETURNS = "tried again when the backend answers"
+
+
 @dataclass(frozen=True, slots=True)
 class Cause:
     """One row: a cause code, when it holds, what to say, and what follows from it."""
 
     code: str
     meaning: str  # one line for reports and the README
-    witness: str  # whose evidence it is, for the README
+    source: str  # whose evidence it is, for the README
     when: Callable[[Case], bool]
-    because: Callable[[Case], str]  # the fact that decided, in one sentence
-    transient: bool = False  # a second attempt may meet a better world
-    limit: bool = False  # due to the pinned limits: a failure in `as_deployed`
+    reason: Callable[[Case], str]  # the fact that decided, in one sentence
+    retry: Retry = Retry.NEVER
+    inside: bool = False  # it arose inside the sandbox, or may have: a failure in `as_deployed`
     stops_candidate: bool = False  # every further trial of the candidate would end alike
+
+    @property
+    def follows(self) -> list[str]:
+        """What follows from it, in words."""
+        return [
+            words
+            for words, holds in (
+                ("a failure in `as_deployed`", self.inside),
+                (self.retry.value, self.retry is not Retry.NEVER),
+                ("stops the candidate", self.stops_candidate),
+            )
+            if holds
+        ]
 
 
 def _quote(text: str | None) -> str:
@@ -94,7 +138,11 @@ def _detail(text: str | None) -> str:
 
 
 def _oom_killed(e: Evidence) -> bool:
-    return bool(e.kernel.oom_kills) or e.docker.oom_killed is True
+    return (bool(e.kernel.oom_kills) or e.docker.oom_killed is True) and not _killed_for_the_host(e)
+
+
+def _killed_for_the_host(e: Evidence) -> bool:
+    return bool(e.kernel.oom_kills) and e.kernel.memory_limit_hits == 0
 
 
 def _disk_full(e: Evidence) -> bool:
@@ -102,7 +150,7 @@ def _disk_full(e: Evidence) -> bool:
 
 
 def _pids_exhausted(e: Evidence) -> bool:
-    # EAGAIN alone may be any non-blocking call; it counts only where the kernel's own count is not known
+    # EAGAIN alone may be any non-blocking call; it counts only when the kernel's own count is not known
     uncounted = e.kernel.pids_refused is None and errno.EAGAIN in e.harness.error_errnos
     return bool(e.kernel.pids_refused) or uncounted
 
@@ -118,12 +166,12 @@ def _out_of_time(e: Evidence) -> bool:
 
 
 def _cut_short(c: Case) -> bool:
-    """By the trial's time limit, or by a tool's, and then answered wrongly for want of the tool's result."""
+    """By the trial's time limit; or by a tool's, and then answered wrongly without the tool's result."""
     return _out_of_time(c.evidence) or (c.passed is False and c.evidence.harness.tool_timeouts > 0)
 
 
 def _tool_lost_to_a_pause(c: Case) -> bool:
-    """The trial's own clock stands still in a pause, but the one that stops a tool runs in the container."""
+    """The trial's clock stops in a pause, but the one that stops a tool runs in the container."""
     paused = c.evidence.docker.paused_seconds or 0.0
     return c.passed is False and c.evidence.harness.tool_timeouts > 0 and paused >= PAUSE_SECONDS
 
@@ -137,12 +185,12 @@ def _own_failure(c: Case) -> bool:
 
 
 def _last(e: Evidence) -> AnswerFacts:
-    """The model's last message; blank where it never spoke."""
+    """The model's last message; blank if it never spoke."""
     return e.answer or AnswerFacts()
 
 
 def _answered(c: Case) -> bool:
-    """There is an answer to judge. The model's last words before the harness died are none."""
+    """There is an answer to judge. The model's last words before the harness died are not one."""
     e = c.evidence
     return e.answer is not None and (e.harness.reached == "answered" or c.passed is False)
 
@@ -164,12 +212,51 @@ def _stopped_on_purpose(e: Evidence) -> bool:
     return (_last(e).invalid_tool_call or _last(e).truncated) and e.harness.signal is None
 
 
+def _ended_early(e: Evidence) -> bool:
+    """The harness itself ended, without an answer and not on purpose."""
+    harness = e.harness
+    ended = harness.error_type is not None or harness.signal is not None or harness.exit_code is not None
+    return ended and _unanswered(e) and not _stopped_on_purpose(e)
+
+
+def _framework_limit(e: Evidence) -> bool:
+    """The exception that ended the harness is a framework's own limit on turns, steps or calls."""
+    if e.harness.error_type is None or not _unanswered(e) or e.replies == 0:
+        return False
+    names = (name.rpartition(".")[2] for name in (e.harness.error_type, *e.harness.error_bases))
+    return any(_LIMIT_NAME.search(name) and not _NO_LIMIT_NAME.search(name) for name in names)
+
+
+def _killed_from_within(e: Evidence) -> bool:
+    """After a reply of the model, something in the sandbox ended the harness: a signal, its closed line, an exit."""
+    harness = e.harness
+    if e.replies == 0 or not _ended_early(e):
+        return False
+    if harness.stopped_for is not None:
+        return harness.stopped_for == "channel_closed"
+    if harness.error_type is not None:
+        return harness.error_type in _EXITS
+    return harness.signal is None or harness.signal not in _OWN_SIGNALS
+
+
+def _garbled(e: Evidence) -> bool:
+    """What the harness sent was not the protocol, and no answer came of it. A kill by a signal decides before it."""
+    killed = e.harness.signal is not None and _killed_from_within(e)
+    return bool(e.protocol_errors) and _unanswered(e) and not killed
+
+
+def _broke(e: Evidence) -> bool:
+    """After a reply of the model, the harness failed while it acted on it."""
+    ours = e.harness.stopped_for is not None  # the supervisor ended it: for that there is another cause
+    others = _killed_from_within(e) or _framework_limit(e)
+    return e.replies > 0 and _ended_early(e) and not ours and not others
+
+
 def _crashed(c: Case) -> bool:
-    e, harness = c.evidence, c.evidence.harness
+    e = c.evidence
     if _fault(ModelErrorKind.BAD_REQUEST)(c):
         return True
-    ended = harness.error_type is not None or harness.signal is not None or harness.exit_code is not None
-    return ended and harness.reached != "answered" and not _stopped_on_purpose(e)
+    return _ended_early(e) and not (_killed_from_within(e) or _framework_limit(e) or _broke(e))
 
 
 # --- the sentences that need more than a constant -----------------------------------------------------
@@ -217,23 +304,44 @@ def _unknown_says(c: Case) -> str:
 
 
 def _crash_says(c: Case) -> str:
-    harness = c.evidence.harness
     if _fault(ModelErrorKind.BAD_REQUEST)(c):
         return _fault_says("The provider rejects what the harness sent")(c)
+    return _end_says(c)
+
+
+def _end_says(c: Case) -> str:
+    """How the harness ended."""
+    harness = c.evidence.harness
+    after = " after the model had replied" if c.evidence.replies else ""
     if harness.error_type is not None:
-        return f"The harness raised {_quote(harness.error_type)}{_detail(harness.error_message)}"
+        return f"The harness raised {_quote(harness.error_type)}{after}{_detail(harness.error_message)}"
+    if harness.stopped_for == "channel_closed":
+        return f"The harness's line to the host was closed{after}, and it could neither ask nor answer."
     if harness.signal is not None:
         number = harness.signal
         name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
         uncounted = c.evidence.kernel.oom_kills is None
         tail = ", and the kernel's OOM count could not be read" if uncounted else ""
-        return f"The harness was killed by {name}{tail}."
-    return f"The harness exited with code {harness.exit_code} and gave no answer."
+        return f"The harness was killed by {name}{after}{tail}."
+    return f"The harness exited with code {harness.exit_code}{after} and gave no answer."
+
+
+def _turns_say(c: Case) -> str:
+    if c.evidence.turn_limit_hit:
+        return "The agent used up its turns."
+    error, text = c.evidence.harness.error_type, c.evidence.harness.error_message
+    return f"The framework stopped the agent at a limit of its own: {_quote(error)}{_detail(text)}"
+
+
+def _interrupt_says(c: Case) -> str:
+    return f"The harness waits for a person's decision{_detail(c.evidence.harness.interrupt)}"
 
 
 def _overflow_says(c: Case) -> str:
     if _fault(ModelErrorKind.TOO_LARGE)(c):
         return _fault_says("A request to the model was too large to be handed on")(c)
+    if c.evidence.budget is not None:
+        return f"What the sandbox sent went over the host's bound on {_quote(c.evidence.budget)}."
     return "The harness sent more than the bound on its output."
 
 
@@ -253,9 +361,7 @@ def _lost_says(c: Case) -> str:
     if c.evidence.docker.error_kind == "lost":
         return _docker_says("The container was taken from outside")(c)
     paused = c.evidence.docker.paused_seconds or 0.0
-    return (
-        f"A tool ran into its time limit while somebody outside had paused the container for {paused:.1f} s."
-    )
+    return f"A tool ran into its time limit while the container was paused from outside for {paused:.1f} s."
 
 
 def _contention_says(c: Case) -> str:
@@ -278,7 +384,7 @@ CAUSES: tuple[Cause, ...] = (
         "kernel: the cgroup's `oom_kill` count; Docker: `OOMKilled`",
         lambda c: _oom_killed(c.evidence),
         _oom_says,
-        limit=True,
+        inside=True,
     ),
     Cause(
         "infra.disk_full",
@@ -286,7 +392,7 @@ CAUSES: tuple[Cause, ...] = (
         "kernel: room left on /task, sampled; runner: ENOSPC",
         lambda c: _disk_full(c.evidence),
         _say("/task had no room left."),
-        limit=True,
+        inside=True,
     ),
     Cause(
         "infra.pids_exhausted",
@@ -294,9 +400,17 @@ CAUSES: tuple[Cause, ...] = (
         "kernel: forks refused in `pids.events`; runner: EAGAIN where that cannot be read",
         lambda c: _pids_exhausted(c.evidence),
         _pids_say,
-        limit=True,
+        inside=True,
     ),
     # --- the box
+    Cause(
+        "infra.host_memory",
+        "the kernel killed a process for the host's memory, not at the container's own limit",
+        "kernel: `oom_kill` counted, and no allocation failed at the container's own limit",
+        lambda c: _killed_for_the_host(c.evidence),
+        _say("The kernel killed a process for the memory of the host, or for a limit above the container."),
+        retry=Retry.AFTER_BACKOFF,
+    ),
     Cause(
         "infra.limits_not_enforced",
         "the effective limits are not the requested ones",
@@ -314,10 +428,10 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infra.docker_unavailable",
         "the Docker daemon did not answer",
-        "Docker: no answer on its socket",
+        "Docker: no answer on its socket, or to three kills in a row",
         lambda c: c.evidence.docker.error_kind == "unavailable",
         _docker_says("The Docker daemon did not answer"),
-        transient=True,
+        retry=Retry.WHEN_BACKEND_RETURNS,
     ),
     Cause(
         "infra.container_start",
@@ -333,15 +447,23 @@ CAUSES: tuple[Cause, ...] = (
             )
         ),
         _startup_says,
-        transient=True,
+        retry=Retry.AFTER_BACKOFF,
     ),
     Cause(
         "infra.container_lost",
         "the container was killed, removed, paused or stopped from outside",
-        "Docker: ended or frozen, by its events and its state; supervisor: no last word, or SIGTERM",
+        "Docker: its events, its state, PID 1 ended by SIGKILL; supervisor: a SIGTERM from outside",
         lambda c: c.evidence.docker.error_kind == "lost" or _tool_lost_to_a_pause(c),
         _lost_says,
-        transient=True,
+        retry=Retry.AFTER_BACKOFF,
+    ),
+    Cause(
+        "infra.supervisor_lost",
+        "the container ended before its supervisor reported, and nothing shows that it was taken from outside",
+        "Docker: exit code; supervisor: no last word",
+        lambda c: c.evidence.docker.failed_step == "run" and c.evidence.docker.error_kind is None,
+        _docker_says("The container ended by itself"),
+        inside=True,
     ),
     # --- the provider
     Cause(
@@ -366,7 +488,7 @@ CAUSES: tuple[Cause, ...] = (
         "gateway: the provider's error, or HTTP 429, on every try",
         _fault(_K.RATE_LIMITED),
         _fault_says("Rate-limited until the retry budget was spent"),
-        transient=True,
+        retry=Retry.AFTER_BACKOFF,
     ),
     Cause(
         "infra.provider_unavailable",
@@ -374,7 +496,7 @@ CAUSES: tuple[Cause, ...] = (
         "gateway: HTTP 5xx, an error in the reply, a finish reason, a stream cut short, lost connections, on every try",
         _fault(_K.UNAVAILABLE),
         _fault_says("The provider was unavailable"),
-        transient=True,
+        retry=Retry.AFTER_BACKOFF,
     ),
     Cause(
         "infra.provider_timeout",
@@ -382,7 +504,7 @@ CAUSES: tuple[Cause, ...] = (
         "gateway: no answer within its time limit on every try",
         _fault(_K.TIMEOUT),
         _fault_says("The provider did not answer in time"),
-        transient=True,
+        retry=Retry.AFTER_BACKOFF,
     ),
     Cause(
         "infra.not_on_tape",
@@ -397,7 +519,7 @@ CAUSES: tuple[Cause, ...] = (
         "gateway: not JSON, no message in it, a finish reason that is not known, or past a bound, on every try",
         _fault(_K.BAD_RESPONSE),
         _fault_says("The provider's response could not be understood"),
-        transient=True,
+        retry=Retry.AFTER_BACKOFF,
     ),
     # --- bakeoff itself, loudly; this row also takes what no row explains
     Cause(
@@ -406,31 +528,40 @@ CAUSES: tuple[Cause, ...] = (
         "bakeoff: its own exception; or none of these rows",
         _own_failure,
         _unknown_says,
-        transient=True,
+        inside=True,
     ),
     # --- the harness and the line to it
     Cause(
         "infra.output_limit",
-        "the harness sent more than the bound on its output, or asked the model for more than a line can hold",
-        "supervisor and host: bytes of a line, of the log and in all",
+        "what the sandbox sent went over a bound: bytes, lines, values, one request to the model",
+        "supervisor and host: what they counted",
         lambda c: _fault(_K.TOO_LARGE)(c) or (c.evidence.output_overflow and _unanswered(c.evidence)),
         _overflow_says,
+        inside=True,
     ),
     Cause(
         "infra.protocol",
         "what the runner sent was not the protocol",
         "host: lines that are not of this attempt or not the protocol",
-        lambda c: bool(c.evidence.protocol_errors) and _unanswered(c.evidence),
+        lambda c: _garbled(c.evidence),
         lambda c: f"The protocol was broken{_detail(c.evidence.protocol_errors[0])}",
-        transient=True,
+        inside=True,
+    ),
+    Cause(
+        "infra.interrupted",
+        "the harness waits for a person to decide, and nobody is there",
+        "runner: the interrupt in the harness's result",
+        lambda c: c.evidence.harness.interrupt is not None and _unanswered(c.evidence),
+        _interrupt_says,
+        inside=True,
     ),
     Cause(
         "infra.harness_crash",
-        "the harness itself failed: an exception, a signal, an early exit, a request the provider rejects",
-        "supervisor: exit code and signal; runner: exception; gateway: HTTP 400",
+        "the harness failed before the model had replied, or sent a request that the provider rejects",
+        "supervisor: exit code and signal; runner: exception; gateway: HTTP 400, no replies",
         _crashed,
         _crash_says,
-        transient=True,
+        inside=True,
     ),
     Cause(
         "infra.evaluator",
@@ -446,7 +577,7 @@ CAUSES: tuple[Cause, ...] = (
         "host: CPU waited for or stolen while the clock ran out",
         lambda c: c.evidence.host.contended and (_cut_short(c) or c.evidence.startup_timeout),
         _contention_says,
-        transient=True,
+        retry=Retry.AFTER_BACKOFF,
     ),
     Cause(
         "infra.cpu_throttled",
@@ -454,9 +585,16 @@ CAUSES: tuple[Cause, ...] = (
         "kernel: throttled seconds against working seconds",
         lambda c: _cpu_throttled(c.evidence),
         _time_says(", most of it spent waiting for the CPU quota"),
-        limit=True,
+        inside=True,
     ),
     # --- the model
+    Cause(
+        "model.killed_harness",
+        "after a reply of the model, the harness was killed or stopped from within its sandbox",
+        "supervisor: how the harness ended, and that it did not end it; kernel: no OOM kill; gateway: replies",
+        lambda c: _killed_from_within(c.evidence),
+        _end_says,
+    ),
     Cause(
         "model.context_overflow",
         "the conversation outgrew the model's context window",
@@ -467,9 +605,9 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "model.turn_limit",
         "the agent used up its turns",
-        "gateway: model calls made",
-        lambda c: c.evidence.turn_limit_hit,
-        _say("The agent used up its turns."),
+        "gateway: model calls made; runner: a framework's own limit, raised as an exception",
+        lambda c: c.evidence.turn_limit_hit or _framework_limit(c.evidence),
+        _turns_say,
     ),
     Cause(
         "model.token_limit",
@@ -488,6 +626,13 @@ CAUSES: tuple[Cause, ...] = (
         "clock: working seconds, without queueing, back-off and pauses",
         lambda c: c.evidence.time_limit_hit,
         _time_says(""),
+    ),
+    Cause(
+        "model.broke_harness",
+        "the harness raised an exception, or crashed, while it acted on a reply of the model",
+        "runner: the exception; supervisor: exit code and signal; gateway: replies",
+        lambda c: _broke(c.evidence),
+        _end_says,
     ),
     Cause(
         "model.refusal",
@@ -533,8 +678,8 @@ CAUSES: tuple[Cause, ...] = (
 _BY_CODE = {cause.code: cause for cause in CAUSES}
 _UNKNOWN = _BY_CODE["infra.unknown"]
 
-LIMIT_CAUSES: frozenset[str] = frozenset(cause.code for cause in CAUSES if cause.limit)
-"""Infra causes due to the pinned limits (memory, disk, pids, CPU): failures in `as_deployed`."""
+INSIDE_CAUSES: frozenset[str] = frozenset(cause.code for cause in CAUSES if cause.inside)
+"""Infra causes that arose inside the sandbox, or may have: failures in `as_deployed`."""
 
 
 def attribute(evidence: Evidence, passed: bool | None, failing: Collection[Aspect] = ()) -> Verdict:
@@ -557,12 +702,12 @@ def attribute(evidence: Evidence, passed: bool | None, failing: Collection[Aspec
     return Verdict(
         verdict="failed" if cause.code.startswith("model.") else "infra_error",
         cause=cause.code,
-        because=cause.because(case),
+        because=cause.reason(case),
     )
 
 
 def resource_bound(evidence: Evidence) -> list[str]:
-    """The pinned limits that the attempt ran into, whether it passed or not: of memory, disk, pids, cpu."""
+    """The pinned limits that the attempt met, whether it passed or not: memory, disk, pids, cpu."""
     throttled, ran = evidence.kernel.throttled_seconds or 0.0, evidence.kernel.cpu_seconds or 0.0
     bound = {
         "memory": _oom_killed(evidence),
@@ -573,19 +718,9 @@ def resource_bound(evidence: Evidence) -> list[str]:
     return [limit for limit, met in bound.items() if met]
 
 
-def transient(cause: str) -> bool:
-    """Whether a second attempt, after a pause, may meet a better world.
-
-    Never true of a model's failure, nor of the pinned limits: the same limits meet the same work again, and
-    where a second try does get through, the model chose otherwise, which is re-rolling the model. Nor of an
-    evaluator: another run of the agent does not repair it.
-    """
-    return _BY_CODE[cause].transient
-
-
-def stops_candidate(cause: str) -> bool:
-    """Whether every further trial of the candidate would end the same way (a refused key)."""
-    return _BY_CODE[cause].stops_candidate
+def follows(cause: str) -> Cause:
+    """The row of a cause, with what follows from it. An unknown code has the row of `infra.unknown`."""
+    return _BY_CODE.get(cause, _UNKNOWN)
 
 
 def describe(cause: str) -> str:

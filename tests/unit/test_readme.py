@@ -8,7 +8,7 @@ import pytest
 from bakeoff.cli import app
 from bakeoff.config import loading
 from bakeoff.datasets import dataset
-from bakeoff.verdict import CAUSES, LIMIT_CAUSES
+from bakeoff.verdict import CAUSES
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -18,14 +18,8 @@ def causes() -> str:
     """The table of causes, one row each, in the order in which they are asked."""
     lines = ["| Cause | Meaning | Evidence | What follows |", "| --- | --- | --- | --- |"]
     for cause in CAUSES:
-        follows = [
-            "a failure in `as_deployed`" if cause.code in LIMIT_CAUSES else "",
-            "stops the candidate" if cause.stops_candidate else "",
-            "the agent is not run again" if cause.code == "infra.evaluator" else "",
-        ]
-        lines.append(
-            f"| `{cause.code}` | {cause.meaning} | {cause.witness} | {', '.join(filter(None, follows))} |"
-        )
+        follows = ", ".join(cause.follows)
+        lines.append(f"| `{cause.code}` | {cause.meaning} | {cause.source} | {follows} |")
     return "\n".join(lines)
 
 

@@ -20,18 +20,23 @@ from bakeoff.record.evidence import (
 )
 from bakeoff.verdict import (
     CAUSES,
-    LIMIT_CAUSES,
+    INSIDE_CAUSES,
+    Retry,
     attribute,
     describe,
+    follows,
     resource_bound,
-    stops_candidate,
-    transient,
 )
 
 ANSWERED = HarnessFacts(reached="answered", exit_code=0)
 TIMED_OUT = HarnessFacts(reached="answered", exit_code=0, tool_timeouts=1)
 ANSWER = AnswerFacts(text="The order was shipped.")
 CRASH = HarnessFacts(reached="started", exit_code=1, error_type="builtins.KeyError", error_message="'order'")
+
+
+def ended(replies: int = 1, **harness: Any) -> Evidence:
+    """The harness ended on its way, after so many replies of the model."""
+    return Evidence(harness=HarnessFacts(reached="started", **harness), replies=replies)
 
 
 def fault(kind: ModelErrorKind, **more: Any) -> Evidence:
@@ -51,6 +56,10 @@ CASES: dict[str, list[tuple[Evidence, bool | None, list[str]]]] = {
     "infra.pids_exhausted": [
         (Evidence(kernel=KernelFacts(pids_refused=3), answer=ANSWER), False, ["answer"]),
         (Evidence(harness=CRASH.model_copy(update={"error_errnos": [errno.EAGAIN]})), None, []),
+    ],
+    "infra.host_memory": [
+        (Evidence(kernel=KernelFacts(oom_kills=1, memory_limit_hits=0), harness=CRASH), None, []),
+        (Evidence(kernel=KernelFacts(oom_kills=1, memory_limit_hits=0), answer=ANSWER), False, ["answer"]),
     ],
     "infra.limits_not_enforced": [
         (Evidence(limits_mismatch=["memory: asked 512 MiB, effective 1 GiB"]), None, [])
@@ -75,6 +84,9 @@ CASES: dict[str, list[tuple[Evidence, bool | None, list[str]]]] = {
             ["answer"],
         ),
     ],
+    "infra.supervisor_lost": [
+        (Evidence(docker=DockerFacts(failed_step="run", exit_code=1, error="no last word")), None, []),
+    ],
     "infra.provider_auth": [(fault(ModelErrorKind.AUTH), None, [])],
     "infra.provider_unsupported": [(fault(ModelErrorKind.UNSUPPORTED), None, [])],
     "infra.provider_rate_limited": [(fault(ModelErrorKind.RATE_LIMITED), None, [])],
@@ -91,10 +103,25 @@ CASES: dict[str, list[tuple[Evidence, bool | None, list[str]]]] = {
     ],
     "infra.output_limit": [
         (Evidence(output_overflow=True, harness=CRASH), None, []),
+        (Evidence(output_overflow=True, budget="lines", replies=3), None, []),
+        (
+            ended(exit_code=None, signal=9, stopped_for="overflow").model_copy(
+                update={"output_overflow": True}
+            ),
+            None,
+            [],
+        ),
         (fault(ModelErrorKind.TOO_LARGE), None, []),
         (fault(ModelErrorKind.TOO_LARGE, answer=ANSWER), False, ["answer"]),
     ],
-    "infra.protocol": [(Evidence(protocol_errors=["not JSON: \x1b[31m"], harness=CRASH), None, [])],
+    "infra.protocol": [
+        (Evidence(protocol_errors=["not JSON: \x1b[31m"], harness=CRASH), None, []),
+        # its answer was garbled, then it exited
+        (ended(exit_code=0).model_copy(update={"protocol_errors": ["not a list"]}), None, []),
+    ],
+    "infra.interrupted": [
+        (ended(exit_code=0, interrupt="approve issue_refund(amount=5)?"), None, []),
+    ],
     "infra.harness_crash": [
         (Evidence(harness=CRASH), None, []),
         (
@@ -103,6 +130,8 @@ CASES: dict[str, list[tuple[Evidence, bool | None, list[str]]]] = {
             [],
         ),
         (Evidence(harness=HarnessFacts(reached="started", exit_code=0)), None, []),
+        (ended(0, exit_code=1, error_type="langgraph.errors.GraphRecursionError"), None, []),
+        (ended(0, exit_code=None, signal=9, stopped_for="channel_closed"), None, []),
         (Evidence(harness=HarnessFacts(reached="started", exit_code=1, error_type="MemoryError")), None, []),
         (fault(ModelErrorKind.BAD_REQUEST), None, []),
         (
@@ -132,7 +161,50 @@ CASES: dict[str, list[tuple[Evidence, bool | None, list[str]]]] = {
         )
     ],
     "model.context_overflow": [(fault(ModelErrorKind.CONTEXT_OVERFLOW), None, [])],
-    "model.turn_limit": [(Evidence(turn_limit_hit=True, harness=CRASH), None, [])],
+    "model.killed_harness": [
+        (ended(signal=9), None, []),
+        (ended(signal=15), None, []),
+        (ended(exit_code=3), None, []),  # os._exit in a tool
+        (ended(exit_code=1, error_type="builtins.KeyboardInterrupt"), None, []),
+        (ended(exit_code=1, error_type="builtins.SystemExit"), None, []),
+        (ended(signal=9, stopped_for="channel_closed"), None, []),
+        (ended(signal=9).model_copy(update={"protocol_errors": ["noise"]}), None, []),
+    ],
+    "model.broke_harness": [
+        (ended(exit_code=1, error_type="builtins.KeyError", error_message="'A-99'"), None, []),
+        (ended(exit_code=1, error_type="builtins.RecursionError"), None, []),
+        (ended(exit_code=1, error_type="builtins.MemoryError"), None, []),
+        (ended(exit_code=1, error_type="openai.RateLimitError"), None, []),  # of a client of its own
+        (ended(exit_code=1, error_type="urllib3.exceptions.MaxRetryError"), None, []),
+        (ended(signal=11), None, []),
+    ],
+    "model.turn_limit": [
+        (Evidence(turn_limit_hit=True, harness=CRASH), None, []),
+        *(
+            (ended(exit_code=1, error_type=name), None, [])
+            for name in (
+                "langgraph.errors.GraphRecursionError",
+                "langchain.agents.middleware.model_call_limit.ModelCallLimitExceededError",
+                "langchain.agents.middleware.tool_call_limit.ToolCallLimitExceededError",
+                "agents.exceptions.MaxTurnsExceeded",
+                "pydantic_ai.exceptions.UsageLimitExceeded",
+                "smolagents.utils.AgentMaxStepsError",
+                "google.adk.agents.invocation_context.LlmCallsLimitExceededError",
+                "minisweagent.exceptions.LimitsExceeded",
+                "haystack.core.errors.PipelineMaxComponentRuns",
+                "shop.errors.MaxIterationsReached",
+            )
+        ),
+        (
+            ended(
+                exit_code=1,
+                error_type="shop.errors.GaveUp",
+                error_bases=["langgraph.errors.GraphRecursionError", "builtins.RecursionError"],
+            ),
+            None,
+            [],
+        ),
+    ],
     "model.token_limit": [
         (Evidence(token_limit_hit=True, harness=CRASH), None, []),
         (Evidence(harness=ANSWERED, answer=AnswerFacts(text="The", truncated=True)), False, ["answer"]),
@@ -178,7 +250,7 @@ CASES: dict[str, list[tuple[Evidence, bool | None, list[str]]]] = {
     ],
 }
 
-# DESIGN.md, section 5, and the one cause that verdict.py adds to it
+# The codes are a contract: records have them
 CONTRACT = {
     *("model.wrong_answer", "model.wrong_trajectory", "model.invalid_tool_call", "model.turn_limit"),
     *("model.time_limit", "model.token_limit", "model.context_overflow", "model.refusal"),
@@ -189,7 +261,8 @@ CONTRACT = {
     "infra.provider_unsupported",
     "infra.not_on_tape",
     *("infra.provider_bad_response", "infra.harness_crash", "infra.protocol", "infra.evaluator"),
-    *("infra.output_limit", "infra.unknown", "infra.cpu_throttled"),
+    *("infra.output_limit", "infra.unknown", "infra.cpu_throttled", "infra.host_memory"),
+    *("infra.supervisor_lost", "infra.interrupted", "model.broke_harness", "model.killed_harness"),
 }
 
 
@@ -237,6 +310,20 @@ OOM = {"kernel": KernelFacts(oom_kills=2, memory_limit_bytes=256 * 2**20)}
         ("infra.provider_timeout", fault(ModelErrorKind.TIMEOUT, protocol_errors=["cut line"]), None),
         ("infra.harness_crash", fault(ModelErrorKind.BAD_REQUEST, turn_limit_hit=True), None),
         ("infra.unknown", fault(ModelErrorKind.INTERNAL, turn_limit_hit=True), None),
+        ("infra.oom_killed", Evidence(harness=HarnessFacts(signal=9), replies=2, **OOM), None),
+        ("infra.provider_timeout", fault(ModelErrorKind.TIMEOUT, replies=2), None),
+        ("infra.interrupted", ended(exit_code=0, interrupt="?").model_copy(update={"answer": ANSWER}), None),
+        ("model.time_limit", ended(signal=9).model_copy(update={"time_limit_hit": True}), None),
+        (
+            "model.invalid_tool_call",
+            Evidence(harness=CRASH, replies=1, answer=AnswerFacts(invalid_tool_call=True)),
+            None,
+        ),
+        (
+            "model.wrong_answer",
+            Evidence(harness=ANSWERED.model_copy(update={"signal": 9}), replies=1, answer=ANSWER),
+            False,
+        ),
         ("infra.evaluator", Evidence(turn_limit_hit=True, evaluator_error="raised", answer=ANSWER), None),
         (
             "model.turn_limit",
@@ -285,19 +372,27 @@ def test_uncounted_eagain_is_pids_but_a_count_of_zero_is_not() -> None:
     )
 
 
-def test_consequences() -> None:
-    pinned = {"infra.oom_killed", "infra.disk_full", "infra.pids_exhausted", "infra.cpu_throttled"}
-    assert pinned == LIMIT_CAUSES
-    assert {cause.code for cause in CAUSES if stops_candidate(cause.code)} == {
-        "infra.provider_auth",
-        "infra.provider_unsupported",
+def test_only_what_the_outside_caused_is_tried_again_and_nothing_inside_is() -> None:
+    again = {cause.code for cause in CAUSES if cause.retry is not Retry.NEVER}
+    assert again == {
+        *("infra.host_memory", "infra.docker_unavailable", "infra.container_start", "infra.container_lost"),
+        *("infra.provider_rate_limited", "infra.provider_unavailable", "infra.provider_timeout"),
+        *("infra.provider_bad_response", "infra.host_contention"),
     }
-    assert not any(
-        transient(cause.code) for cause in CAUSES if cause.code.startswith("model.") or cause.limit
-    )
-    assert transient("infra.provider_rate_limited")
-    assert not transient("infra.provider_auth")
-    assert not transient("infra.evaluator")
+    assert {
+        *("infra.oom_killed", "infra.disk_full", "infra.pids_exhausted", "infra.cpu_throttled"),
+        *("infra.supervisor_lost", "infra.output_limit", "infra.protocol", "infra.harness_crash"),
+        *("infra.interrupted", "infra.unknown"),
+    } == INSIDE_CAUSES
+    assert not again & INSIDE_CAUSES
+    assert not any(code.startswith("model.") for code in INSIDE_CAUSES)
+
+
+def test_what_follows_from_a_cause_is_in_its_row() -> None:
+    assert follows("infra.docker_unavailable").retry is Retry.WHEN_BACKEND_RETURNS
+    stopping = [cause.code for cause in CAUSES if cause.stops_candidate]
+    assert stopping == ["infra.provider_auth", "infra.provider_unsupported"]
+    assert follows("infra.from_the_future").code == "infra.unknown"
     assert "does not know" in describe("infra.from_the_future")
 
 

@@ -110,7 +110,7 @@ class EvidenceBuilder:
         PID 1 cannot be sent a SIGKILL from inside its namespace, nor a SIGSTOP (pid_namespaces(7)). So an exit by
         SIGKILL that is neither ours nor the kernel's for memory came from outside.
         """
-        if facts.error_kind is not None or facts.oom_killed:
+        if facts.error_kind is not None or facts.oom_killed or self.internal_error is not None:
             return facts
         if self.unreachable is not None:
             problem = {"failed_step": "run", "error_kind": "unavailable", "error": self.unreachable}

@@ -12,6 +12,8 @@ A script is a generator: it says what the harness says, and yields where the har
     timer = ManualTimer()
     sandbox = FakeSandbox(timer, script)
 
+A call that failed raises `FakeModelError` in the script. Uncaught, it ends the harness as it would end a real one.
+
 The supervisor is played too. It answers `supervisor/start` with `ready` and `supervisor/stop` by killing the harness.
 At the end of the script it says `supervisor/exit`, and the streams close.
 
@@ -149,6 +151,14 @@ class _Threads(Executor):
 
         threading.Thread(target=work, daemon=True).start()
         return future
+
+
+class FakeModelError(Exception):
+    """A model call failed: a limit is used up, or the gateway has no reply. `kind` is the gateway's word for it."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        self.kind = kind
+        super().__init__(f"{kind}: {message}")
 
 
 @dataclass(slots=True)
@@ -407,9 +417,15 @@ class FakeSandbox:
         if self._running is None or self._harness is None:
             return
         try:
-            waits = next(self._running) if value is None else self._running.send(value)
-        except StopIteration:
+            if value is not None and "error" in value:
+                error = value["error"]
+                waits = self._running.throw(FakeModelError(error["data"]["kind"], error["message"]))
+            else:
+                waits = next(self._running) if value is None else self._running.send(value)
+        except (StopIteration, FakeModelError) as end:
             harness = self._harness
+            if isinstance(end, FakeModelError):
+                harness.fail("bakeoff_runner.channel.ModelUnavailable", str(end))
             self.exit(None if harness.signal else harness.exit_code, harness.signal)
             return
         if self._running is None:  # it died on the way

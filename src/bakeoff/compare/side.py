@@ -34,7 +34,7 @@ class Trial:
             repetition=trial.repetition,
             verdict=trial.verdict,
             cause=sys.intern(trial.cause) if trial.cause else None,
-            limit_caused=any(attempt.cause in verdict.LIMIT_CAUSES for attempt in trial.attempts),
+            limit_caused=any(attempt.cause in verdict.INSIDE_CAUSES for attempt in trial.attempts),
             cost_usd=trial.usage.cost_usd,
             working_seconds=trial.seconds.working,
         )

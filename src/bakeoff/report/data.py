@@ -339,7 +339,7 @@ def collect(run: RunDirectory) -> ReportData:
                 repetition=trial.repetition,
                 verdict=trial.verdict,
                 cause=trial.cause,
-                limit_caused=any(attempt.cause in verdict.LIMIT_CAUSES for attempt in trial.attempts),
+                limit_caused=any(attempt.cause in verdict.INSIDE_CAUSES for attempt in trial.attempts),
             )
         )
         for by, names in parts.items():

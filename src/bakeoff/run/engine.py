@@ -191,21 +191,19 @@ class Engine:
         self._write(trial, result, sheet, judged)
 
     def _again(self, trial: _Trial, result: AttemptResult, judged: Verdict) -> bool:
-        """Whether the trial is attempted again; where a pause helps, returns after it."""
-        cause = judged.cause
-        if cause is None or judged.verdict != "infra_error":
+        """Whether the table of causes asks for another attempt. Returns after the pause that it asks for."""
+        if judged.cause is None:
             return False
-        if verdict.stops_candidate(cause):
+        cause = verdict.follows(judged.cause)
+        if cause.stops_candidate:
             self._bar(trial.spec.candidate, result.evidence)
-            return False
-        if cause == "infra.docker_unavailable":
+        if cause.retry is verdict.Retry.WHEN_BACKEND_RETURNS:
             self.backend.await_return(self._stopping)
             if self._stopping.is_set():
                 raise Stopped
-        # After an answer, running the agent again would re-roll the model.
-        if len(trial.attempts) >= self.task.config.infra.attempts or cause == "infra.evaluator":
+        if cause.retry is verdict.Retry.NEVER or len(trial.attempts) >= self.task.config.infra.attempts:
             return False
-        if verdict.transient(cause):
+        if cause.retry is verdict.Retry.AFTER_BACKOFF:
             self._back_off(trial, len(trial.attempts))
         return True
 

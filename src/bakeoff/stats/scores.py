@@ -26,7 +26,7 @@ class Outcome:
     repetition: int
     verdict: VerdictName
     cause: str | None = None
-    limit_caused: bool = False  # the cause of any of its attempts is in `verdict.LIMIT_CAUSES`
+    limit_caused: bool = False  # the cause of any of its attempts is in `verdict.INSIDE_CAUSES`
 
     @property
     def completed(self) -> bool:
@@ -40,7 +40,7 @@ class Outcome:
     def counted(self, counting: Counting) -> float | None:
         """Its value when infrastructure errors count this way; None: excluded.
 
-        Production has no second container, so a failure that a limit caused in any attempt stays a failure in
+        Production has no second container, so a failure that arose inside the sandbox in any attempt stays a failure in
         `as_deployed`, even if a later attempt reached a verdict. `worst_case` counts it too, because no other way to
         count may fall below it.
         """

@@ -10,7 +10,7 @@ from bakeoff.report.document import Block, Callout, Code, Heading, Items, Paragr
 from bakeoff.report.sections.pairs import of_pairs
 from bakeoff.stats import depends_on_counting
 from bakeoff.text import figures
-from bakeoff.verdict import LIMIT_CAUSES, describe
+from bakeoff.verdict import INSIDE_CAUSES, describe
 
 SCORE_MEANINGS = {
     "score": "infrastructure errors are left out: the fairest figure, if they hit all alike.",
@@ -70,12 +70,12 @@ def _causes(data: ReportData) -> Iterator[Block]:
         yield Paragraph("No trial ended as an infrastructure error.")
         return
     yield Table(
-        ("Cause", "Meaning", "By the pinned limits", *(f"#{row.name}" for row in data.candidates)),
+        ("Cause", "Meaning", "Inside the sandbox", *(f"#{row.name}" for row in data.candidates)),
         [
             (
                 Code(cause),
                 describe(cause),
-                "yes" if cause in LIMIT_CAUSES else "no",
+                "yes" if cause in INSIDE_CAUSES else "no",
                 *(str(counts[row.name]) for row in data.candidates),
             )
             for cause, counts in sorted(causes.items())
