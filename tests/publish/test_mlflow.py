@@ -30,6 +30,7 @@ from bakeoff.publish.table import Publication
 from bakeoff.record.store import RunDirectory
 from bakeoff.report import data
 from bakeoff.report.write import write
+from bakeoff.verdict import INSIDE_CAUSES
 from tests.fakes import synthetic
 from tests.publish.demonstration import COMMAND, ROOT, another, environment
 from tests.publish.demonstration import publish as command
@@ -38,7 +39,6 @@ from tests.publish.servers import ADMIN_PASSWORD, Server
 
 pytestmark = [pytest.mark.slow, pytest.mark.docker]
 
-LIMIT_CAUSES = {"infra.oom_killed", "infra.disk_full", "infra.pids_exhausted", "infra.cpu_throttled"}
 WHOLE_RUN = {"report.md", "report.html", "manifest.json", "trials.jsonl", "examples.jsonl"}
 PUBLISH = [COMMAND, "publish", "--to", "mlflow"]
 Snapshot = dict[str, Any]
@@ -233,7 +233,7 @@ def counted(trials: list[dict[str, Any]]) -> dict[str, float]:
     judged = [row for row in trials if row["verdict"] != "infra_error"]
     verdicts = Counter(row["verdict"] for row in trials)
     passed, n = verdicts["passed"], len(trials)
-    bound = [any(each["cause"] in LIMIT_CAUSES for each in row["attempts"]) for row in trials]
+    bound = [any(each["cause"] in INSIDE_CAUSES for each in row["attempts"]) for row in trials]
     deployed = [
         row["verdict"] == "passed" and not hit
         for row, hit in zip(trials, bound, strict=True)
