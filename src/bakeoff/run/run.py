@@ -12,19 +12,20 @@ from pathlib import Path
 from typing import Literal
 
 from bakeoff import backends, scoring
-from bakeoff.backends.base import Backend
+from bakeoff.backends.base import Backend, SandboxSpec
 from bakeoff.config.cache import require_cache
 from bakeoff.config.loading import Overrides
 from bakeoff.errors import BakeoffError, Interrupted, UnfitEnvironment
 from bakeoff.record.manifest import Manifest
 from bakeoff.record.store import RunDirectory
 from bakeoff.record.trial import experiment_name
-from bakeoff.run import admission, interrupts, manifest, models, preflight, resume
+from bakeoff.run import admission, interrupts, manifest, models, preflight, rehearsal, resume
 from bakeoff.run import task as tasks
 from bakeoff.run.admission import Admission
-from bakeoff.run.engine import Engine
+from bakeoff.run.engine import Engine, sandbox_spec
 from bakeoff.run.host_monitor import HostMonitor
 from bakeoff.run.ledger import Ledger
+from bakeoff.run.models import Models
 from bakeoff.run.progress import Display
 from bakeoff.run.task import Task
 
@@ -103,35 +104,45 @@ def execute(
     start = manifest.at_start(task, backend.facts(), image, admitted.slots)
     if task.resumed is not None:
         resume.refuse_other_box(task.resumed, start)
-    with (
-        models.opened(task, shared) as candidates,
-        _opened(task, start, out, backend) as directory,
-        HostMonitor(local=backend.local) as monitor,
-        Ledger(backend.host_id, directory.run_id, admitted.capacity) as ledger,
-    ):
-        engine = Engine(
-            task=task,
-            trials=resume.remaining(directory, task.trials),
-            backend=backend,
-            image=image,
-            models=candidates,
-            scorer=scorer,
-            directory=directory,
-            ledger=ledger,
-            slots=admitted.slots,
-            monitor=monitor,
-            display=display,
-        )
-        finished = _run(engine)
-        end = manifest.at_end(
-            directory, task, finished=finished, spending=shared.spending, worst=monitor.worst()
-        )
-        directory.update_manifest(**end)
+    with models.opened(task, shared) as candidates:
+        if task.resumed is None:
+            _rehearse(task, backend, sandbox_spec(start.run_id, image, task.profiles[0]), candidates)
+        with (
+            _opened(task, start, out, backend) as directory,
+            HostMonitor(local=backend.local) as monitor,
+            Ledger(backend.host_id, directory.run_id, admitted.capacity) as ledger,
+        ):
+            engine = Engine(
+                task=task,
+                trials=resume.remaining(directory, task.trials),
+                backend=backend,
+                image=image,
+                models=candidates,
+                scorer=scorer,
+                directory=directory,
+                ledger=ledger,
+                slots=admitted.slots,
+                monitor=monitor,
+                display=display,
+            )
+            finished = _run(engine)
+            end = manifest.at_end(
+                directory, task, finished=finished, spending=shared.spending, worst=monitor.worst()
+            )
+            directory.update_manifest(**end)
     if "not_run" in end:
         display.step(
             "{trials} trials are not run: {reason}; raise it and go on with --resume".format(**end["not_run"])
         )
     return directory
+
+
+def _rehearse(task: Task, backend: Backend, sandbox: SandboxSpec, candidates: Models) -> None:
+    """Refuse a harness that cannot run before its first call is paid for. See `rehearsal`."""
+    try:
+        rehearsal.rehearse(task, backend, sandbox, candidates)
+    finally:
+        backend.sweep(sandbox.run_id)
 
 
 def _run(engine: Engine) -> bool:
