@@ -248,7 +248,7 @@ class ModelCalls:
         self, event: Replied, reply: ModelReply, exchange: Exchange | None, started: float
     ) -> ModelCall:
         self.clock.replied(event.ident, reply.queued_seconds, reply.replayed_seconds)
-        self.conversation.replied(event.index, reply.message)
+        self.conversation.replied(event.index, reply.recorded)
         # A reply that comes too late is not handed on: whether the agent could still answer would be a race.
         if self.clock.finished is None and not self.clock.out_of_time(self.line.timer.now()):
             self._hand_on(event, reply, exchange)
@@ -265,7 +265,7 @@ class ModelCalls:
             first_token_seconds=reply.first_token_seconds,
             cost_usd=reply.cost_usd,
             finish_reason=reply.finish_reason,
-            message=reply.message,
+            message=reply.recorded,
         )
 
     def _hand_on(self, event: Replied, reply: ModelReply, exchange: Exchange | None) -> None:

@@ -101,6 +101,15 @@ class ModelReply:
     replayed_seconds: float = 0.0  # of `seconds`: what a recorded call took and its replay did not
     reasoning: str | None = None  # that came beside the message: LangChain's OpenAI class leaves it out
 
+    @property
+    def recorded(self) -> JsonDict:
+        """The message for the record: with reasoning that the harness, as in production, does not see."""
+        if not self.reasoning:
+            return self.message
+        data = self.message["data"]
+        kwargs = {**(data.get("additional_kwargs") or {}), "reasoning_content": self.reasoning}
+        return {**self.message, "data": {**data, "additional_kwargs": kwargs}}
+
 
 class ChatBackend(Protocol):
     """One candidate's model. Called from many threads at once.

@@ -109,9 +109,16 @@ def at_end(run: RunDirectory, task: Task, *, finished: bool, spending: Spending,
         "host_worst": _worse(before.host_worst, worst),
         "observed_harness": before.observed_harness or _observed(run, task),
     }
+    notes = []
     if task.config.budget and spending.unpriced:
-        unpriced = f"{spending.unpriced} model calls have no known cost and are not in the budget."
-        changes["notes"] = [*before.notes, unpriced]
+        notes.append(f"{spending.unpriced} model calls have no known cost and are not in the budget.")
+    if task.config.harness.limits.tokens is not None:
+        notes += [
+            f"harness.limits.tokens was not enforced in {calls} model calls of {name}: their provider reports no usage."
+            for name, calls in spending.uncounted.items()
+        ]
+    if notes:
+        changes["notes"] = [*before.notes, *notes]
     if not finished and spending.exhausted:
         left = before.trials_planned - sum(1 for _ in run.trials())
         limit, spent = spending.limit_usd or 0.0, spending.spent_usd

@@ -123,10 +123,10 @@ def open_backend(
     backend = _kind(candidate).open_backend(
         _located(candidate, root), _policy(candidate, retry, environ, run)
     )
-    if run and run.spending.limit_usd is not None and candidate.ref.provider != "replay":
+    if run and candidate.ref.provider != "replay":
         from bakeoff.gateway.policy.spending import Metered
 
-        backend = Metered(backend, run.spending)
+        backend = Metered(backend, run.spending, candidate.name)
     if run and run.recorder:
         from bakeoff.gateway.recording.cassette import Recording
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 
 from bakeoff.errors import BudgetSpent, ModelCallError
 from bakeoff.gateway.types import CallContext, ChatBackend, ModelCard, ModelReply, ModelRequest
@@ -15,12 +16,14 @@ class Spending:
 
     Attributes:
         unpriced: calls whose cost is not known (the provider gave no token counts), and not in the sum.
+        uncounted: calls by candidate whose provider gave no token counts: a limit on tokens does not see them.
     """
 
     def __init__(self, limit_usd: float | None = None, spent_usd: float = 0.0) -> None:
         self.limit_usd = limit_usd
         self._spent = spent_usd
         self.unpriced = 0
+        self.uncounted: Counter[str] = Counter()
         self._lock = threading.Lock()
 
     @property
@@ -41,12 +44,18 @@ class Spending:
             else:
                 self._spent += usd
 
+    def count(self, candidate: str, tokens: int | None) -> None:
+        """Note a reply of a candidate, and whether its tokens are known."""
+        if tokens is None:
+            with self._lock:
+                self.uncounted[candidate] += 1
+
 
 class Metered:
     """A backend whose calls are paid from `spending`. Raises BudgetSpent instead of a call it does not admit."""
 
-    def __init__(self, inner: ChatBackend, spending: Spending) -> None:
-        self._inner, self._spending = inner, spending
+    def __init__(self, inner: ChatBackend, spending: Spending, candidate: str = "") -> None:
+        self._inner, self._candidate, self._spending = inner, candidate, spending
 
     def complete(self, request: ModelRequest, call: CallContext) -> ModelReply:
         """Ask the backend, if there is money left."""
@@ -59,6 +68,7 @@ class Metered:
                 self._spending.add(None)
             raise
         self._spending.add(reply.cost_usd)
+        self._spending.count(self._candidate, reply.input_tokens if reply.output_tokens is not None else None)
         return reply
 
     def card(self) -> ModelCard:

@@ -106,3 +106,26 @@ def test_a_budget_needs_every_price(tmp_path: Path) -> None:
 def test_the_bundled_list_has_the_price_of_a_known_model() -> None:
     known = Candidate(name="b", model="openai:gpt-4o-mini")
     assert gateway.check_budget(config(known, usd=1.0)) is None
+
+
+def test_a_reply_without_usage_is_counted_by_its_candidate() -> None:
+    from bakeoff.gateway.policy.spending import Metered, Spending
+    from bakeoff.gateway.types import ModelReply
+
+    class Silent:
+        def complete(self, request: ModelRequest, call: CallContext) -> ModelReply:
+            return ModelReply({"type": "ai", "data": {"content": "3"}}, 0.1)
+
+    spending = Spending()
+    Metered(Silent(), spending, "a").complete(ASK, CALL)  # type: ignore[arg-type]
+    assert spending.uncounted == {"a": 1}
+
+
+def test_reasoning_beside_a_message_is_recorded_and_not_handed_to_the_harness() -> None:
+    from bakeoff.gateway.types import ModelReply
+    from bakeoff.record.messages import to_openai
+
+    reply = ModelReply({"type": "ai", "data": {"content": "3"}}, 0.1, reasoning="One and two.")
+    [said] = to_openai([reply.recorded])
+    assert said["reasoning_content"] == "One and two."
+    assert "additional_kwargs" not in reply.message["data"]
