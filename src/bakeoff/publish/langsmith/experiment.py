@@ -22,6 +22,7 @@ from bakeoff.publish.source import Source
 from bakeoff.record.base import JsonDict
 from bakeoff.record.trial import ResourceLimits
 from bakeoff.report.data import GIVEN, SCORES, USED, CandidateReport
+from bakeoff.text.escape import storable
 
 if TYPE_CHECKING:
     from langsmith.schemas import TracerSession
@@ -159,7 +160,7 @@ def _feedback(experiment: Experiment) -> Iterator[JsonDict]:
 
 def _description(source: Source, candidate: CandidateReport) -> str:
     counts = ", ".join(f"{count} {verdict.replace('_', ' ')}" for verdict, count in candidate.counts.items())
-    return f"{candidate.label}, {candidate.model}: {counts}. {source.report.sentence}"
+    return str(storable(f"{candidate.label}, {candidate.model}: {counts}. {source.report.sentence}"))
 
 
 def _metadata(
@@ -231,7 +232,7 @@ def _metadata(
         "notes": manifest.notes,
         "warnings": list(report.warnings),
     }
-    plain: JsonDict = json.loads(json.dumps(whole))
+    plain: JsonDict = storable(json.loads(json.dumps(whole)))
     return plain
 
 

@@ -24,6 +24,7 @@ from bakeoff.text import escape
 
 # MLflow's own bounds are 250 characters of a key, 6000 of a parameter and 8000 of a tag
 KEY_CHARACTERS, PARAM_CHARACTERS, TAG_CHARACTERS = 250, 5900, 5000
+NOTE_CHARACTERS = 100  # that say how much was cut
 SPREAD = ("mean", "p50", "p95", "max")
 
 
@@ -236,9 +237,13 @@ def _plain(value: Any) -> str | None:
 
 
 def _texts(values: Iterable[tuple[str, Any]], limit: int) -> dict[str, str]:
-    """As MLflow takes them; control characters are made visible, since not every database stores them."""
+    """As MLflow takes them. Control characters are made visible, which takes room, and so the text is cut again."""
     plain = ((key, _plain(value)) for key, value in values)
-    return {_key(key): escape.terminal(value, limit) for key, value in plain if value is not None}
+    return {
+        _key(key): escape.terminal(value, limit)[: limit + NOTE_CHARACTERS]
+        for key, value in plain
+        if value is not None
+    }
 
 
 def _key(name: str) -> str:
