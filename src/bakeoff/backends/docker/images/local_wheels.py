@@ -30,6 +30,8 @@ from bakeoff.harness.uv import uv
 from bakeoff.text.escape import last_lines
 
 BUILD_SECONDS = 600
+# Of what a failed build printed, which ends with advice.
+BUILD_LINES = 12
 # Bytes of a built wheel must depend on its content alone. 1980 is the first year that a zip archive can hold.
 EPOCH = "315532800"
 
@@ -140,17 +142,7 @@ def _copy(tree: files.Tree, to: Path) -> Path:
 
 
 def _build(asked: Requirement, source: Path, into: Path) -> Path:
-    command = [
-        uv(),
-        "build",
-        "--wheel",
-        "--quiet",
-        "--python",
-        sys.executable,
-        "--out-dir",
-        str(into),
-        str(source),
-    ]
+    command = [uv(), "build", "--wheel", "--python", sys.executable, "--out-dir", str(into), str(source)]
     try:
         done = subprocess.run(
             command,
@@ -169,7 +161,9 @@ def _build(asked: Requirement, source: Path, into: Path) -> Path:
         if problem := unreachable(done.stderr):
             raise problem
         hint = "Make `uv build --wheel` work there, or build the wheel yourself and write its path here."
-        raise asked.place.error(f"`{asked.text}` cannot be built: {last_lines(done.stderr)}", hint)
+        raise asked.place.error(
+            f"`{asked.text}` cannot be built: {last_lines(done.stderr, BUILD_LINES)}", hint
+        )
     if not all(tag.platform == "any" for tag in parse_wheel_filename(wheel.name)[3]):
         raise asked.place.error(
             f"`{asked.text}` has compiled code, and {wheel.name} was compiled for this machine",

@@ -107,7 +107,7 @@ def ensure(order: Order, say: Say) -> Wheelhouse:
         with tempfile.TemporaryDirectory(dir=home.parent) as scratch:
             making = Path(scratch) / "wheels"
             making.mkdir()
-            lock = _resolve(order, Path(scratch))
+            lock = resolve(order)
             _fetch(order, lock, making)
             (making / LOCK).write_text(lock)
             try:
@@ -178,8 +178,19 @@ def _installed() -> dict[str, str]:
     return {canonicalize_name(d.metadata["Name"]): d.version for d in distributions() if d.metadata["Name"]}
 
 
+def resolve(order: Order) -> str:
+    """The pins with their hashes, in pip's format.
+
+    What uv finds in its output file it prefers, so that file begins with this environment's versions.
+
+    Raises:
+        InputError, UnfitEnvironment: as `ensure` does.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        return _resolve(order, Path(scratch))
+
+
 def _resolve(order: Order, scratch: Path) -> str:
-    """Pins with hashes, in pip's format. What uv finds in its output file it prefers: this environment's versions."""
     constraints, pins = scratch / "constraints.txt", scratch / "pins.txt"
     constraints.write_text("\n".join(map(order.line, order.asked.constraints)))
     pins.write_text("\n".join(f"{name}=={version}" for name, version in _installed().items()))
@@ -187,6 +198,8 @@ def _resolve(order: Order, scratch: Path) -> str:
         [
             uv(), "pip", "compile", "-", "--quiet", "--no-header", "--no-annotate", "--generate-hashes",
             "--only-binary", ":all:", "--output-file", str(pins), "--constraints", str(constraints),
+            # of the host: uv would look for one of the image's version, for seconds
+            "--python", sys.executable,
             "--python-version", order.target.python,
             "--python-platform", f"{order.target.machine}-manylinux_2_{order.target.manylinux}",
             *order.asked.flags(), *(["--prerelease", "allow"] if order.asked.pre else []),
