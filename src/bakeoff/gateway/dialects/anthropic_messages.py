@@ -42,7 +42,14 @@ def request(body: Mapping[str, Any]) -> ModelRequest:
         stop=texts(body.get("stop_sequences"), "stop_sequences"),
         params={k: v for k, v in body.items() if k not in _OWN | _ACCOUNT and v is not None},
         stream=body.get("stream") is True,
+        bind=_bind(body.get("tool_choice")),
     )
+
+
+def _bind(choice: Any) -> JsonDict:
+    """LangChain's word for `disable_parallel_tool_use`, which Anthropic keeps in the tool choice."""
+    alone = isinstance(choice, dict) and choice.get("disable_parallel_tool_use") is True
+    return {"parallel_tool_calls": False} if alone else {}
 
 
 def _tool(tool: JsonDict) -> JsonDict:

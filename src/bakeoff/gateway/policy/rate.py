@@ -1,7 +1,7 @@
-"""What one provider allows all its candidates together: requests and tokens a minute, and calls at a time.
+"""What one provider allows all its candidates together: requests and tokens per minute, and concurrent calls.
 
-A sliding window of sixty seconds, so that no minute, whenever it starts, holds more than the limit. Callers are let in
-in the order they came. A call's tokens are known only when it is over: an estimate is held until then.
+The window slides, so that no sixty seconds hold more than the limit. Callers enter in the order in which they came. A
+call's tokens are known only when it is over: until then an estimate counts.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from bakeoff.config.schema import Rate
 from bakeoff.gateway.policy.waiting import Cancelled
 
 WINDOW_SECONDS = 60.0
-_LOOK_SECONDS = 0.1  # how often one that waits asks whether it was cancelled
-_UNTIL_TOLD = float("inf")
+_LOOK_SECONDS = 0.1  # how often a waiting caller looks whether it was cancelled
+_UNTIL_NOTIFIED = float("inf")
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class _Entry:
 
 
 class Limiter:
-    """The turnstile of one provider. Threads share it. Without limits it lets everybody in at once."""
+    """Rate limits of one provider. Threads share it. Without limits nobody waits."""
 
     def __init__(self, rate: Rate | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._rate, self._clock = rate or Rate(), clock
@@ -43,14 +43,14 @@ class Limiter:
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether an estimate of a call's tokens is of any use."""
+        """Whether a caller should estimate its tokens."""
         return self._rate.tokens_per_minute is not None
 
     @contextmanager
     def turn(
         self, tokens: int, cancelled: Callable[[], bool], used: Callable[[], int | None] = lambda: None
     ) -> Iterator[None]:
-        """Wait for a turn, and hold it. `tokens` is an estimate; `used()` afterwards says what it really was.
+        """Wait for a turn, and hold it. `tokens` is an estimate; afterwards `used()` gives the true number.
 
         Raises:
             Cancelled: the caller gave up waiting.
@@ -89,18 +89,18 @@ class Limiter:
             self._changed.notify_all()
 
     def _pause(self, ticket: object, tokens: int) -> float:
-        """Seconds after which it is worth looking again; 0 when it is this one's turn."""
+        """Seconds until the next look; 0 when it is this caller's turn."""
         if self._queue[0] is not ticket:
-            return _UNTIL_TOLD
+            return _UNTIL_NOTIFIED
         rate, now = self._rate, self._clock()
         while self._window and self._window[0].when + WINDOW_SECONDS <= now:
             gone = self._window.popleft()
             gone.counted = False
             self._tokens -= gone.tokens
         if rate.concurrent is not None and self._out >= rate.concurrent:
-            return _UNTIL_TOLD
+            return _UNTIL_NOTIFIED
         many = rate.requests_per_minute is not None and len(self._window) >= rate.requests_per_minute
-        # a single call larger than the limit goes when the window is empty: it would wait for ever
+        # a single call larger than the limit goes when the window is empty, or it would wait for ever
         much = rate.tokens_per_minute is not None and self._tokens + tokens > rate.tokens_per_minute
         if self._window and (many or much):
             return self._window[0].when + WINDOW_SECONDS - now

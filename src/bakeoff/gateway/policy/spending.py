@@ -1,4 +1,4 @@
-"""The money of a run: counts what calls cost, and admits no further call once `budget.usd` is spent."""
+"""What a run spends: counts what calls cost, and admits no further call once `budget.usd` is spent."""
 
 from __future__ import annotations
 
@@ -52,19 +52,19 @@ class Spending:
 
 
 class Metered:
-    """A backend whose calls are paid from `spending`. Raises BudgetSpent instead of a call it does not admit."""
+    """A backend whose calls are paid from `spending`. Raises BudgetSpent in place of a call that is not admitted."""
 
     def __init__(self, inner: ChatBackend, spending: Spending, candidate: str = "") -> None:
         self._inner, self._candidate, self._spending = inner, candidate, spending
 
     def complete(self, request: ModelRequest, call: CallContext) -> ModelReply:
-        """Ask the backend, if there is money left."""
+        """Ask the backend while the budget lasts."""
         if self._spending.exhausted:
             raise BudgetSpent(self._spending.spent_usd, self._spending.limit_usd or 0.0)
         try:
             reply = self._inner.complete(request, call)
         except ModelCallError as error:
-            if error.attempts:  # what a failed call cost, nobody tells
+            if error.attempts:  # no provider says what a failed call cost
                 self._spending.add(None)
             raise
         self._spending.add(reply.cost_usd)
