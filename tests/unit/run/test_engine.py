@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bakeoff import verdict
 from bakeoff.backends.base import Capacity, SandboxError, SandboxSpec
 from bakeoff.backends.fake import FakeBackend, FakeHarness, FakeSandbox, ManualTimer, Script, one_question
 from bakeoff.errors import BackendUnavailable, ModelCallError, ModelErrorKind, UnfitEnvironment
@@ -326,3 +327,34 @@ def test_a_record_that_cannot_be_written_stops_every_slot(
     with pytest.raises(UnfitEnvironment, match="no space left"):
         bench.run()
     assert bench.backend.left == {}
+
+
+# --- the column of the table of causes
+
+
+def killed_from_within(harness: FakeHarness) -> Script:
+    harness.loaded()
+    harness.started()
+    yield harness.ask("question")
+    harness.die(9)
+
+
+OUTCOMES = {
+    "a crash before any reply": (crash_at_start, "right"),
+    "an exception after a reply": (crash_after_reply, "right"),
+    "a kill from within": (killed_from_within, "right"),
+    "a provider that is down": (one_question, ModelCallError(ModelErrorKind.UNAVAILABLE, "503")),
+    "a rate limit": (one_question, ModelCallError(ModelErrorKind.RATE_LIMITED, "429")),
+    "a wrong answer": (one_question, "wrong"),
+}
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_a_trial_is_attempted_again_just_as_the_table_of_causes_says(tmp_path: Path, outcome: str) -> None:
+    script, reply = OUTCOMES[outcome]
+    bench = Bench(tmp_path, script, models={"m": Model(reply)})
+    assert bench.run()
+    causes = bench.causes()
+    [cause] = set(causes)
+    assert cause is not None
+    assert len(causes) == (1 if verdict.follows(cause).retry is verdict.Retry.NEVER else 3)

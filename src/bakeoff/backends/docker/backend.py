@@ -16,7 +16,7 @@ from bakeoff.backends.docker.container import LABEL, Container
 from bakeoff.backends.docker.pauses import PauseEvents
 from bakeoff.backends.docker.pool import ContainerPool
 from bakeoff.config.schema import Config
-from bakeoff.errors import BackendUnavailable
+from bakeoff.errors import BackendUnavailable, UnfitEnvironment
 from bakeoff.record.base import JsonDict
 
 # A daemon that went away is waited for this long, so that attempts are not spent on it.
@@ -88,8 +88,9 @@ class DockerBackend:
         deadline = time.monotonic() + RETURN_SECONDS
         while time.monotonic() < deadline:
             try:
-                self.client.ping()
-            except DAEMON_GONE:
+                # A new connection, which is given up after seconds: a daemon that hangs keeps an old one for a minute.
+                connection.connect().close()
+            except UnfitEnvironment:
                 if stopping.wait(RETRY_SECONDS):
                     return
             else:
