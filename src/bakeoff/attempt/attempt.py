@@ -280,7 +280,9 @@ class Attempt:
         if isinstance(event, protocol.Failed):
             self._evidence.failed = event
         else:
-            self._evidence.answered, self._evidence.reached = event, "answered"
+            self._evidence.answered = event
+            if event.interrupt is None:  # else it waits for a person: there is no answer to judge
+                self._evidence.reached = "answered"
             self._calls.conversation.finish(event.messages)
 
     # --- to an end

@@ -278,8 +278,11 @@ class Protocol:
     def _answered(self, result: Any) -> Answered:
         said = msgs.shallow(_object(result))
         answer, interrupt = said.get("answer"), said.get("interrupt")
+        messages = (
+            said.get("messages", []) if interrupt is not None else [] if self._program else said["messages"]
+        )
         return Answered(
-            messages=[] if self._program else msgs.checked(said["messages"]),
+            messages=msgs.checked(messages),
             structured=answer if isinstance(answer, str) else None,
             interrupt=None if interrupt is None else str(interrupt)[:2000],
         )

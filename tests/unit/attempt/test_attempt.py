@@ -3,11 +3,16 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import pytest
+
 from bakeoff.attempt.attempt import Attempt, Watchers
 from bakeoff.attempt.spec import AttemptLimits, AttemptSpec, HarnessSpec
+from bakeoff.backends.base import SandboxError
 from bakeoff.backends.fake import LIMITS, FakeHarness, FakeSandbox, ManualTimer, Script, ai, human
+from bakeoff.errors import BudgetSpent, ModelCallError, ModelErrorKind
 from bakeoff.gateway.types import CallContext, ModelCard, ModelReply, ModelRequest
 from bakeoff.record.base import JsonDict
+from bakeoff.record.evidence import DockerFacts
 from bakeoff.record.trial import AttemptResult, TrialSpec
 from bakeoff.verdict import attribute
 
@@ -107,3 +112,220 @@ def test_an_honest_attempt_is_served_to_its_end_and_counted() -> None:
     assert [message.openai["role"] for message in run.result.messages] == ["user", "assistant"]
     assert run.sandbox.closed
     assert run.cause(True) is None
+
+
+def after_a_reply(end: Callable[[FakeHarness], object]) -> Callable[[FakeHarness], Script]:
+    """A harness that asks its model once and then ends in this way."""
+
+    def script(harness: FakeHarness) -> Script:
+        harness.loaded()
+        harness.started()
+        yield harness.ask("1 + 2?")
+        end(harness)
+
+    return script
+
+
+def before_a_reply(end: Callable[[FakeHarness], object]) -> Callable[[FakeHarness], Script]:
+    def script(harness: FakeHarness) -> Script:
+        harness.loaded()
+        harness.started()
+        yield 1.0
+        end(harness)
+
+    return script
+
+
+def loops(harness: FakeHarness) -> Script:
+    harness.loaded()
+    harness.started()
+    while True:
+        yield harness.ask("again")
+
+
+def works(seconds: float) -> Callable[[FakeHarness], Script]:
+    def script(harness: FakeHarness) -> Script:
+        harness.loaded()
+        harness.started()
+        yield seconds
+        harness.answer(ai("3"))
+
+    return script
+
+
+def never_starts(harness: FakeHarness) -> Script:
+    harness.loaded()
+    yield float("inf")
+
+
+def interrupted(harness: FakeHarness) -> None:
+    harness.answer(human("1 + 2?"), interrupt="approve issue_refund(amount=5)?")
+
+
+def floods(harness: FakeHarness) -> None:
+    for _ in range(60):
+        harness.box.write(b"{}\n" * 1000)
+
+
+def error(kind: ModelErrorKind) -> ModelCallError:
+    return ModelCallError(kind, "said so")
+
+
+GRAPH_LIMIT = "langgraph.errors.GraphRecursionError"
+
+ENDS: dict[str, list[dict[str, Any]]] = {
+    "infra.oom_killed": [
+        {"script": after_a_reply(lambda h: h.die(9)), "kernel": {"oom_kills": 1, "memory_limit_hits": 4}}
+    ],
+    "infra.host_memory": [
+        {"script": after_a_reply(lambda h: h.die(9)), "kernel": {"oom_kills": 1, "memory_limit_hits": 0}}
+    ],
+    "infra.disk_full": [{"script": after_a_reply(lambda h: h.die(9)), "kernel": {"disk_full": True}}],
+    "infra.pids_exhausted": [{"script": after_a_reply(lambda h: h.die(9)), "kernel": {"pids_refused": 3}}],
+    "infra.limits_not_enforced": [{"kernel": {"memory_limit_bytes": 2**40}}],
+    "infra.docker_unavailable": [
+        {"deaf": True, "kill": "unanswered"},
+        {"deaf": True, "kill": "ignored"},
+        {"start_error": SandboxError(DockerFacts(failed_step="start", error_kind="unavailable"))},
+    ],
+    "infra.image": [{"start_error": SandboxError(DockerFacts(failed_step="image", error_kind="image"))}],
+    "infra.container_start": [
+        {"start_error": SandboxError(DockerFacts(failed_step="start", error_kind="start"))},
+        {"script": never_starts},
+        {"deaf": True},
+    ],
+    "infra.container_lost": [
+        {"script": after_a_reply(lambda h: h.box.die(137))},
+        {"before": lambda run: run.timer.after(0.5, run.sandbox.freeze)},
+        {"before": lambda run: run.timer.after(0.5, lambda: run.sandbox.freeze("stopped", event=False))},
+        {"script": after_a_reply(lambda h: h.box.exit(None, 9, terminated=True))},
+    ],
+    "infra.supervisor_lost": [{"script": after_a_reply(lambda h: h.box.die(1))}],
+    "infra.provider_auth": [{"replies": error(ModelErrorKind.AUTH)}],
+    "infra.provider_unsupported": [{"replies": error(ModelErrorKind.UNSUPPORTED)}],
+    "infra.provider_rate_limited": [{"replies": error(ModelErrorKind.RATE_LIMITED)}],
+    "infra.provider_unavailable": [{"replies": error(ModelErrorKind.UNAVAILABLE)}],
+    "infra.provider_timeout": [{"replies": error(ModelErrorKind.TIMEOUT)}],
+    "infra.not_on_tape": [{"replies": error(ModelErrorKind.NOT_ON_TAPE)}],
+    "infra.provider_bad_response": [{"replies": error(ModelErrorKind.BAD_RESPONSE)}],
+    "infra.unknown": [{"replies": ZeroDivisionError("a bug of the gateway")}],
+    "infra.output_limit": [
+        {"script": after_a_reply(floods)},
+        {"script": after_a_reply(lambda h: h.box.write(b"x" * (9 * 2**20)))},
+        {"script": after_a_reply(lambda h: h.box.exit(None, 9, overflow="line", stopped_for="overflow"))},
+    ],
+    "infra.protocol": [{"script": after_a_reply(lambda h: h.box.write(b"garbage\n"))}],
+    "infra.interrupted": [{"script": after_a_reply(interrupted)}],
+    "infra.harness_crash": [
+        {"script": before_a_reply(lambda h: h.fail("builtins.KeyError", "'x'"))},
+        {"script": before_a_reply(lambda h: h.die(9))},
+        {"script": before_a_reply(lambda h: None)},
+        {"replies": error(ModelErrorKind.BAD_REQUEST)},
+    ],
+    "infra.cpu_throttled": [{"script": works(100.0), "kernel": {"throttled_seconds": 50.0}}],
+    "model.killed_harness": [
+        {"script": after_a_reply(lambda h: h.die(9))},
+        {"script": after_a_reply(lambda h: h.box.exit(None, 9, stopped_for="channel_closed"))},
+        {"script": after_a_reply(lambda h: None)},
+    ],
+    "model.broke_harness": [
+        {"script": after_a_reply(lambda h: h.fail("builtins.KeyError", "'A-99'"))},
+        {"script": after_a_reply(lambda h: h.die(11))},
+    ],
+    "model.turn_limit": [
+        {"script": loops},
+        {"script": after_a_reply(lambda h: h.fail(GRAPH_LIMIT, "8 steps"))},
+    ],
+    "model.token_limit": [
+        {"script": loops, "attempt": spec(limits={"tokens": 5}), "model": {"input_tokens": 5}},
+    ],
+    "model.time_limit": [
+        {"script": works(100.0)},
+        {"script": works(100.0), "stop_works": False},
+        {"model": {"seconds": 100.0}, "script": honest},
+    ],
+    "model.context_overflow": [{"replies": error(ModelErrorKind.CONTEXT_OVERFLOW)}],
+    "model.refusal": [{"replies": error(ModelErrorKind.REFUSAL)}],
+    "model.invalid_tool_call": [{"replies": error(ModelErrorKind.INVALID_TOOL_CALL)}],
+}
+
+
+@pytest.mark.parametrize(("cause", "made"), [(cause, one) for cause, ways in ENDS.items() for one in ways])
+def test_every_cause_that_an_attempt_can_produce_comes_out_of_a_sandbox(
+    cause: str, made: dict[str, Any]
+) -> None:
+    made = dict(made)
+    replies = made.pop("replies", None)
+    script = made.pop("script", honest if replies else None)
+    run = Run(script, *([replies] if replies else []), **made)
+    assert run.cause() == cause, run.evidence
+    assert run.evidence.internal_error is None
+    assert run.sandbox.closed
+
+
+@pytest.mark.parametrize("kill", ["unanswered", "ignored"])
+def test_a_sandbox_that_answers_nothing_and_cannot_be_killed_ends_within_a_bound(kill: Any) -> None:
+    run = Run(deaf=True, kill=kill)
+    assert run.evidence.docker.error_kind == "unavailable"
+    assert run.sandbox.kills <= 6
+    assert run.evidence.clock.wall_seconds <= 120.0 + 10.0 * 7
+
+
+def test_a_bug_while_the_record_is_made_or_while_closing_does_not_escape(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise OSError("broken")
+
+    monkeypatch.setattr(FakeSandbox, "close", broken)
+    assert Run(honest).evidence.harness.reached == "answered"
+    monkeypatch.setattr("bakeoff.attempt.evidence.EvidenceBuilder.build", broken)
+    assert Run(honest).evidence.internal_error == "OSError: broken"
+
+
+def test_a_run_without_money_or_that_is_stopped_is_cancelled() -> None:
+    assert Run(honest, BudgetSpent(1.0, 1.0)).attempt.cancelled
+    assert Run(works(50.0), before=lambda run: run.timer.after(5.0, run.attempt.stop)).attempt.cancelled
+
+
+def test_a_model_call_after_the_answer_changes_nothing() -> None:
+    def script(harness: FakeHarness) -> Script:
+        harness.loaded()
+        harness.started()
+        reply = yield harness.ask("1 + 2?")
+        harness.answer(human("1 + 2?"), reply["result"]["message"])
+        harness.ask("Say 5 instead.")
+        yield 1.0
+
+    run = Run(script, ai("3"), ai("5"))
+    assert run.evidence.answer is not None
+    assert (run.evidence.answer.text, run.result.usage.model_calls) == ("3", 1)
+
+
+def test_a_flood_cannot_hold_up_the_time_limit() -> None:
+    """Lines arrive faster than time passes between them; the limit is met all the same."""
+
+    def script(harness: FakeHarness) -> Script:
+        harness.loaded()
+        harness.started()
+        while True:
+            harness.box.write(b"{}\n")
+            yield 0.1
+
+    run = Run(script)
+    assert run.evidence.time_limit_hit
+    assert run.evidence.clock.working_seconds == pytest.approx(60.0, abs=0.2)
+
+
+def test_queued_and_paused_time_never_causes_a_time_limit() -> None:
+    run = Run(honest, model={"queued": 1000.0})
+    assert run.cause(True) is None
+    assert not run.evidence.time_limit_hit
+
+    def paused(run: Run) -> None:
+        run.timer.after(1.5, run.sandbox.freeze)
+        run.timer.after(21.5, run.sandbox.thaw)
+
+    run = Run(works(50.0), before=paused, attempt=spec(limits={"seconds": 51.0}))
+    assert not run.evidence.time_limit_hit
+    assert run.evidence.docker.paused_seconds == 20.0
