@@ -14,7 +14,7 @@ from bakeoff.record.base import JsonDict
 from bakeoff.record.manifest import Manifest
 from bakeoff.record.store import RunDirectory
 from bakeoff.record.timeline import Timeline
-from bakeoff.record.trial import ResourceLimits, TrialRecord
+from bakeoff.record.trial import DEFAULT_PROFILE, ResourceLimits, TrialRecord
 
 if TYPE_CHECKING:
     from bakeoff.report.data import CandidateReport, ReportData
@@ -46,6 +46,12 @@ class Source:
     def harness(self) -> str:
         """The harness's name."""
         return str(self.manifest.config["name"])
+
+    @property
+    def profiles(self) -> list[str]:
+        """Names of the run's profiles; none where it has the default one alone."""
+        names = [profile.name for profile in self.manifest.profiles]
+        return [] if names == [DEFAULT_PROFILE] else names
 
     @property
     def candidates(self) -> list[CandidateReport]:

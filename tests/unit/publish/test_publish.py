@@ -21,10 +21,12 @@ from bakeoff.publish import publication, source
 from bakeoff.publish.journal import Journal
 from bakeoff.publish.langsmith.settings import Settings as LangSmith
 from bakeoff.publish.otlp.settings import Settings as Otlp
+from bakeoff.publish.otlp.spans import Tracing
 from bakeoff.publish.publication import Planned
 from bakeoff.publish.source import Source
 from bakeoff.publish.table import TARGETS, Publication, Target
 from bakeoff.record.store import RunDirectory
+from bakeoff.record.trial import Profile, trial_id
 from tests.fakes import synthetic
 
 ROOT = Path(__file__).parents[3]
@@ -323,3 +325,29 @@ def test_the_harness_file_is_found_from_any_directory(
     assert mine.file_of("data/a.json") == tmp_path / "project/data/a.json"
     apart = source.read(synthetic.run_directory(tmp_path / "else/where"))
     assert apart.file_of("data/a.json") == tmp_path / "data/a.json"
+
+
+def test_what_is_published_names_a_profile_that_is_not_the_default(tmp_path: Path) -> None:
+    profiles = [
+        Profile(name=name, limits=synthetic.LIMITS, reserved_cpus=0.5, reserved_memory_bytes=2**28)
+        for name in ("1x", "2x")
+    ]
+    records = [
+        synthetic.trial("one", profile=name, trial_id=trial_id("one", name, "case-000", 1))
+        for name in ("1x", "2x")
+    ]
+    made = synthetic.manifest(["one"], 1, 1, profiles=profiles, trials_planned=2)
+    whole = source.read(synthetic.run_directory(tmp_path, records, made), allow_inconclusive=True)
+    assert whole.profiles == ["1x", "2x"]
+    roots = [next(Tracing(whole, content=False).spans(whole.timeline(trial))) for trial in whole.trials()]
+    assert [root.name for root in roots] == ["trial one@1x", "trial one@2x"]
+    named = [{each.key: each.value.string_value for each in root.attributes} for root in roots]
+    assert [attributes["bakeoff.profile"] for attributes in named] == ["1x", "2x"]
+
+
+def test_the_default_profile_is_not_mentioned(tmp_path: Path) -> None:
+    whole = source.read(synthetic.run_directory(tmp_path))
+    root = next(Tracing(whole, content=False).spans(whole.timeline(next(iter(whole.trials())))))
+    assert whole.profiles == []
+    assert root.name == "trial steady"
+    assert "bakeoff.profile" not in {each.key for each in root.attributes}

@@ -179,6 +179,7 @@ def _metadata(
         "tools": [_tool_name(each) for each in manifest.observed_harness.get("tools") or ()],
         "params": source.model_of(candidate.name).get("params"),
         "simulated": candidate.simulated,
+        **({"profiles": source.profiles} if source.profiles else {}),
         "inconclusive": report.inconclusive,
         "doubts": list(report.doubts),
         "decision": report.sentence,

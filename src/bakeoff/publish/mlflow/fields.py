@@ -104,6 +104,7 @@ def _params(
         "candidate": candidate.name,
         "model": candidate.model,
         "simulated": candidate.simulated,
+        "profiles": source.profiles or None,
         "trials": source.report.repetitions,
         "seed": config.get("seed"),
         "max_concurrency": manifest.max_concurrency,

@@ -1,6 +1,6 @@
 """One trial as OpenTelemetry spans: what is named how, and what is left out.
 
-    trial {candidate}                   the trial's trace; its verdict is this span's status
+    trial {experiment}                  the trial's trace; its verdict is this span's status
     └── attempt                         one per container
         └── invoke_agent {harness}      the harness got this span's id as `traceparent`: its own spans are below
             ├── chat {model}            one per model call, with its queue and retries
@@ -26,6 +26,7 @@ from typing import Any
 
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from bakeoff.config.model_ref import ModelRef
 from bakeoff.publish.otlp import harness_spans
 from bakeoff.publish.otlp.values import Attributes, nanoseconds, pairs
 from bakeoff.publish.source import Source
@@ -33,6 +34,7 @@ from bakeoff.record import trace_ids
 from bakeoff.record.base import JsonDict, VerdictName
 from bakeoff.record.evidence import Evidence
 from bakeoff.record.timeline import AttemptEvent, ModelCallEvent, Timeline, ToolCallEvent
+from bakeoff.record.trial import DEFAULT_PROFILE
 from bakeoff.text import escape
 from bakeoff.text.redact import masked
 
@@ -114,7 +116,7 @@ class Tracing:
 
     def __post_init__(self) -> None:
         self.harness = str(self.source.manifest.config.get("name") or "harness")
-        self.models = {row["name"]: _model(row["model"]) for row in self.source.manifest.candidates}
+        self.models = {row["name"]: _model(ModelRef(row["model"])) for row in self.source.manifest.candidates}
 
     def spans(self, events: Timeline) -> Iterator[Span]:
         """The trial's spans, parents first."""
@@ -185,6 +187,7 @@ class _Trace:
             "bakeoff.run_id": self.source.run_id,
             "bakeoff.trial_id": trial.trial_id,
             "bakeoff.candidate": trial.candidate,
+            "bakeoff.profile": None if trial.profile == DEFAULT_PROFILE else trial.profile,
             "bakeoff.model": trial.model,
             "bakeoff.simulated": bool(self.source.model_of(trial.candidate).get("simulated")),
             "bakeoff.example_id": trial.example_id,
@@ -205,7 +208,7 @@ class _Trace:
             attributes |= {f"bakeoff.resources.{part}.{name}": value for name, value in limits}
         return self._span(
             (),
-            f"trial {trial.candidate}",
+            f"trial {trial.experiment}",
             (self.events.started_at, self.events.finished_at),
             attributes,
             {"bakeoff.output": trial.output},
@@ -461,12 +464,12 @@ def _infra(verdict: VerdictName, cause: str | None) -> str | None:
     return cause if verdict == "infra_error" else None
 
 
-def _model(model: str) -> tuple[str, str]:
+def _model(model: ModelRef) -> tuple[str, str]:
     """The conventions' names of the provider and of the model."""
-    provider, colon, name = model.partition(":")
-    if provider in ("simulated", "local", "replay"):  # what follows the colon is not the name of a model
-        return provider, model
-    return (PROVIDERS.get(provider, provider), name) if colon else ("openai", model)
+    if model.own:  # what follows the colon is not the name of a model
+        return model.provider, model.text
+    # a bare name is an OpenAI-compatible server's
+    return PROVIDERS.get(model.provider, model.provider) or "openai", model.name
 
 
 def _bounded(value: Any) -> Any:
