@@ -27,6 +27,7 @@ from rich.table import Table
 from bakeoff import gateway
 from bakeoff.config.schema import Candidate, Config, Harness, Money, Rate
 from bakeoff.gateway.policy.context import RunContext
+from bakeoff.gateway.policy.retry import RetryPolicy
 from bakeoff.gateway.recording.call_record import call_record
 from bakeoff.gateway.recording.cassette import Recorder
 from bakeoff.gateway.types import CallContext, ChatBackend, ModelRequest
@@ -114,7 +115,7 @@ def main() -> None:
         simulated = Candidate(name="c", model="simulated:skill=1")
         for name, everything in (("in process, bare", False), ("in process, everything on", True)):
             shared = run(simulated, root / "sim", everything=everything)
-            ask = asking(gateway.open_backend(simulated, retries=2, run=shared), request)
+            ask = asking(gateway.open_backend(simulated, retry=RetryPolicy(2), run=shared), request)
             rows[name] = [timed(ask) for _ in range(calls)]
         reply = gateway.open_backend(simulated).complete(request, CallContext("c/e/1", "e", 1, 0, REFERENCE))
         made = ModelCall(index=0, started=0.0, seconds=0.0, message=reply.message)
@@ -129,7 +130,7 @@ def main() -> None:
         )
         messages = messages_from_dict(request.messages)
         shared = run(remote.model_copy(update={"params": {}}), root / "remote", everything=False)
-        ask = asking(gateway.open_backend(remote, retries=2, run=shared), request)
+        ask = asking(gateway.open_backend(remote, retry=RetryPolicy(2), run=shared), request)
         for _ in range(10):  # connections, caches
             client.invoke(messages)
             ask()
