@@ -60,14 +60,14 @@ class Visit:
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A report of a run in which everything that an agent, a model or a dataset can write is hostile."""
     names = ["steady", LONG, "$x_$<b>"]
-    manifest = synthetic.manifest(names, 12, 2, notes=[HOSTILE], simulated=True)
+    tool = {"name": HOSTILE, "description": HOSTILE, "parameters": {"properties": {HOSTILE: {}}}}
+    seen = {"system_prompt": HOSTILE, "tools": [{"type": "function", "function": tool}]}
+    manifest = synthetic.manifest(names, 12, 2, notes=[HOSTILE], simulated=True, observed_harness=seen)
     manifest.dataset["clusters"] = {
         each: f"{HOSTILE}{n % 4}" for n, each in enumerate(manifest.dataset["clusters"])
     }
     manifest.config["production"] = {"memory": 2**30, "network": HOSTILE}
     manifest.config["change"] = {"owner": HOSTILE, "rollback": HOSTILE}
-    tool = {"name": HOSTILE, "description": HOSTILE, "parameters": {"properties": {HOSTILE: {}}}}
-    manifest.observed_harness.update(system_prompt=HOSTILE, tools=[{"type": "function", "function": tool}])
     records = [
         each.model_copy(update={"output": HOSTILE, "scores": {HOSTILE: 1.0}})
         for each in synthetic.trials(names, 12, 2, skills=(0.9, 0.6, 0.4), infra_rate=0.1)

@@ -140,7 +140,7 @@ def test_node_with_its_package_from_npm(project: Project) -> None:
     assert (trial.verdict, trial.usage.model_calls) == ("passed", 2), evidence(outcome)
     assert json.loads(trial.output)["said"].endswith("12 apples")
     assert outcome.run is not None
-    packages = outcome.run.manifest().image["packages"]
+    packages = outcome.run.manifest().image.packages
     assert "npm:openai" in packages
     assert "langchain" not in packages
 

@@ -17,8 +17,8 @@ def test_connect_shares_one_large_pool() -> None:
     backend = DockerBackend(connection.connect())
     api = backend.client.api
     assert api.get_adapter(api.base_url).max_pool_size == connection.POOL_SIZE
-    assert backend.facts()["cores"] >= 1
-    assert backend.facts()["cgroup_version"] in {1, 2}
+    assert (backend.facts().cores or 0) >= 1
+    assert backend.facts().cgroup_version in {1, 2}
     backend.close()
 
 

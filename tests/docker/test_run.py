@@ -165,7 +165,7 @@ def test_a_harness_of_somebody_else_s_making_runs(foreign: Bake) -> None:
         "politeness": 1.0,
         "llm_judge": 0.75,
     }
-    assert foreign.run.manifest().image["packages"]["tabulate"] == "0.9.0"
+    assert foreign.run.manifest().image.packages["tabulate"] == "0.9.0"
 
 
 def test_a_dead_candidate_makes_the_run_inconclusive(foreign: Bake) -> None:
@@ -182,8 +182,9 @@ def test_the_harness_reaches_the_model_unchanged(foreign: Bake) -> None:
     assert body["temperature"] == 0
     assert "sk-shop" not in json.dumps(headers)
     observed = foreign.run.manifest().observed_harness
-    assert observed["system_prompt"] == "Be curt."
-    assert [tool["function"]["name"] for tool in observed["tools"]] == ["stock", "price"]
+    assert observed is not None
+    assert observed.system_prompt == "Be curt."
+    assert [tool["name"] for tool in observed.functions] == ["stock", "price"]
 
 
 def test_usage_is_the_provider_s_own_and_an_unknown_price_is_null(foreign: Bake) -> None:
@@ -266,7 +267,9 @@ def test_a_harness_in_yaml_with_middleware_and_async_tools(tmp_path: Path) -> No
         sent = json.dumps([body for _, body in server.requests["good"]])
     assert "[REDACTED_EMAIL]" in sent
     assert "a@example.com" not in sent
-    assert run.manifest().observed_harness["system_prompt"] == "Answer."
+    observed = run.manifest().observed_harness
+    assert observed is not None
+    assert observed.system_prompt == "Answer."
 
 
 # --- what only the image can tell --------------------------------------------------------------------

@@ -458,7 +458,7 @@ class Running:
         if not self.id:
             for manifest in (self.project.root / "runs").glob("*/manifest.json"):
                 self.id = manifest.parent.name
-                self.image = str(RunDirectory.open(manifest.parent).manifest().image["id"])
+                self.image = str(RunDirectory.open(manifest.parent).manifest().image.id)
         return self.process.poll() is None and time.monotonic() < self.deadline
 
 

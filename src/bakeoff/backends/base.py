@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from bakeoff.record.base import JsonDict
 from bakeoff.record.evidence import DockerFacts
+from bakeoff.record.manifest import Host, Image
 from bakeoff.record.trial import ResourceLimits
 
 if TYPE_CHECKING:
@@ -97,24 +97,6 @@ class Capacity:
 
 
 @dataclass(frozen=True, slots=True)
-class Image:
-    """An image that can run the harness, and what is in it."""
-
-    id: str  # sha256:...
-    reference: str
-    key: str  # digest of all that went in: equal keys, equal harness
-    source_digest: str
-    python: str
-    base: dict[str, Any]  # kind, reference, digest
-    packages: dict[str, str]  # name -> version: Python's, and npm's as `npm:name`
-    notes: tuple[str, ...] = ()  # what bears on the numbers, for the report
-
-    def record(self) -> JsonDict:
-        """For the manifest, which has the notes among its own."""
-        return {key: value for key, value in asdict(self).items() if key != "notes"}
-
-
-@dataclass(frozen=True, slots=True)
 class SandboxSpec:
     """What to create. Trials with equal specs may take each other's sandbox, so a backend can create some ahead."""
 
@@ -143,7 +125,7 @@ class Backend(Protocol):
         """Whether the sandboxes share this machine's kernel, so that its load is theirs."""
         ...
 
-    def facts(self) -> JsonDict:
+    def facts(self) -> Host:
         """The host, for the manifest. Unknown values are None, never guesses."""
         ...
 

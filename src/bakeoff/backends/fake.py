@@ -36,7 +36,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from bakeoff.backends.base import (
     Capacity,
     Frame,
-    Image,
     OnFrozen,
     Sandbox,
     SandboxEnd,
@@ -47,6 +46,7 @@ from bakeoff.backends.base import (
 from bakeoff.errors import BackendUnavailable
 from bakeoff.record.base import JsonDict
 from bakeoff.record.evidence import DockerFacts
+from bakeoff.record.manifest import Host, Image, ImageBase
 from bakeoff.record.trial import ResourceLimits
 from bakeoff_runner import wire
 
@@ -491,15 +491,22 @@ class FakeBackend:
         self.left: dict[str, list[Sandbox]] = {}  # by run: what no sweep has removed
         self._lock = threading.Lock()
 
-    def facts(self) -> JsonDict:
-        return {"cores": int(self._capacity.cpus), "memory_bytes": self._capacity.memory_bytes, "os": "fake"}
+    def facts(self) -> Host:
+        return Host(cores=int(self._capacity.cpus), memory_bytes=self._capacity.memory_bytes, os="fake")
 
     def capacity(self, promised_bytes: int = 0) -> Capacity:
         return self._capacity
 
     def prepare(self, config: Config, say: Say) -> Image:
-        base = {"kind": "fake", "reference": config.harness.base_image, "digest": "fake"}
-        return Image("fake", "fake", "fake", "fake", "3.13", base, {})
+        return Image(
+            id="fake",
+            reference="fake",
+            key="fake",
+            source_digest="fake",
+            python="3.13",
+            base=ImageBase(kind="fake", reference=config.harness.base_image, digest="fake"),
+            packages={},
+        )
 
     def expect(self, spec: SandboxSpec, count: int, at_once: int) -> None:
         self.expected[spec] = self.expected.get(spec, 0) + count

@@ -197,7 +197,7 @@ def _notes(base: Side, head: Side, changed: Sequence[Change]) -> list[str]:
             notes.append(f"{figures.count(len(alone), 'example')} only in {one.label}, left out: {few}.")
     for what, ours, theirs in (
         ("bakeoff", base.manifest.bakeoff_version, head.manifest.bakeoff_version),
-        ("processor", base.manifest.host.get("cpu_model"), head.manifest.host.get("cpu_model")),
+        ("processor", base.manifest.host.cpu_model, head.manifest.host.cpu_model),
         ("concurrency", base.manifest.max_concurrency, head.manifest.max_concurrency),
     ):
         if ours != theirs:

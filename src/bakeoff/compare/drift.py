@@ -42,7 +42,7 @@ def drift(base: Manifest, head: Manifest) -> list[str]:
         found.append(
             "image: built otherwise, by bakeoff's own recipe or runner "
             f"(bakeoff {base.bakeoff_version} and {head.bakeoff_version}, "
-            f"Python {base.image.get('python')} and {head.image.get('python')})"
+            f"Python {base.image.python} and {head.image.python})"
         )
     return found or ["the fingerprints differ"]
 
@@ -95,11 +95,14 @@ def _source(base: Manifest, head: Manifest) -> Iterator[str]:
     """The files of the harness; what the model was first sent says more than that they differ."""
     before, after = base.observed_harness, head.observed_harness
     yield "source: the harness's own code differs"
-    prompts = [str(side.get("system_prompt") or "") for side in (before, after)]
-    if all(prompts) and prompts[0] != prompts[1]:
-        yield _prompt(*prompts)
-    old, new = ({_tool(each): each for each in side.get("tools") or ()} for side in (before, after))
-    for name in sorted(old.keys() | new.keys()) if before and after else ():
+    if before is None or after is None:
+        return
+    if before.system_prompt and after.system_prompt and before.system_prompt != after.system_prompt:
+        yield _prompt(before.system_prompt, after.system_prompt)
+    old, new = (
+        {_brief(each.get("name", "unnamed")): each for each in side.functions} for side in (before, after)
+    )
+    for name in sorted(old.keys() | new.keys()):
         if name not in new:
             yield f"tools: {name} removed"
         elif name not in old:
@@ -108,25 +111,15 @@ def _source(base: Manifest, head: Manifest) -> Iterator[str]:
             yield f"tools: {name} is described otherwise"
 
 
-def _tool(tool: Any) -> str:
-    if not isinstance(tool, dict):
-        return _brief(tool)
-    inner = tool.get("function")
-    return _brief((inner if isinstance(inner, dict) else tool).get("name", "a tool without a name"))
-
-
 def _packages(base: Manifest, head: Manifest) -> Iterator[str]:
-    before, after = base.image.get("packages") or {}, head.image.get("packages") or {}
+    before, after = base.image.packages, head.image.packages
     for name in sorted(before.keys() | after.keys()):
         if before.get(name) != after.get(name):
             yield f"package {name}: {before.get(name, ABSENT)} → {after.get(name, ABSENT)}"
 
 
 def _base_image(base: Manifest, head: Manifest) -> Iterator[str]:
-    before, after = (
-        f"{each.get('reference')} ({str(each.get('digest'))[:19]})"
-        for each in (side.image.get("base") or {} for side in (base, head))
-    )
+    before, after = (f"{each.reference} ({each.digest[:19]})" for each in (base.image.base, head.image.base))
     yield f"base image: {before} → {after}"
 
 

@@ -107,20 +107,9 @@ class Side:
 
 
 def read(run: RunDirectory, label: str) -> Side:
-    """Read a run; what is damaged is left out and told. Raises InputError when nothing can be read."""
-    manifest = run.manifest(lenient=True)
+    """Read a run. Raises InputError when its files are damaged."""
+    manifest = run.manifest()
     trials: dict[str, list[Trial]] = {str(row.get("name")): [] for row in manifest.candidates}
-    seen: set[str] = set()
-    twice = 0
-    for record in run.trials(lenient=True):
-        if record.trial_id in seen:
-            twice += 1
-            continue
-        seen.add(record.trial_id)
+    for record in run.trials():
         trials.setdefault(record.candidate, []).append(Trial.of(record))
-    warnings = [f"{label}: {each}" for each in run.warnings]
-    if twice:
-        warnings.append(
-            f"{label}: {figures.count(twice, 'trial')} recorded twice; only the first record counts"
-        )
-    return Side(label, manifest, trials, warnings)
+    return Side(label, manifest, trials, [f"{label}: {each}" for each in run.warnings])

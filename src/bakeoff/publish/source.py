@@ -77,12 +77,8 @@ class Source:
         return self.harness_file.resolve().parent / path
 
     def trials(self, candidate: str | None = None) -> Iterator[TrialRecord]:
-        """Every trial, or one candidate's; one in memory at a time. Of a trial recorded twice the first counts."""
-        seen: set[str] = set()
-        for trial in self.run.trials():
-            if trial.trial_id not in seen and candidate in (None, trial.candidate):
-                seen.add(trial.trial_id)
-                yield trial
+        """Every trial, or one candidate's; one in memory at a time."""
+        return (trial for trial in self.run.trials() if candidate in (None, trial.candidate))
 
     def effective_limits(self) -> dict[str, Counter[ResourceLimits]]:
         """By candidate, the limits that were read back, and in how many trials."""
@@ -112,9 +108,7 @@ def read(run: RunDirectory, *, allow_inconclusive: bool = False) -> Source:
             hint=f"Finish it with `bakeoff run --resume {run.run_id}`; nothing was published.",
         )
     report = data.collect(run)
-    if report.n != manifest.trials_planned or run.warnings:
-        for _ in run.trials():
-            pass  # a damaged line is an error of its own
+    if report.n != manifest.trials_planned:
         raise InputError(
             f"this run is damaged: {report.n} of {manifest.trials_planned} trials can be read whole",
             file=str(run.path),

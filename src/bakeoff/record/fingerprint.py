@@ -12,6 +12,7 @@ from typing import Any
 
 from bakeoff.config.schema import Config
 from bakeoff.record.base import JsonDict
+from bakeoff.record.manifest import Host
 from bakeoff.record.trial import DEFAULT_PROFILE, Profile
 
 # Begins the parts for the user's own evaluators: `evaluator module:function`.
@@ -27,7 +28,7 @@ def of_run(
     source_digest: str,
     packages: Mapping[str, str],
     base_digest: str,
-    host: JsonDict,
+    host: Host,
     evaluators: Mapping[str, str],
 ) -> dict[str, str]:
     """The parts that all profiles of a run share. `evaluators`: `scoring.code_digests.digests`."""
@@ -67,18 +68,18 @@ def digest(parts: Mapping[str, str]) -> str:
     return _digest(sorted(parts.items()))
 
 
-def host_class(host: JsonDict) -> JsonDict:
+def host_class(host: Host) -> JsonDict:
     """What two hosts must have in common for their results to be comparable.
 
     Not the processor's model, which hosted machines of one kind change from day to day: it moves latencies,
     hardly scores, and `bakeoff compare` names it when it differs.
     """
-    memory = host.get("memory_bytes")
+    memory = host.memory_bytes
     return {
-        "architecture": host.get("architecture"),
-        "cores": host.get("cores"),
+        "architecture": host.architecture,
+        "cores": host.cores,
         "memory_gib": None if memory is None else round(memory / 2**30),
-        "cgroup_version": host.get("cgroup_version"),
+        "cgroup_version": host.cgroup_version,
     }
 
 

@@ -35,7 +35,7 @@ from pydantic import ValidationError
 from bakeoff.errors import InputError, UnfitEnvironment
 from bakeoff.record.base import JsonDict
 from bakeoff.record.manifest import Manifest
-from bakeoff.record.trial import ResourceLimits, TrialRecord
+from bakeoff.record.trial import TrialRecord
 
 RUNS = Path("runs")  # where runs are kept unless `--out` says otherwise
 BASELINE = "baseline"  # file below it that names the run to compare with
@@ -293,76 +293,40 @@ class RunDirectory:
         beside = self.path.resolve().parent.parent / given
         return beside if beside.is_file() else given
 
-    def manifest(self, *, lenient: bool = False) -> Manifest:
-        """The manifest. Raises InputError when it is damaged.
-
-        `lenient`, for reading only: what is damaged, missing or of another version is told in `warnings`, and
-        the rest is read.
-        """
+    def manifest(self) -> Manifest:
+        """The manifest; keys that only another version knows are left out. Raises InputError when it is damaged."""
         path = self.path / MANIFEST
         try:
-            return Manifest.model_validate_json(path.read_bytes())
+            return Manifest.model_validate_json(path.read_bytes(), extra="ignore")
         except ValidationError as error:
-            if lenient:
-                manifest, lacking = _readable_manifest(path.read_bytes(), self.run_id)
-                self._warn(f"{MANIFEST} is damaged or of another version; {lacking}")
-                return manifest
-            first = error.errors()[0]
-            raise InputError(
-                f"the manifest is damaged: {first['msg']}",
-                file=str(path),
-                key=".".join(str(part) for part in first["loc"]) or None,
-                hint="restore the file from a backup, or run again; trials.jsonl is readable without it",
-            ) from error
+            hint = "Restore the file from a backup, or run again; trials.jsonl is readable without it."
+            raise _damaged("this manifest", error, hint, path) from error
 
-    def trials(self, *, lenient: bool = False) -> Iterator[TrialRecord]:
+    def trials(self) -> Iterator[TrialRecord]:
         """Every finished trial, in the order it finished; one in memory at a time.
 
-        A torn last line (the process was killed while writing it) is left out and told in `warnings`; so are
-        keys of another version. Raises InputError with file and line for damage anywhere else; `lenient`
-        leaves that out too and tells it.
+        `warnings` names what is left out: a torn last line, since its writer was killed and the trial is not
+        finished, and every record of a trial but its first. Raises InputError with file and line for any other damage.
         """
         path = self.path / TRIALS
         if not path.exists():
             return
+        seen: set[str] = set()
         with path.open("rb") as file:
             for number, raw in enumerate(file, start=1):
                 try:
-                    yield self._trial(raw)
+                    trial = TrialRecord.model_validate_json(raw, extra="ignore")
                 except ValidationError as error:
                     if not raw.endswith(b"\n"):
-                        self._warn(
-                            f"{TRIALS}:{number}: the last line is torn: left out, its trial is not finished"
-                        )
+                        self._warn(f"{TRIALS}:{number}: the last line is torn: its trial is not finished")
                         return
-                    first = error.errors()[0]
-                    if lenient:
-                        self._warn(f"{TRIALS}:{number}: this line is damaged and left out: {first['msg']}")
-                        continue
-                    raise InputError(
-                        f"this line is damaged: {first['msg']}",
-                        file=str(path),
-                        line=number,
-                        key=".".join(str(part) for part in first["loc"]) or None,
-                        hint="restore the file, or delete that line: its trial then counts as not run",
-                    ) from error
-
-    def _trial(self, raw: bytes) -> TrialRecord:
-        """One line, without the keys that only another version of bakeoff knows. Raises ValidationError."""
-        try:
-            return TrialRecord.model_validate_json(raw)
-        except ValidationError as error:
-            unknown = [each["loc"] for each in error.errors() if each["type"] == "extra_forbidden"]
-            if not unknown:
-                raise
-        line = json.loads(raw)
-        for *way, key in unknown:
-            place = line
-            for part in way:
-                place = place[part]
-            place.pop(key)
-            self._warn(f"{TRIALS} has a key that this version does not know: {key}; it is not read")
-        return TrialRecord.model_validate_json(json.dumps(line))
+                    hint = "Restore the file, or delete that line: its trial then counts as not run."
+                    raise _damaged("this line", error, hint, path, number) from error
+                if trial.trial_id in seen:
+                    self._warn(f"{trial.trial_id} is recorded twice; only its first record counts")
+                    continue
+                seen.add(trial.trial_id)
+                yield trial
 
     def _warn(self, warning: str) -> None:
         if warning not in self.warnings:
@@ -436,44 +400,10 @@ class RunDirectory:
         return path.read_text(errors="replace") if path.exists() else None
 
 
-# Stands for what a damaged manifest does not say: nothing of it can be taken for a fact.
-_UNREADABLE: JsonDict = {
-    "bakeoff_version": "unknown",
-    "state": "interrupted",
-    "started_at": "1970-01-01T00:00:00Z",
-    "harness_file": "harness.yaml",
-    "config": {},
-    "candidates": [],
-    "dataset": {},
-    "fingerprint": "unknown",
-    "fingerprint_parts": {},
-    "resources": dict.fromkeys(ResourceLimits.model_fields),
-    "image": {},
-    "host": {},
-    "max_concurrency": 0,
-    "trials_planned": 0,
-}
-
-
-def _readable_manifest(raw: bytes, run_id: str) -> tuple[Manifest, str]:
-    """What can be read of a manifest that does not fit, and in words what cannot."""
-    try:
-        found = json.loads(raw)
-    except ValueError:
-        found = None
-    fits: JsonDict = {}
-    lacking = []
-    for key, value in (found if isinstance(found, dict) else {}).items():
-        try:
-            Manifest.model_validate_json(json.dumps({**_UNREADABLE, "run_id": run_id, key: value}))
-        except ValidationError:
-            lacking.append(key)
-        else:
-            fits[key] = value
-    lacking += [key for key in _UNREADABLE if key not in fits and key not in lacking]
-    manifest = Manifest.model_validate_json(json.dumps({**_UNREADABLE, "run_id": run_id} | fits))
-    named = ", ".join(key[:60] for key in lacking)
-    return manifest, f"not read: {named}" if fits else "nothing of it can be read"
+def _damaged(what: str, error: ValidationError, hint: str, path: Path, line: int | None = None) -> InputError:
+    first = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in first["loc"]) or None
+    return InputError(f"{what} is damaged: {first['msg']}", file=str(path), line=line, key=key, hint=hint)
 
 
 @contextlib.contextmanager

@@ -238,9 +238,8 @@ class ReportData:
 
 def _not_run(manifest: Manifest) -> list[str]:
     """What was left out for want of money, which is no verdict on anybody."""
-    if not manifest.not_run:
-        return []
-    return [f"{manifest.not_run['trials']} trials were not run: {manifest.not_run['reason']}."]
+    left = manifest.not_run
+    return [f"{left.trials} trials were not run: {left.reason}."] if left else []
 
 
 def _counts() -> dict[VerdictName, int]:
@@ -305,28 +304,20 @@ def _tools(trial: TrialRecord) -> dict[str, float]:
 
 
 def collect(run: RunDirectory) -> ReportData:
-    """Read a run; what is damaged is left out and told in the warnings.
-
-    Raises InputError when nothing can be read at all.
-    """
-    manifest = run.manifest(lenient=True)
+    """Read a run. Raises InputError when its files are damaged."""
+    manifest = run.manifest()
     measures = {row["name"]: _Measures() for row in manifest.candidates}
     causes: dict[tuple[str, str], CauseReport] = {}
     slices: dict[tuple[str, str, str], dict[VerdictName, int]] = {}
     outcomes: list[stats.Outcome] = []
     effective: Counter[ResourceLimits] = Counter()
     failing: list[tuple[str, VerdictName, str]] = []
-    seen: set[str] = set()
     warnings: list[str] = []
     parts: dict[str, Mapping[str, str]] = {
         "suite": manifest.dataset.get("suites") or {},
         "cluster": manifest.dataset.get("clusters") or {},
     }
-    for trial in run.trials(lenient=True):
-        if trial.trial_id in seen:
-            warnings.append(f"{trial.trial_id} is recorded twice; only its first record counts")
-            continue
-        seen.add(trial.trial_id)
+    for trial in run.trials():
         # one string an example instead of one a trial
         candidate, example = sys.intern(trial.candidate), sys.intern(trial.example_id)
         measures.setdefault(candidate, _Measures()).add(trial)
@@ -368,7 +359,7 @@ def collect(run: RunDirectory) -> ReportData:
     ]
     if contended := sum(each.contended for each in candidates):
         warnings.append(
-            f"{contended} of {len(seen)} trials got less CPU than was reserved for them, since the host was busy "
+            f"{contended} of {len(outcomes)} trials got less CPU than was reserved for them, since the host was busy "
             "with something else: read times, and verdicts that depend on time, with care"
         )
     max_error_rate = float((manifest.config.get("infra") or {}).get("max_error_rate", 0.02))
@@ -384,7 +375,7 @@ def collect(run: RunDirectory) -> ReportData:
         effective=effective.most_common(),
         failing=failing,
         warnings=[*manifest.notes, *_not_run(manifest), *run.warnings, *warnings],
-        doubts=_doubts(candidates, manifest, len(seen), max_error_rate),
+        doubts=_doubts(candidates, manifest, len(outcomes), max_error_rate),
         max_error_rate=max_error_rate,
     )
 
@@ -448,8 +439,6 @@ def _doubts(
     measurement, and a bad one must not hide behind the others' good ones.
     """
     doubts = []
-    if manifest.state != "finished" and not manifest.trials_planned:
-        doubts.append("the manifest does not say how many trials were planned")
     if finished < manifest.trials_planned:
         doubts.append(f"only {finished} of {manifest.trials_planned} planned trials have a verdict")
     for candidate in candidates:

@@ -15,13 +15,14 @@ from pathlib import Path
 from bakeoff import verdict
 from bakeoff.attempt.attempt import Attempt, Watchers
 from bakeoff.attempt.spec import AttemptLimits, AttemptSpec, HarnessSpec
-from bakeoff.backends.base import Backend, Image, Sandbox, SandboxError, SandboxSpec
+from bakeoff.backends.base import Backend, Sandbox, SandboxError, SandboxSpec
 from bakeoff.errors import EvaluatorError, ModelCallError, UnfitEnvironment
 from bakeoff.gateway.recording.call_record import call_record
 from bakeoff.gateway.types import ModelRequest
 from bakeoff.harness import contents
 from bakeoff.record import atif, trace_ids
 from bakeoff.record.evidence import Evidence, ModelFault, Verdict
+from bakeoff.record.manifest import Image
 from bakeoff.record.store import RunDirectory
 from bakeoff.record.trial import (
     AttemptRecord,

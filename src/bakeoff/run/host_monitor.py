@@ -14,11 +14,12 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import psutil
 
 from bakeoff.record.evidence import HostFacts, KernelFacts
+from bakeoff.record.manifest import HostWorst
 
 SAMPLE_SECONDS = 1.0
 # Samples that are kept: two hours, longer than any attempt.
@@ -70,7 +71,7 @@ class HostMonitor:
     def __init__(self, *, local: bool = True) -> None:
         self._local = local
         self._samples: deque[Sample] = deque(maxlen=KEPT)
-        self._worst: dict[str, Any] = {}
+        self._worst: HostWorst | None = None
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._sample, name="host-monitor", daemon=True)
 
@@ -100,22 +101,26 @@ class HostMonitor:
             load_max=max(s.load for s in seen),
         )
 
-    def worst(self) -> dict[str, Any]:
-        """The worst moments of the whole run, for the manifest; empty where nothing was sampled."""
-        return dict(self._worst)
+    def worst(self) -> HostWorst | None:
+        """The worst moments of the run, for the manifest; None where nothing was sampled."""
+        return self._worst
 
     def _sample(self) -> None:
         while not self._done.wait(SAMPLE_SECONDS):
             sample = _look()
             self._samples.append(sample)
-            worst = self._worst
-            worst["samples"] = worst.get("samples", 0) + 1
-            worst["cpu_percent_max"] = max(worst.get("cpu_percent_max", 0.0), sample.cpu_percent)
-            worst["steal_percent_max"] = max(worst.get("steal_percent_max", 0.0), sample.steal_percent)
-            worst["load_max"] = max(worst.get("load_max", 0.0), sample.load)
-            worst["swap_used_max_bytes"] = max(worst.get("swap_used_max_bytes", 0), sample.swap_used_bytes)
-            available = worst.get("memory_available_min_bytes", sample.memory_available_bytes)
-            worst["memory_available_min_bytes"] = min(available, sample.memory_available_bytes)
+            self._worst = _alone(sample).worse(self._worst)
+
+
+def _alone(sample: Sample) -> HostWorst:
+    return HostWorst(
+        cpu_percent_max=sample.cpu_percent,
+        load_max=sample.load,
+        memory_available_min_bytes=sample.memory_available_bytes,
+        samples=1,
+        steal_percent_max=sample.steal_percent,
+        swap_used_max_bytes=sample.swap_used_bytes,
+    )
 
 
 def _look() -> Sample:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
 
 from bakeoff import __version__, gateway
-from bakeoff.backends.base import Image
 from bakeoff.config import loading
 from bakeoff.config.schema import Config
 from bakeoff.gateway.policy.spending import Spending
 from bakeoff.record import fingerprint
 from bakeoff.record.base import JsonDict
-from bakeoff.record.manifest import Manifest
+from bakeoff.record.manifest import Host, HostWorst, Image, Manifest, NotRun, ObservedHarness
 from bakeoff.record.messages import text_of
 from bakeoff.record.store import RunDirectory, new_run_id
 from bakeoff.run.task import Task
 from bakeoff.scoring import code_digests
 
 
-def at_start(task: Task, host: JsonDict, image: Image, slots: int) -> Manifest:
+def at_start(task: Task, host: Host, image: Image, slots: int) -> Manifest:
     """The manifest of a new run of this task, on this host, in this image."""
     config, now = task.config, datetime.now(UTC)
     parts = fingerprint.of_run(
@@ -30,7 +28,7 @@ def at_start(task: Task, host: JsonDict, image: Image, slots: int) -> Manifest:
         image_key=image.key,
         source_digest=image.source_digest,
         packages=image.packages,
-        base_digest=image.base["digest"],
+        base_digest=image.base.digest,
         host=host,
         evaluators=code_digests.digests(config.evaluators, config.root),
     ) | fingerprint.of_profiles(task.profiles)
@@ -55,7 +53,7 @@ def at_start(task: Task, host: JsonDict, image: Image, slots: int) -> Manifest:
         fingerprint_parts=parts,
         resources=task.profiles[0].limits,
         profiles=task.profiles,
-        image=image.record(),
+        image=image,
         host=host,
         max_concurrency=slots,
         trials_planned=len(task.trials),
@@ -92,7 +90,9 @@ def _notes(config: Config, image: Image) -> list[str]:
     return notes
 
 
-def at_end(run: RunDirectory, task: Task, *, finished: bool, spending: Spending, worst: JsonDict) -> JsonDict:
+def at_end(
+    run: RunDirectory, task: Task, *, finished: bool, spending: Spending, worst: HostWorst | None
+) -> JsonDict:
     """What the end of a run, or of a stretch of it, changes in its manifest.
 
     Args:
@@ -106,7 +106,7 @@ def at_end(run: RunDirectory, task: Task, *, finished: bool, spending: Spending,
     changes: JsonDict = {
         "state": "finished" if finished else "interrupted",
         "finished_at": datetime.now(UTC),
-        "host_worst": _worse(before.host_worst, worst),
+        "host_worst": worst.worse(before.host_worst) if worst else before.host_worst,
         "observed_harness": before.observed_harness or _observed(run, task),
     }
     notes = []
@@ -123,29 +123,17 @@ def at_end(run: RunDirectory, task: Task, *, finished: bool, spending: Spending,
         left = before.trials_planned - sum(1 for _ in run.trials())
         limit, spent = spending.limit_usd or 0.0, spending.spent_usd
         reason = f"the budget of {limit:g} USD is spent ({spent:.4f} USD)"
-        changes["not_run"] = {"trials": left, "reason": reason}
+        changes["not_run"] = NotRun(trials=left, reason=reason)
     return changes
 
 
-def _worse(before: JsonDict, now: JsonDict) -> JsonDict:
-    """The worse of two stretches of one run, key by key."""
-
-    def worse(key: str) -> Any:
-        seen = [part[key] for part in (before, now) if key in part]
-        return sum(seen) if key == "samples" else min(seen) if "_min_" in key else max(seen)
-
-    return {key: worse(key) for key in sorted(before.keys() | now.keys())}
-
-
-def _observed(run: RunDirectory, task: Task) -> JsonDict:
+def _observed(run: RunDirectory, task: Task) -> ObservedHarness | None:
     """What the first harness of the plan asked of its model: the prompt and the tools, whatever the source says."""
     calls = (call for trial in task.trials for call in run.calls(trial.trial_id))
     if (first := next(calls, None)) is None:
-        return {}
+        return None
     request = first["request"]
     system = [text_of(m["data"]["content"]) for m in request["messages"] if m["type"] == "system"]
-    return {
-        "system_prompt": "\n\n".join(system),
-        "tools": request["tools"] or [],
-        "params": request["params"],
-    }
+    return ObservedHarness(
+        system_prompt="\n\n".join(system), tools=request["tools"] or [], params=request["params"]
+    )

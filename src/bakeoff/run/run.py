@@ -132,7 +132,7 @@ def execute(
             directory.update_manifest(**end)
     if "not_run" in end:
         display.step(
-            "{trials} trials are not run: {reason}; raise it and go on with --resume".format(**end["not_run"])
+            f"{end['not_run'].trials} trials are not run: {end['not_run'].reason}; raise it and go on with --resume"
         )
     return directory
 
@@ -175,7 +175,7 @@ def _opened(task: Task, start: Manifest, out: Path, backend: Backend) -> Iterato
     with resume.only_writer(directory):
         if task.resumed is not None:
             backend.sweep(directory.run_id)
-            directory.update_manifest(state="running", finished_at=None, not_run={})
+            directory.update_manifest(state="running", finished_at=None, not_run=None)
         try:
             yield directory
         except BaseException:

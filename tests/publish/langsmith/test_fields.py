@@ -90,6 +90,7 @@ def test_an_experiment_says_what_made_its_numbers(
 ) -> None:
     whole = source.read(demonstration, allow_inconclusive=True)
     manifest, config = whole.manifest, whole.manifest.config
+    kept = json.loads((demonstration.path / "manifest.json").read_text())
     for candidate in whole.candidates:
         project = client.read_project(project_name=experiment(demonstration, candidate.name))
         given = project.metadata
@@ -124,12 +125,12 @@ def test_an_experiment_says_what_made_its_numbers(
             "harness_config": config["harness"],
             "infra": config["infra"],
             "evaluators": config["evaluators"],
-            "observed_harness": manifest.observed_harness,
+            "observed_harness": kept["observed_harness"],
             "seed": config["seed"],
             "max_concurrency": manifest.max_concurrency,
-            "image": manifest.image,
-            "host": manifest.host,
-            "host_worst": manifest.host_worst,
+            "image": kept["image"],
+            "host": kept["host"],
+            "host_worst": kept["host_worst"],
             "command": manifest.command,
             "notes": manifest.notes,
             "warnings": list(whole.report.warnings),

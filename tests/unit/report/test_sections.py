@@ -242,48 +242,47 @@ def render_both(run: RunDirectory) -> str:
     return made
 
 
-def test_a_torn_run_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+def test_a_torn_last_line_is_left_out_and_named(tmp_path: Path) -> None:
     run = synthetic.run_directory(tmp_path)
-    lines = (run.path / "trials.jsonl").read_bytes().splitlines(keepends=True)
-    lines[3] = b'{"trial_id": "half of a li\n'
-    lines[4] = b"\x00\xff\n"
-    lines[-1] = lines[-1][:50]
-    (run.path / "trials.jsonl").write_bytes(b"".join(lines))
+    path = run.path / "trials.jsonl"
+    path.write_bytes(path.read_bytes()[:-200])
     report = render_both(run)
-    assert "69 of 72 planned trials" in report
-    assert "trials.jsonl:4: this line is damaged" in report
-    assert "trials.jsonl:5: this line is damaged" in report
+    assert "71 of 72 planned trials" in report
     assert "trials.jsonl:72: the last line is torn" in report
     assert "INCONCLUSIVE" in report.splitlines()[0]
 
 
-def test_a_run_of_another_version_is_read_as_far_as_it_is_known(tmp_path: Path) -> None:
+def test_a_trial_recorded_twice_counts_once(tmp_path: Path) -> None:
     run = synthetic.run_directory(tmp_path)
+    run.append(synthetic.trial(verdict="failed", cause="model.refusal"))
+    report = render_both(run)
+    assert "72 of 72 planned trials" in report
+    assert "steady/case-000/1 is recorded twice; only its first record counts" in report
+    assert "model.refusal" not in report
+
+
+def test_keys_of_a_newer_version_change_nothing(tmp_path: Path) -> None:
+    run = synthetic.run_directory(tmp_path)
+    before = render_both(run)
     manifest = json.loads((run.path / "manifest.json").read_text())
     manifest |= {"format": 2, "novelty": {"deep": 1}}
-    del manifest["fingerprint"], manifest["host"]
-    manifest["max_concurrency"] = "several"
+    manifest["host"]["phase_of_moon"] = manifest["dataset"]["mood"] = 0.5
     (run.path / "manifest.json").write_text(json.dumps(manifest))
     lines = [json.loads(line) for line in (run.path / "trials.jsonl").read_text().splitlines()]
     for line in lines:
         line["mood"] = "good"
         line["attempts"][0]["evidence"]["host"]["phase_of_moon"] = 0.5
     (run.path / "trials.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    report = render_both(run).replace("\\", "")
-    assert "72 of 72 planned trials" in report
-    for key in ("novelty", "fingerprint", "host", "max_concurrency", "mood", "phase_of_moon"):
-        assert key in report.split("## What exactly")[0], key
+    assert render_both(run) == before
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"{}"])
-def test_a_destroyed_manifest_leaves_the_trials(tmp_path: Path, content: bytes) -> None:
+def test_a_destroyed_manifest_is_one_error_that_names_it(tmp_path: Path, content: bytes) -> None:
     run = synthetic.run_directory(tmp_path)
     (run.path / "manifest.json").write_bytes(content)
-    report = render_both(run)
-    assert "INCONCLUSIVE" in report.splitlines()[0]
-    assert "| steady | 36 |" in report
-    with pytest.raises(InputError):  # whoever would write to the run is not so lenient
-        run.manifest()
+    with pytest.raises(InputError, match=r"manifest\.json: .*this manifest is damaged") as error:
+        data.collect(run)
+    assert "Restore" in str(error.value.hint)
 
 
 @pytest.mark.parametrize(
@@ -439,13 +438,16 @@ HOSTILE = (
 
 
 def test_hostile_prompts_tools_names_and_trajectories_stay_text_in_markdown(tmp_path: Path) -> None:
-    manifest = synthetic.manifest(["steady"], notes=[HOSTILE])
+    tool = {"name": HOSTILE, "description": HOSTILE, "parameters": {"properties": {HOSTILE: {}}}}
+    manifest = synthetic.manifest(
+        ["steady"],
+        notes=[HOSTILE],
+        observed_harness={"system_prompt": HOSTILE, "tools": [tool]},
+        host={"kernel": HOSTILE, "security_options": [HOSTILE]},
+    )
     manifest.dataset["clusters"] = dict.fromkeys(manifest.dataset["clusters"], HOSTILE)
     manifest.config["production"] = {"network": HOSTILE}
     manifest.config["change"] = {"replaces": HOSTILE, "owner": HOSTILE, "rollback": HOSTILE, "notes": HOSTILE}
-    tool = {"name": HOSTILE, "description": HOSTILE, "parameters": {"properties": {HOSTILE: {}}}}
-    manifest.observed_harness.update(system_prompt=HOSTILE, tools=[tool])
-    manifest.host[HOSTILE] = HOSTILE
     record = synthetic.trial(
         verdict="failed", cause=HOSTILE, because=HOSTILE, output=HOSTILE, earlier=[HOSTILE]
     )

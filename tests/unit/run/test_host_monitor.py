@@ -50,19 +50,20 @@ def test_the_host_is_sampled_while_it_runs() -> None:
     begin = time.monotonic()
     deadline = begin + 60.0
     with HostMonitor() as monitor:
-        while monitor.worst().get("samples", 0) < 2 and time.monotonic() < deadline:
+        while ((worst := monitor.worst()) is None or worst.samples < 2) and time.monotonic() < deadline:
             time.sleep(0.05)
         facts = monitor.during(begin, time.monotonic())
     assert facts.cpu_percent_max is not None
     assert 0.0 <= facts.cpu_percent_max <= 100.0
     assert facts.memory_available_min_bytes is not None
     assert facts.memory_available_min_bytes > 0
-    assert monitor.worst()["samples"] >= 2
+    assert worst is not None
+    assert worst.samples >= 2
     assert monitor.during(begin - 100, begin - 50).cpu_percent_max is None
 
 
 def test_a_remote_host_is_not_guessed_at() -> None:
     with HostMonitor(local=False) as monitor:
         pass
-    assert monitor.worst() == {}
+    assert monitor.worst() is None
     assert monitor.during(0.0, time.monotonic()).load_max is None

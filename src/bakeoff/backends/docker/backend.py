@@ -9,7 +9,7 @@ from functools import cached_property, partial
 
 from docker import DockerClient
 
-from bakeoff.backends.base import Backend, Capacity, Image, SandboxSpec, Say
+from bakeoff.backends.base import Backend, Capacity, SandboxSpec, Say
 from bakeoff.backends.docker import connection, container, host
 from bakeoff.backends.docker.connection import DAEMON_GONE
 from bakeoff.backends.docker.container import LABEL, Container
@@ -18,6 +18,7 @@ from bakeoff.backends.docker.pool import ContainerPool
 from bakeoff.config.schema import Config
 from bakeoff.errors import BackendUnavailable, UnfitEnvironment
 from bakeoff.record.base import JsonDict
+from bakeoff.record.manifest import Host, Image
 
 # A daemon that went away is waited for this long, so that attempts are not spent on it.
 RETURN_SECONDS = 120.0
@@ -59,7 +60,7 @@ class DockerBackend:
     def local(self) -> bool:
         return host.is_local(self.info)
 
-    def facts(self) -> JsonDict:
+    def facts(self) -> Host:
         return host.facts(self.info, str(self._api.api_version))
 
     def capacity(self, promised_bytes: int = 0) -> Capacity:

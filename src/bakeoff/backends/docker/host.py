@@ -10,6 +10,7 @@ import psutil
 
 from bakeoff.backends.base import Capacity
 from bakeoff.record.base import JsonDict
+from bakeoff.record.manifest import Host
 
 # Left to the orchestrator (about 100 MiB), dockerd, containerd, one shim a container, and the page cache.
 MEMORY_HEADROOM_BYTES = 512 * 2**20
@@ -17,27 +18,27 @@ MEMORY_HEADROOM_BYTES = 512 * 2**20
 MEMORY_HEADROOM_SHARE = 0.05
 
 
-def facts(info: JsonDict, api_version: str) -> JsonDict:
+def facts(info: JsonDict, api_version: str) -> Host:
     """The manifest's `host`, from Docker's /info. Unknown values are None, never guesses.
 
     The processor's model is known only when the engine runs here; the rest is what the engine says.
     """
     version = info.get("CgroupVersion")
-    return {
-        "cpu_model": _cpu_model() if is_local(info) else None,
-        "cores": info.get("NCPU"),
-        "memory_bytes": info.get("MemTotal"),
-        "kernel": info.get("KernelVersion"),
-        "os": info.get("OperatingSystem"),
-        "architecture": info.get("Architecture"),
-        "cgroup_version": int(version) if version else None,
-        "cgroup_driver": info.get("CgroupDriver"),
-        "docker_version": info.get("ServerVersion"),
-        "docker_api_version": api_version,
-        "storage_driver": info.get("Driver"),
-        "runtime": info.get("DefaultRuntime"),
-        "security_options": info.get("SecurityOptions") or [],
-    }
+    return Host(
+        cpu_model=_cpu_model() if is_local(info) else None,
+        cores=info.get("NCPU"),
+        memory_bytes=info.get("MemTotal"),
+        kernel=info.get("KernelVersion"),
+        os=info.get("OperatingSystem"),
+        architecture=info.get("Architecture"),
+        cgroup_version=int(version) if version else None,
+        cgroup_driver=info.get("CgroupDriver"),
+        docker_version=info.get("ServerVersion"),
+        docker_api_version=api_version,
+        storage_driver=info.get("Driver"),
+        runtime=info.get("DefaultRuntime"),
+        security_options=info.get("SecurityOptions") or [],
+    )
 
 
 def capacity(info: JsonDict, promised_bytes: int = 0) -> Capacity:

@@ -168,7 +168,7 @@ def _metadata(
 ) -> JsonDict:
     """Everything that made the numbers, and the numbers; plain JSON."""
     manifest, report, config = source.manifest, source.report, source.manifest.config
-    given = config.get("resources") or {}
+    given, seen = config.get("resources") or {}, manifest.observed_harness
     scores = candidate.scores
     whole = {
         "run_id": manifest.run_id,
@@ -176,7 +176,7 @@ def _metadata(
         "candidate": candidate.name,
         "model": candidate.model,
         "models": [candidate.model],  # these two by the names of LangSmith's own columns
-        "tools": [_tool_name(each) for each in manifest.observed_harness.get("tools") or ()],
+        "tools": [str(each.get("name")) for each in seen.functions] if seen else [],
         "params": source.model_of(candidate.name).get("params"),
         "simulated": candidate.simulated,
         **({"profiles": source.profiles} if source.profiles else {}),
@@ -221,12 +221,9 @@ def _metadata(
         "harness_config": config.get("harness"),
         "infra": config.get("infra"),
         "evaluators": config.get("evaluators"),
-        "observed_harness": manifest.observed_harness,
         "seed": config.get("seed"),
         "max_concurrency": manifest.max_concurrency,
-        "image": manifest.image,
-        "host": manifest.host,
-        "host_worst": manifest.host_worst,
+        **manifest.model_dump(mode="json", include={"observed_harness", "image", "host", "host_worst"}),
         "dataset": {key: manifest.dataset.get(key) for key in ("path", "digest", "rows", "langsmith")},
         "dataset_version": dataset.version,
         "command": manifest.command,
@@ -235,11 +232,6 @@ def _metadata(
     }
     plain: JsonDict = storable(json.loads(json.dumps(whole)))
     return plain
-
-
-def _tool_name(tool: Any) -> str:
-    """A tool as the harness offered it, OpenAI-style."""
-    return str((tool.get("function") or tool).get("name")) if isinstance(tool, dict) else str(tool)
 
 
 def _plain(value: Any) -> JsonDict | None:

@@ -81,9 +81,7 @@ def resources(
             "contended": candidate.contended,
         },
         "max_concurrency": manifest.max_concurrency,
-        "image": manifest.image,
-        "host": manifest.host,
-        "host_worst": manifest.host_worst,
+        **manifest.model_dump(mode="json", include={"image", "host", "host_worst"}),
     }
 
 
@@ -123,8 +121,7 @@ def _params(
         yield from _flat("resources.effective", next(iter(effective)).model_dump())
     else:
         yield "resources.effective", f"{len(effective)} different ones: see resources.json"
-    image = {key: value for key, value in manifest.image.items() if key != "packages"}
-    yield from _flat("image", image)
+    yield from _flat("image", manifest.image.model_dump(exclude={"packages"}))
     for key in ("path", "digest", "rows"):
         yield f"dataset.{key}", manifest.dataset.get(key)
     yield from _flat("dataset.langsmith", manifest.dataset.get("langsmith"))
@@ -133,7 +130,7 @@ def _params(
     for evaluator in config.get("evaluators") or ():
         rest = {key: value for key, value in evaluator.items() if key != "name" and value is not None}
         yield f"evaluator.{evaluator['name']}", rest
-    yield from _flat("host", manifest.host)
+    yield from _flat("host", manifest.host.model_dump())
 
 
 def _metrics(source: Source, candidate: CandidateReport) -> Iterator[tuple[str, float | None]]:

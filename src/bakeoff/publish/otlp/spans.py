@@ -193,7 +193,7 @@ class _Trace:
             "bakeoff.example_id": trial.example_id,
             "bakeoff.repetition": trial.repetition,
             "bakeoff.fingerprint": manifest.fingerprint,
-            "bakeoff.image.id": manifest.image.get("id"),
+            "bakeoff.image.id": manifest.image.id,
             "bakeoff.inconclusive": self.source.report.inconclusive,
             "bakeoff.verdict": trial.verdict,
             "bakeoff.cause": trial.cause,
@@ -246,7 +246,7 @@ class _Trace:
             {
                 "gen_ai.operation.name": "invoke_agent",
                 **self.common,
-                "gen_ai.agent.version": self.source.manifest.image.get("key"),
+                "gen_ai.agent.version": self.source.manifest.image.key,
             },
             {
                 "gen_ai.input.messages": messages(first.messages) if first else None,

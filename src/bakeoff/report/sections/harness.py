@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from bakeoff.record.base import JsonDict
+from bakeoff.record.manifest import ObservedHarness
 from bakeoff.report.data import ReportData
 from bakeoff.report.document import Block, Code, Details, Heading, Items, Listing, Paragraph, Phrase, Table
 from bakeoff.text import figures
@@ -26,10 +27,11 @@ def blocks(data: ReportData) -> Iterator[Block]:
     yield Table(
         ("What", "Value"), [(name, value) for name, value in _facts(data).items() if value not in ("", None)]
     )
-    yield from _as_seen(manifest.observed_harness)
+    if manifest.observed_harness:
+        yield from _as_seen(manifest.observed_harness)
     parts = sorted(manifest.fingerprint_parts.items())
     yield Table(("Part of the fingerprint", "Digest"), [(part, Code(digest)) for part, digest in parts])
-    packages: Mapping[str, str] = manifest.image.get("packages") or {}
+    packages = manifest.image.packages
     listed = "\n".join(f"{name}=={version}" for name, version in sorted(packages.items()))
     yield Details(f"Packages in the image ({len(packages)})", [Listing(listed or "not recorded")])
 
@@ -39,7 +41,6 @@ def _facts(data: ReportData) -> dict[str, Phrase | None]:
     config, image, dataset = manifest.config, manifest.image, manifest.dataset
     harness: JsonDict = config.get("harness") or {}
     limits: JsonDict = harness.get("limits") or {}
-    base: JsonDict = image.get("base") or {}
     retries = (harness.get("retries") or {}).get("model_call")
     clusters = len(set((dataset.get("clusters") or {}).values()))
     return {
@@ -68,11 +69,9 @@ def _facts(data: ReportData) -> dict[str, Phrase | None]:
         "Requirements": figures.plain(harness.get("requirements")),
         "npm packages": figures.plain(harness["npm"]) if harness.get("npm") else None,
         "Evaluators": "; ".join(_evaluator(each) for each in config.get("evaluators") or ()),
-        "Image": _code(f"{image.get('reference', '')} {image.get('id', '')}".strip()),
-        "Base image": _code(
-            " ".join(str(base[key]) for key in ("reference", "digest", "kind") if base.get(key))
-        ),
-        "Python": figures.plain(image.get("python")),
+        "Image": Code(f"{image.reference} {image.id}"),
+        "Base image": Code(f"{image.base.reference} {image.base.digest} {image.base.kind}"),
+        "Python": image.python,
         "Dataset": _code(f"{dataset.get('path') or figures.UNKNOWN} {dataset.get('digest') or ''}".strip()),
         "Examples": f"{figures.count(dataset.get('rows'), 'example')} in {figures.count(clusters, 'cluster')}, "
         f"each run {figures.count(config.get('trials'), 'time')} by each candidate",
@@ -85,13 +84,6 @@ def _code(value: Any) -> Code | None:
     return Code(str(value)) if value else None
 
 
-def _tools(data: ReportData) -> list[JsonDict]:
-    """The schemas first sent to a model, whether or not OpenAI's envelope is around them."""
-    seen = data.manifest.observed_harness.get("tools")
-    listed = [tool for tool in seen if isinstance(tool, dict)] if isinstance(seen, list) else []
-    return [tool["function"] if isinstance(tool.get("function"), dict) else tool for tool in listed]
-
-
 def _tool_limit(harness: JsonDict, limits: JsonDict) -> str:
     if harness.get("command"):
         return "one tool call as long as the program lets it run"
@@ -100,17 +92,18 @@ def _tool_limit(harness: JsonDict, limits: JsonDict) -> str:
 
 def _tool_names(data: ReportData) -> list[str]:
     declared = (data.manifest.config.get("harness") or {}).get("tools") or []
-    return [str(tool.get("name")) for tool in _tools(data)] or [str(tool) for tool in declared]
+    seen = data.manifest.observed_harness.functions if data.manifest.observed_harness else []
+    return [str(tool.get("name")) for tool in seen] or [str(tool) for tool in declared]
 
 
 def _prompt(data: ReportData) -> str:
     """Where the prompt is to be found, and how long it is."""
-    seen = data.manifest.observed_harness.get("system_prompt")
-    if isinstance(seen, str) and seen:
-        return f"{len(seen)} characters, in full below, as the model got it"
-    if data.manifest.observed_harness:
-        return "none: the model got no system message"
-    return "not recorded: no model call was made, or the run was not finished"
+    seen = data.manifest.observed_harness
+    if seen is None:
+        return "not recorded: no model call was made, or the run was not finished"
+    if seen.system_prompt:
+        return f"{len(seen.system_prompt)} characters, in full below, as the model got it"
+    return "none: the model got no system message"
 
 
 def _store(config: JsonDict) -> str:
@@ -127,25 +120,23 @@ def _evaluator(each: JsonDict) -> str:
     return f"{each.get('name')}{options}: {required}"
 
 
-def _as_seen(observed: JsonDict) -> Iterator[Block]:
+def _as_seen(observed: ObservedHarness) -> Iterator[Block]:
     """The prompt and the tools that really reached a model, whatever the source says."""
-    prompt = observed.get("system_prompt")
-    if isinstance(prompt, str) and prompt:
-        yield Details("The system prompt, as first sent to a model", [Listing(prompt)])
-    tools = observed.get("tools")
-    if isinstance(tools, list) and tools:
-        described: list[Phrase] = []
-        for tool in tools:
-            schema = tool.get("function", tool) if isinstance(tool, dict) else {}
-            arguments = (schema.get("parameters") or {}).get("properties") or {}
-            described.append(
-                (
-                    Code(f"{schema.get('name')}({', '.join(map(str, arguments))})"),
-                    f" {' '.join(str(schema.get('description') or '').split())}",
-                )
+    if observed.system_prompt:
+        yield Details("The system prompt, as first sent to a model", [Listing(observed.system_prompt)])
+    if not observed.tools:
+        return
+    described: list[Phrase] = []
+    for schema in observed.functions:
+        arguments = (schema.get("parameters") or {}).get("properties") or {}
+        described.append(
+            (
+                Code(f"{schema.get('name')}({', '.join(map(str, arguments))})"),
+                f" {' '.join(str(schema.get('description') or '').split())}",
             )
-        schemas = json.dumps(tools, ensure_ascii=False, indent=1)
-        yield Details(
-            f"The tools, as first sent to a model ({len(tools)})",
-            [Items(described), Listing(schemas, "json")],
         )
+    schemas = json.dumps(observed.tools, ensure_ascii=False, indent=1)
+    yield Details(
+        f"The tools, as first sent to a model ({len(observed.tools)})",
+        [Items(described), Listing(schemas, "json")],
+    )

@@ -23,8 +23,8 @@ WORST = {
 def blocks(data: ReportData) -> Iterator[Block]:
     """What it is, its worst moments, and whether it kept its promise."""
     yield Heading("The host", 3)
-    facts = [(_label(key), _fact(key, value)) for key, value in data.manifest.host.items()]
-    worst = [(_label(key), _fact(key, value)) for key, value in data.manifest.host_worst.items()]
+    host, moments = data.manifest.host, data.manifest.host_worst or ()
+    facts, worst = ([(_label(key), _fact(key, value)) for key, value in each] for each in (host, moments))
     contended = sum(row.contended for row in data.candidates)
     last = [("Trials that got less than their reserve", f"{contended} of {data.n}")]
     yield Table(("What", "Value"), [*facts, *worst, *last])
@@ -40,4 +40,4 @@ def _fact(key: str, value: Any) -> str:
         return figures.percent(value / 100)
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return figures.size(value) if key.endswith("_bytes") else figures.number(value)
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return figures.plain(", ".join(map(str, value)) if isinstance(value, list) else value)

@@ -21,13 +21,13 @@ def blocks(data: ReportData) -> Iterator[Block]:
         "day to day."
     )
     yield Listing(shlex.join(manifest.command) or f"bakeoff run {shlex.quote(manifest.harness_file)}", "sh")
-    image, base = manifest.image, manifest.image.get("base") or {}
+    image = manifest.image
     digests = {
         "Fingerprint": manifest.fingerprint,
-        "Image": image.get("id"),
-        "Image key": image.get("key"),
-        "Base image": base.get("digest"),
-        "Harness source": image.get("source_digest"),
+        "Image": image.id,
+        "Image key": image.key,
+        "Base image": image.base.digest,
+        "Harness source": image.source_digest,
         "Dataset": manifest.dataset.get("digest"),
     }
     yield Table(("Digest", "Value"), [(name, Code(str(value))) for name, value in digests.items() if value])

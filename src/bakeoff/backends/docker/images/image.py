@@ -16,7 +16,7 @@ from typing import Any
 from docker import DockerClient
 
 import bakeoff_runner
-from bakeoff.backends.base import Image, Say
+from bakeoff.backends.base import Say
 from bakeoff.backends.docker.images import base_image, layers, local_wheels, npm, prune, wheels
 from bakeoff.backends.docker.images.layers import Added
 from bakeoff.backends.docker.images.target import Target
@@ -26,6 +26,7 @@ from bakeoff.errors import InputError, UnfitEnvironment
 from bakeoff.harness import contents, files
 from bakeoff.harness.contents import Contents
 from bakeoff.harness.requirements import Place, Requirement
+from bakeoff.record.manifest import Image, ImageBase
 from bakeoff.text.escape import last_lines
 
 RECIPE = 2  # raise it when the steps below change
@@ -108,7 +109,7 @@ class _Recipe:
             key=self.key,
             source_digest=self.source_digest,
             python=base.python_version,
-            base={"kind": base.kind, "reference": base.reference, "digest": base.digest},
+            base=ImageBase(kind=base.kind, reference=base.reference, digest=base.digest),
             packages=self.house.packages | self.modules.packages,
             notes=self.notes,
         )
