@@ -9,9 +9,11 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
+
+from bakeoff.errors import Interrupted
 
 
 @dataclass
@@ -44,7 +46,8 @@ def handled(
         if interrupts.presses == 1:
             stop()
             if number != signal.SIGHUP:  # then nobody is there to read it, and writing it fails
-                say("stopping: what runs is cancelled, what is finished is kept; again to stop at once")
+                with suppress(Interrupted):  # the terminal has gone: the run is stopping already
+                    say("stopping: what runs is cancelled, what is finished is kept; again to stop at once")
         elif interrupts.presses == 2:
             abandon()
 
