@@ -173,12 +173,12 @@ request = urllib.request.Request(os.environ["OPENAI_BASE_URL"] + "/chat/completi
 said = json.load(urllib.request.urlopen(request))["choices"][0]["message"]["content"]
 """
 FATES = {
-    "exit": (f"{ASK}sys.exit(3)", "infra.harness_crash", "exit code 3"),
-    "kill": (f"{ASK}os.kill(os.getpid(), 9)", "infra.harness_crash", "SIGKILL"),
+    "exit": (f"{ASK}sys.exit(3)", "model.broke_harness", "exit code 3"),
+    "kill": (f"{ASK}os.kill(os.getpid(), 9)", "model.broke_harness", "SIGKILL"),
     "memory": (f"{ASK}bytearray(b'x') * 10**9", "infra.oom_killed", "SIGKILL"),
     "no-json": (
         f"{ASK}open('answer.json', 'w').write('{{')",
-        "infra.harness_crash",
+        "model.broke_harness",
         "answer.json is not JSON",
     ),
     "never-asked": ("open('answer.txt', 'w').write('done')", "infra.harness_crash", "without one request"),
@@ -189,14 +189,15 @@ exec({ {name: fate for name, (fate, _, _) in FATES.items()} }[json.load(open("ta
 """
 
 
-def test_how_a_program_fails_is_not_the_models_fault(project: Project) -> None:
+def test_how_a_program_fails_after_a_reply_is_the_models_doing(project: Project) -> None:
     program(project, ["python3", "agent.py"], {"agent.py": MEET_IT})
     for name in FATES:
         project.row(name)
     trials = project.bake().trials()
     for name, (_, cause, text) in FATES.items():
         trial = trials[name]
-        assert (trial.verdict, trial.cause) == ("infra_error", cause), name
+        verdict = "failed" if cause.startswith("model.") else "infra_error"
+        assert (trial.verdict, trial.cause, len(trial.attempts)) == (verdict, cause, 1), name
         assert text in (trial.attempts[-1].evidence.harness.error_message or "")
 
 

@@ -176,10 +176,10 @@ FAULTS: tuple[Fault, ...] = (
     Fault(5, "pids", tool(call("spawn_threads", "never refused")), ("infra.pids_exhausted",)),
     Fault(5, "fork-bomb", tool(call("fork_bomb", "never")), ("infra.pids_exhausted",)),
     # the harness itself
-    Fault(6, "exit-7", tool(call("leave", code=7)), ("infra.harness_crash",)),
-    Fault(6, "exit-0", tool(call("leave", code=0)), ("infra.harness_crash",)),
-    Fault(7, "segfault", tool(call("segfault")), ("infra.harness_crash",)),
-    Fault(7, "kills-supervisor", tool(call("kill_supervisor", "never")), ("infra.harness_crash",)),
+    Fault(6, "exit-7", tool(call("leave", code=7)), ("model.killed_harness",)),
+    Fault(6, "exit-0", tool(call("leave", code=0)), ("model.killed_harness",)),
+    Fault(7, "segfault", tool(call("segfault")), ("model.broke_harness",)),
+    Fault(7, "kills-supervisor", tool(call("kill_supervisor", "never")), ("model.killed_harness",)),
     # the container, from outside
     Fault(8, "docker-kill", Outside("kill"), ("infra.container_lost",)),
     Fault(8, "docker-stop", Outside("stop"), ("infra.container_lost",)),
@@ -242,7 +242,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(22, "malformed-call", MALFORMED_CALL, ("infra.protocol",), was_broken_off),
     Fault(22, "malformed-http", MALFORMED_HTTP, ("infra.protocol",), was_broken_off),
     Fault(22, "request-10-mb", tool(call("return_much", mib=10)), ("infra.output_limit",), was_prompt),
-    Fault(22, "closes-its-line", tool(call("close_all", "never")), ("infra.harness_crash",), was_prompt),
+    Fault(22, "closes-its-line", tool(call("close_all", "never")), ("model.killed_harness",), was_prompt),
     Fault(22, "answer-nan", tool(call("answer_oddly", kind="nan")), ("model.wrong_trajectory",)),
     Fault(22, "answer-deep", tool(call("answer_oddly", kind="deep")), ("infra.protocol",)),
     Fault(22, "answer-no-object", tool(call("answer_oddly", kind="metadata")), ("infra.protocol",)),
