@@ -551,7 +551,7 @@ def assert_same_as_at_once(run: RunDirectory, server: Server, experiment: str) -
 
 
 def test_the_files_of_many_trials_go_in_packs(mlflow_server: Server, tmp_path: Path) -> None:
-    repetitions, examples = 3, files.TRIALS_A_PACK // 3 + 1
+    repetitions, examples = 3, files.TRIALS_PER_PACK // 3 + 1
     manifest = synthetic.manifest(["many"], examples, repetitions, run_id="packs")
     records = synthetic.trials(["many"], examples, repetitions, skills=(0.8,))
     run = synthetic.run_directory(tmp_path, records, manifest)

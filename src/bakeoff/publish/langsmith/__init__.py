@@ -1,1 +1,1 @@
-"""Runs to LangSmith."""
+"""Publishing to LangSmith."""

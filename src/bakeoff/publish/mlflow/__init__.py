@@ -1,1 +1,1 @@
-"""Runs to MLflow."""
+"""Publishing to MLflow."""

@@ -1,7 +1,7 @@
-"""What an MLflow run says about its candidate: parameters, metrics and tags, from the numbers of the report.
+"""An MLflow run's parameters, metrics and tags: the candidate's configuration and the numbers of the report.
 
 What is not known has no field: MLflow would show a NaN or an empty text as if it had been measured. The table in
-docs/publishing.md names every field.
+docs/publishing.md lists every field.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bakeoff.report.data import GIVEN, SCORES, USED, CandidateReport, Spread
 from bakeoff.stats import Estimate
 from bakeoff.text import escape
 
-# MLflow's own bounds are 250 characters of a key, 6000 of a parameter and 8000 of a tag
+# MLflow's limits are 250 characters of a key, 6000 of a parameter and 8000 of a tag
 KEY_CHARACTERS, PARAM_CHARACTERS, TAG_CHARACTERS = 250, 5900, 5000
 NOTE_CHARACTERS = 100  # that say how much was cut
 SPREAD = ("mean", "p50", "p95", "max")
@@ -30,16 +30,16 @@ SPREAD = ("mean", "p50", "p95", "max")
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """All of one run's, by key. Metrics are finite."""
+    """One run's fields by key. Metrics are finite."""
 
     params: Mapping[str, str]
     metrics: Mapping[str, float]
-    tags: Mapping[str, str]  # bakeoff's own: kept equal to the run directory
-    first_tags: Mapping[str, str]  # MLflow's: set once, then its users' to change
+    tags: Mapping[str, str]  # bakeoff's, kept equal to the run directory
+    first_tags: Mapping[str, str]  # MLflow's, set once: its users may change them
 
 
 def of(source: Source, candidate: CandidateReport, effective: Mapping[ResourceLimits, int]) -> Fields:
-    """The fields of one candidate's run; `effective`: its limits as read back, and in how many trials."""
+    """Fields of a candidate's run. `effective`: its limits as read back, and how many trials had them."""
     return Fields(
         params=_texts(_params(source, candidate, effective), PARAM_CHARACTERS),
         metrics={
@@ -57,14 +57,14 @@ def of(source: Source, candidate: CandidateReport, effective: Mapping[ResourceLi
 
 
 def run_name(source: Source, candidate: CandidateReport) -> str:
-    """The run's name there, stamped with what a reader must know before believing its numbers."""
+    """The run's name, stamped with what a reader must know before trusting its numbers."""
     return escape.line(candidate.label + (" (inconclusive)" if source.report.inconclusive else ""))
 
 
 def resources(
     source: Source, candidate: CandidateReport, effective: Mapping[ResourceLimits, int]
 ) -> JsonDict:
-    """resources.json: the full resource configuration, asked for, read back and used. Bytes and seconds."""
+    """resources.json: the full resource configuration: requested, read back and used. Bytes and seconds."""
     manifest = source.manifest
     given = manifest.config.get("resources") or {}
     return {
@@ -159,7 +159,7 @@ def _metrics(source: Source, candidate: CandidateReport) -> Iterator[tuple[str, 
 
 
 def _measured(candidate: CandidateReport, memory_limit: int | None) -> Iterator[tuple[str, float | None]]:
-    """What its trials used: money, tokens, time, and what the box gave."""
+    """What the trials used: money, tokens, time, and the resources of their sandboxes."""
     yield "cost_usd_total", candidate.total_cost_usd
     yield "wasted_tool_calls_share", candidate.wasted_share
     for name in (*USED, *GIVEN):
@@ -245,7 +245,7 @@ def _texts(values: Iterable[tuple[str, Any]], limit: int) -> dict[str, str]:
 
 
 def _key(name: str) -> str:
-    """A key that MLflow takes. One that had to be changed ends in a digest, so that no two become one."""
+    """A key that MLflow takes. A changed key ends in a digest, so that no two become one."""
     key = re.sub(r"[^\w.\- /]", "_", name, flags=re.ASCII)
     if posixpath.normpath(key) != key or key.startswith(("/", "..")):
         key = key.replace("/", "_").replace("..", "__")

@@ -1,13 +1,13 @@
-"""Which files go to an MLflow run, and which are there already: every one with its digest.
+"""Which files go to an MLflow run, and which of them have arrived, by their digests.
 
     report.md, report.html, manifest.json, examples.jsonl, trials.jsonl   the whole run's
     resources.json                                                        the candidate's, made here
-    trajectories/, calls/, attempts/                                      the candidate's, one file a trial or attempt
-    trials-0001.zip, ...                                                  instead, where those would be too many
+    trajectories/, calls/, attempts/                                      the candidate's, one file per trial or attempt
+    trials-0001.zip, ...                                                  instead, if those would be too many
     files.json                                                            what has arrived, with sizes and digests
 
-MLflow tells a file's size and not its digest, so what has arrived is written down there, in files.json. Before a file
-is replaced its entry is taken out, so that an entry always tells the truth, whenever a publication is cut off.
+MLflow reports the size of a file and not its digest, so files.json records there what has arrived. The entry of a file
+is removed before the file is replaced: whenever a publication is cut off, every entry is true.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from bakeoff.record.store import EXAMPLES, HTML_REPORT, MANIFEST, REPORT, TRIALS
 
 INDEX, RESOURCES = "files.json", "resources.json"
 WHOLE_RUN = (MANIFEST, EXAMPLES, TRIALS, REPORT, HTML_REPORT)
-SINGLE_TRIALS = 200  # of a candidate; with more, a page of MLflow that lists them all is of no use
-TRIALS_A_PACK = 500
+SINGLE_TRIALS = 200  # of a candidate: more make MLflow's list of files useless
+TRIALS_PER_PACK = 500
 FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
 class TrialFiles:
-    """What is needed to find one trial's files."""
+    """Where one trial's files are."""
 
     trial_id: str
     attempts: int
@@ -40,13 +40,13 @@ class TrialFiles:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """One file as it shall be at MLflow: a file of the run directory, or a pack of several.
+    """One file as MLflow must have it: a file of the run directory, or a pack of several.
 
     Attributes:
         name: its path among the run's artifacts.
         digest: `sha256:` of its bytes; of a pack `contents-sha256:` of its members' names and digests, since the bytes
-            of a zip depend on who compresses.
-        members: what it is made of, by name; a plain file has itself.
+            of a zip depend on the library that compresses.
+        members: its parts by name; a plain file has itself.
         pack: whether `members` are to be packed.
     """
 
@@ -56,7 +56,7 @@ class Artifact:
     pack: bool = False
 
     def local(self, scratch: Path) -> Path:
-        """Where its bytes are; a pack is made in `scratch`. The file's own name is the artifact's."""
+        """The path of its bytes; a pack is made in `scratch`. The last part of the path is the artifact's."""
         if not self.pack:
             return next(iter(self.members.values()))
         path = scratch / Path(self.name).name
@@ -68,24 +68,26 @@ class Artifact:
 
 
 def of_run(run: RunDirectory) -> list[Artifact]:
-    """The whole run's files that are there, which every candidate's run has."""
+    """Files of the whole run that exist; every candidate's run has them."""
     return [_plain(name, run.path / name) for name in WHOLE_RUN if (run.path / name).is_file()]
 
 
 def missing_reports(run: RunDirectory) -> list[str]:
-    """Reports that are not in the run directory."""
+    """Reports that the run directory lacks."""
     return [name for name in (REPORT, HTML_REPORT) if not (run.path / name).is_file()]
 
 
 def of_trials(run: RunDirectory, trials: Sequence[TrialFiles]) -> Iterator[Artifact]:
-    """One candidate's trials' files, one by one where the trials are few, else in packs."""
+    """Files of one candidate's trials: one by one if the trials are few, else in packs."""
     if len(trials) <= SINGLE_TRIALS:
         for trial in trials:
             for name, path in _files(run, trial):
                 yield _plain(name, path)
         return
-    for number, start in enumerate(range(0, len(trials), TRIALS_A_PACK), start=1):
-        members = dict(each for trial in trials[start : start + TRIALS_A_PACK] for each in _files(run, trial))
+    for number, start in enumerate(range(0, len(trials), TRIALS_PER_PACK), start=1):
+        members = dict(
+            each for trial in trials[start : start + TRIALS_PER_PACK] for each in _files(run, trial)
+        )
         if members:
             yield _packed(f"trials-{number:04d}.zip", members)
 
@@ -99,7 +101,7 @@ def _files(run: RunDirectory, trial: TrialFiles) -> Iterator[tuple[str, Path]]:
 
 
 def generated(name: str, content: JsonDict, scratch: Path) -> Artifact:
-    """A JSON file of the publisher's own, written into `scratch`."""
+    """A JSON file that only MLflow gets, written into `scratch`."""
     path = scratch / name
     text = json.dumps(content, ensure_ascii=False, indent=1, sort_keys=True)
     path.write_bytes(text.encode(errors="backslashreplace") + b"\n")
@@ -124,7 +126,7 @@ def _sha256(path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What files.json says of one file that has arrived."""
+    """What files.json says about a file that has arrived."""
 
     digest: str
     size_bytes: int
@@ -134,12 +136,12 @@ Index = dict[str, Entry]
 
 
 def arrived(index: Mapping[str, Entry], sizes: Mapping[str, int], wanted: Sequence[Artifact]) -> Index:
-    """The entries of wanted files that are there, as they shall be.
+    """The entries of wanted files that have arrived, as they must be.
 
     Args:
-        index: files.json as it is there.
+        index: files.json as the server has it.
         sizes: bytes of every file that MLflow lists, by name.
-        wanted: the files that shall be there.
+        wanted: the files that must be there.
     """
     return {
         each.name: entry
@@ -157,7 +159,7 @@ def dumped(index: Mapping[str, Entry]) -> JsonDict:
 
 
 def loaded(text: bytes) -> Index:
-    """The entries of files.json; none of one that is torn or of another make, whose files are then sent again."""
+    """The entries of files.json; none if it is torn or has another format, and then all files are sent again."""
     try:
         content = json.loads(text)
         if content["format"] != FORMAT:

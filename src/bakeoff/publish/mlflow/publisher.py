@@ -1,7 +1,7 @@
-"""MLflow: one run a candidate in one experiment: parameters, metrics with intervals, and the run directory's files.
+"""MLflow: one run per candidate, with parameters, metrics with intervals, and the run directory's files.
 
-A run is found again by its tags, and only what it lacks is sent; its status is RUNNING until everything has arrived and
-has been read back, then FINISHED. Times are the bake-off's own, so that the same number sent again is the same point.
+A run is found again by its tags, and only what it lacks is sent. Its status is RUNNING until everything has arrived and
+has been read back, then FINISHED. Times are those of the bake-off, so that a number that is sent twice is one point.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bakeoff.errors import InputError, NotPublished
 from bakeoff.publish.mlflow import fields, files, server
 from bakeoff.publish.mlflow.fields import Fields
 from bakeoff.publish.mlflow.files import INDEX, RESOURCES, Artifact, Entry, Index, TrialFiles
-from bakeoff.publish.mlflow.server import ADDRESS, FIRST, LOGS, RETRIES, Dataset, Server, Trouble
+from bakeoff.publish.mlflow.server import ADDRESS, FIRST, LOGS, RETRIES, Dataset, Server, ServerFailure
 from bakeoff.publish.mlflow.settings import Settings
 from bakeoff.publish.source import Source
 from bakeoff.publish.table import Publication, Say
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
 
 RUN_TAG, CANDIDATE_TAG = "bakeoff.run_id", "bakeoff.candidate"
-CHECKPOINT = 50  # files; a publication that is cut off sends at most so many again
-ONCE = "what has arrived stays, and is not sent twice."
-DIGEST_CHARACTERS = 36  # of a dataset: MLflow's bound
+CHECKPOINT = 50  # files: a publication that is cut off sends at most this many again
+KEPT = "what has arrived stays, and is not sent twice."
+DIGEST_CHARACTERS = 36  # of a dataset: MLflow's limit
 
 
 @dataclass
 class _Counts:
-    """What was sent, and what had been there: runs, parameters, metrics, tags, datasets, files."""
+    """What was sent and what was there before: runs, parameters, metrics, tags, datasets, files."""
 
     sent: Counter[str] = field(default_factory=Counter)
     present: Counter[str] = field(default_factory=Counter)
@@ -68,7 +68,7 @@ def publish(source: Source, settings: Settings, environ: Mapping[str, str], say:
         f"{name} is not in the run directory, so it was not published; `bakeoff report {source.run_id}` makes it"
         for name in files.missing_reports(source.run)
     ]
-    whole: list[str] = []
+    complete: list[str] = []
     with (
         quiet(*LOGS),
         variables(server.settings(environ, RETRIES)),
@@ -87,26 +87,26 @@ def publish(source: Source, settings: Settings, environ: Mapping[str, str], say:
                 resources = fields.resources(source, candidate, mine.effective)
                 artifacts = [*shared, files.generated(RESOURCES, resources, Path(scratch))]
                 artifacts += files.of_trials(source.run, mine.files)
-                task = _Task(source, candidate, sent, artifacts, Path(scratch))
-                warnings += task.publish(there, experiment.experiment_id, counts, say)
-                whole.append(candidate.name)
-        except Trouble as trouble:
+                run = _CandidateRun(source, candidate, sent, artifacts, Path(scratch))
+                warnings += run.publish(there, experiment.experiment_id, counts, say)
+                complete.append(candidate.name)
+        except ServerFailure as failure:
             if not there.changed:
-                raise InputError(trouble.problem, key="mlflow", hint=trouble.hint) from trouble
-            hint = f"{trouble.hint} Then publish again: {ONCE}" if trouble.hint else f"Publish again: {ONCE}"
-            raise NotPublished(_missing(source, whole, trouble), hint=hint) from trouble
+                raise InputError(failure.problem, key="mlflow", hint=failure.hint) from failure
+            hint = f"{failure.hint} Then publish again: {KEPT}" if failure.hint else f"Publish again: {KEPT}"
+            raise NotPublished(_missing(source, complete, failure), hint=hint) from failure
     where = f"{there.shown}/#/experiments/{experiment.experiment_id}/runs"
     return Publication(where, dict(counts.sent), dict(counts.present), warnings)
 
 
-def _missing(source: Source, whole: Sequence[str], trouble: Trouble) -> str:
-    lacking = [each.name for each in source.candidates if each.name not in whole]
-    there = f"{len(whole)} of {len(source.candidates)} candidates' runs are whole at MLflow"
-    return f"{there}, {escape.line(', '.join(lacking))} not: {trouble.problem}"
+def _missing(source: Source, complete: Sequence[str], failure: ServerFailure) -> str:
+    lacking = [each.name for each in source.candidates if each.name not in complete]
+    there = f"{len(complete)} of {len(source.candidates)} candidates' runs are whole at MLflow"
+    return f"{there}, {escape.line(', '.join(lacking))} not: {failure.problem}"
 
 
 def _address(settings: Settings, environ: Mapping[str, str]) -> str:
-    """The server's address. Raises InputError for none, or one that is no server's."""
+    """The server's address. Raises InputError if there is none, or it is not http or https."""
     url = settings.tracking_uri or environ.get(ADDRESS) or ""
     key = "publish.mlflow.tracking_uri" if settings.tracking_uri else ADDRESS
     hint = f"Give a server's address, like http://localhost:5000: --url, publish.mlflow.tracking_uri or {ADDRESS}."
@@ -123,7 +123,7 @@ def _address(settings: Settings, environ: Mapping[str, str]) -> str:
 
 
 def _trials(source: Source) -> dict[str, _Trials]:
-    """Every candidate's trials, read once: of each its id and the number of its attempts."""
+    """Every candidate's trials, read once."""
     found: dict[str, _Trials] = {}
     for trial in source.trials():
         mine = found.setdefault(trial.candidate, _Trials())
@@ -133,27 +133,27 @@ def _trials(source: Source) -> dict[str, _Trials]:
 
 
 def _experiment(server: Server, name: str) -> Experiment:
-    """The experiment of this name, made where there is none."""
+    """The experiment with this name; it is made if it is missing."""
     find = server.client.get_experiment_by_name
     found = server.ask(find, name)
     if found is None:
         try:
             server.change(server.client.create_experiment, name)
-        except Trouble:
-            # somebody else may have made it in this moment, or the answer was lost and MLflow's client asked again
+        except ServerFailure:
+            # another process made it at this moment, or the answer was lost and MLflow's client asked again
             if server.ask(find, name) is None:
                 raise
         found = server.ask(find, name)
     shown = repr(escape.line(name))
     if found is None:
-        raise Trouble(f"the experiment {shown} was made and cannot be found")
+        raise ServerFailure(f"the experiment {shown} was made and cannot be found")
     if found.lifecycle_stage != "active":
-        raise Trouble(
+        raise ServerFailure(
             f"the experiment {shown} has been deleted at MLflow",
             f"`mlflow experiments restore --experiment-id {found.experiment_id}` restores it; or give another --name.",
         )
     if urlsplit(found.artifact_location or "").scheme in {"", "file"}:
-        raise Trouble(
+        raise ServerFailure(
             f"the server takes no artifacts for the experiment {shown}: it keeps them in a directory of its own",
             "Start it with --serve-artifacts, then give another --name, since an experiment keeps its place.",
         )
@@ -161,8 +161,8 @@ def _experiment(server: Server, name: str) -> Experiment:
 
 
 @dataclass
-class _Task:
-    """One candidate's run: what it shall have, and how it gets there."""
+class _CandidateRun:
+    """One candidate's run: what it must have."""
 
     source: Source
     candidate: CandidateReport
@@ -171,7 +171,7 @@ class _Task:
     scratch: Path
 
     def publish(self, server: Server, experiment_id: str, counts: _Counts, say: Say) -> list[str]:
-        """Bring the run to what it shall be; returns warnings. Raises Trouble."""
+        """Send what the run lacks; returns warnings. Raises ServerFailure."""
         run, made = self._run(server, experiment_id)
         run_id = run.info.run_id
         sizes = server.sizes(run_id)
@@ -201,10 +201,10 @@ class _Task:
         return lacking.differing
 
     def _run(self, server: Server, experiment_id: str) -> tuple[Run, bool]:
-        """Its run, and whether it was made now.
+        """The run, and whether it was made now.
 
-        MLflow's client sends a request again whose answer was lost, so that there can be two: a finished one is kept,
-        or the first by id, and every publication keeps the same.
+        MLflow's client repeats a request whose answer was lost, so that there can be two runs. A finished one is kept,
+        else the first by id, so that every publication keeps the same one.
         """
         found = self._found(server, experiment_id)
         made = not found
@@ -216,7 +216,7 @@ class _Task:
             server.change(server.client.create_run, experiment_id, self._millis("started_at"), tags, name)
             found = self._found(server, experiment_id)
         if not found:
-            raise Trouble(f"the run of {escape.line(self.candidate.name)} was made and cannot be found")
+            raise ServerFailure(f"the run of {escape.line(self.candidate.name)} was made and cannot be found")
         kept, *doubles = sorted(found, key=lambda run: (run.info.status != "FINISHED", run.info.run_id))
         for double in doubles:
             server.change(server.client.delete_run, double.info.run_id)
@@ -250,7 +250,7 @@ class _Task:
     def _send_fields(self, server: Server, run: Run, lacking: _Lacking) -> None:
         run_id, points = run.info.run_id, []
         for key, value in lacking.metrics.items():
-            # a number that another version of bakeoff computed otherwise is the next point of the same metric
+            # a number that another version of bakeoff computes otherwise is the metric's next point
             known = key in run.data.metrics
             step = len(server.ask(server.client.get_metric_history, run_id, key)) if known else 0
             points.append((key, value, step))
@@ -281,7 +281,7 @@ class _Task:
         server.upload(run_id, artifact.local(self.scratch), INDEX)
 
     def _verify(self, server: Server, run_id: str) -> None:
-        """Read back what is there now: an answer of 200 is not a run that is whole."""
+        """Read everything back: an answer of 200 does not prove that something was kept."""
         lacking = _lacking(server.ask(server.client.get_run, run_id), self.fields, self._dataset())
         there = files.arrived(server.index(run_id), server.sizes(run_id), self.artifacts)
         absent = [each.name for each in self.artifacts if each.name not in there]
@@ -293,7 +293,7 @@ class _Task:
             *(["dataset"] if lacking.dataset else []),
         ]
         if gone:
-            raise Trouble(f"the server took {escape.line(', '.join(gone))} and does not have it")
+            raise ServerFailure(f"the server took {escape.line(', '.join(gone))} and does not have it")
 
 
 @dataclass(frozen=True)
@@ -304,7 +304,7 @@ class _Lacking:
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
     dataset: bool
-    differing: list[str]  # warnings: parameters that MLflow has otherwise, and never changes
+    differing: list[str]  # warnings about parameters with another value: MLflow never changes one
 
     def __bool__(self) -> bool:
         return bool(self.params or self.metrics or self.tags or self.dataset)

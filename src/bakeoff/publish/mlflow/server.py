@@ -1,4 +1,4 @@
-"""The MLflow server that is published to: its answers, and its failures in a user's words."""
+"""The connection to an MLflow server: MLflow's client, with its failures turned into sentences for the user."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ from bakeoff.text import escape, redact
 
 ADDRESS = "MLFLOW_TRACKING_URI"
 LOGS = ("mlflow", "urllib3.connectionpool")
-# MLflow's own defaults wait four minutes for a server that is not there. The first request asks whether it is.
+# MLflow's defaults wait four minutes for a server that is not there. The first request finds that out.
 RETRIES = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "4"}
-# Its progress bars, and the addresses that it prints on stdout, where `--json` prints one object.
+# MLflow prints progress bars and addresses on stdout, where `--json` prints one object.
 SILENT = {"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
 FIRST = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 
@@ -48,8 +48,8 @@ class Dataset:
     profile: str
 
 
-class Trouble(Exception):  # noqa: N818 - it never leaves this room
-    """What went wrong with the server, in a user's words."""
+class ServerFailure(Exception):  # noqa: N818 - it becomes one of bakeoff's errors
+    """What went wrong with the server. `problem` and `hint` are for the user."""
 
     def __init__(self, problem: str, hint: str | None = None) -> None:
         self.problem, self.hint = problem, hint
@@ -57,11 +57,11 @@ class Trouble(Exception):  # noqa: N818 - it never leaves this room
 
 
 class Server:
-    """One server. Every failure of it becomes Trouble.
+    """One server. Every failure is raised as ServerFailure.
 
     Attributes:
         shown: its address, without what may be a secret.
-        client: MLflow's own; give its methods to `ask` and `change`.
+        client: MLflow's client; give its methods to `ask` and `change`.
         changed: whether anything was sent that may have changed it.
     """
 
@@ -70,30 +70,30 @@ class Server:
         self.shown = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
         self.changed = False
         self._secrets = secrets
-        self._known = False  # to be an MLflow server
+        self._is_mlflow = False  # until it has answered as one
         self.client = MlflowClient(url, url)
 
     def ask(self, call: Callable[..., T], *args: Any, **options: Any) -> T:
-        """What a method of `client` returns. Raises Trouble."""
+        """Call a method of `client` that changes nothing there. Raises ServerFailure."""
         try:
             return call(*args, **options)
         except (MlflowException, requests.RequestException, OSError, ImportError) as error:
-            raise self._trouble(error) from error
+            raise self._failure(error) from error
 
     def change(self, call: Callable[..., object], *args: Any, **options: Any) -> None:
-        """The same for a method that changes something there."""
+        """Call a method of `client` that changes something there. Raises ServerFailure."""
         try:
             self.ask(call, *args, **options)
         finally:
             self.changed = True
 
     def probe(self) -> None:
-        """Ask for something small: whether there is a server, and whether it lets us in."""
+        """Ask for something small, to see whether there is a server and whether it accepts the credentials."""
         self.ask(self.client.search_experiments, max_results=1)
-        self._known = True
+        self._is_mlflow = True
 
     def runs(self, experiment_id: str, search: str) -> list[Run]:
-        """The runs of an experiment that are not deleted and that a search finds."""
+        """Runs of an experiment that a search finds; deleted ones are left out."""
         found: list[Run] = []
         token = None
         while True:
@@ -106,12 +106,12 @@ class Server:
                 return found
 
     def send_metrics(self, run_id: str, points: Iterable[tuple[str, float, int]], when: int) -> None:
-        """Log (key, value, step), all at one time: milliseconds since the epoch."""
+        """Log (key, value, step), all with one timestamp: milliseconds since the epoch."""
         for batch in chunks((Metric(key, value, when, step) for key, value, step in points), BATCH):
             self.change(self.client.log_batch, run_id, metrics=batch)
 
     def send_params(self, run_id: str, params: Mapping[str, str]) -> None:
-        """Log parameters; MLflow refuses to change one that is there."""
+        """Log parameters. MLflow refuses to change one that exists."""
         for batch in chunks((Param(key, value) for key, value in params.items()), BATCH):
             self.change(self.client.log_batch, run_id, params=batch)
 
@@ -121,13 +121,13 @@ class Server:
             self.change(self.client.log_batch, run_id, tags=batch)
 
     def send_dataset(self, run_id: str, given: Dataset) -> None:
-        """Log what the run was evaluated on."""
+        """Log the dataset that the run was evaluated on."""
         dataset = MlflowDataset(given.name, given.digest, "local", given.source, profile=given.profile)
         tag = InputTag("mlflow.data.context", "evaluation")
         self.change(self.client.log_inputs, run_id, [DatasetInput(dataset, [tag])])
 
     def upload(self, run_id: str, path: Path, name: str) -> None:
-        """Send one file; one of the same name is replaced."""
+        """Send one file. A file of the same name is replaced."""
         directory = name.rpartition("/")[0] or None
         self.change(self.client.log_artifact, run_id, str(path), directory)
 
@@ -145,13 +145,13 @@ class Server:
         return found
 
     def index(self, run_id: str) -> Index:
-        """files.json as it is there."""
+        """files.json as the server has it."""
         with tempfile.TemporaryDirectory(prefix="bakeoff-mlflow-") as scratch:
             path = self.ask(self.client.download_artifacts, run_id, INDEX, scratch)
             return files.loaded(Path(path).read_bytes())
 
-    def _trouble(self, error: Exception) -> Trouble:
-        """In a user's words. What the server said is bounded, and no secret is in it."""
+    def _failure(self, error: Exception) -> ServerFailure:
+        """The failure in sentences for the user. What the server said is bounded, and secrets are masked."""
         cause = (
             error if isinstance(error, requests.RequestException) else error.__cause__ or error.__context__
         )
@@ -162,32 +162,32 @@ class Server:
             status = error.get_http_status_code()
         said = escape.line(redact.redact(str(error), self._secrets), 300)
         if status == 401:
-            return Trouble(
+            return ServerFailure(
                 f"the MLflow server at {self.shown} does not know these credentials (401)",
                 "Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.",
             )
         if status == 403:
-            return Trouble(
+            return ServerFailure(
                 f"the MLflow server at {self.shown} forbids it (403): {said}",
                 "Ask for the right to change this experiment, or give another one with --name.",
             )
         answered = "API request to endpoint" in str(error) and not isinstance(error, RestException)
-        if answered and not self._known:
-            return Trouble(
+        if answered and not self._is_mlflow:
+            return ServerFailure(
                 f"what answers at {self.shown} is no MLflow server",
                 "Give the address under which MLflow's page opens in a browser.",
             )
         if isinstance(cause, requests.exceptions.RetryError):
-            return Trouble(f"the MLflow server at {self.shown} fails every time: {said}")
+            return ServerFailure(f"the MLflow server at {self.shown} fails every time: {said}")
         if isinstance(cause, requests.RequestException) and status is None:
-            return Trouble(
+            return ServerFailure(
                 f"no MLflow server answers at {self.shown} ({type(cause).__name__})",
                 f"Start it, or give its address: --url, publish.mlflow.tracking_uri or {ADDRESS}.",
             )
-        return Trouble(f"the MLflow server at {self.shown}: {said}")
+        return ServerFailure(f"the MLflow server at {self.shown}: {said}")
 
 
 def settings(environ: Mapping[str, str], defaults: Mapping[str, str]) -> dict[str, str]:
-    """The variables that MLflow's client is to see: those of `.env` too, and whatever else is not given by default."""
+    """The variables that MLflow's client sees: defaults, then the user's, those of `.env` included."""
     given = {name: value for name, value in environ.items() if name.startswith("MLFLOW_")}
     return {**defaults, **given, **SILENT}

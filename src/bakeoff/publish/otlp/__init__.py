@@ -1,1 +1,1 @@
-"""Runs to an OpenTelemetry collector."""
+"""Publishing to an OpenTelemetry back end."""
