@@ -78,7 +78,7 @@ class Side:
 
     def candidate(self, name: str) -> JsonDict:
         """The candidate's row of the manifest."""
-        return next((row for row in self.manifest.candidates if row.get("name") == name), {})
+        return self.manifest.experiments.get(name, {})
 
     def infra_rate(self, candidate: str) -> float | None:
         """Share of the candidate's trials that ended as infra errors; None of no trials."""
@@ -109,7 +109,7 @@ class Side:
 def read(run: RunDirectory, label: str) -> Side:
     """Read a run. Raises InputError when its files are damaged."""
     manifest = run.manifest()
-    trials: dict[str, list[Trial]] = {str(row.get("name")): [] for row in manifest.candidates}
+    trials: dict[str, list[Trial]] = {name: [] for name in manifest.experiments}
     for record in run.trials():
-        trials.setdefault(record.candidate, []).append(Trial.of(record))
+        trials.setdefault(record.experiment, []).append(Trial.of(record))
     return Side(label, manifest, trials, [f"{label}: {each}" for each in run.warnings])

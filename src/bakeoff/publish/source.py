@@ -56,12 +56,12 @@ class Source:
     @property
     def candidates(self) -> list[CandidateReport]:
         """Each candidate's numbers, in the order of harness.yaml."""
-        order = [row["name"] for row in self.manifest.candidates]
+        order = list(self.manifest.experiments)
         return sorted(self.report.candidates, key=lambda each: order.index(each.name))
 
     def model_of(self, candidate: str) -> JsonDict:
         """The candidate as the manifest has it: `name`, `model`, `params`, `simulated`."""
-        return next(row for row in self.manifest.candidates if row["name"] == candidate)
+        return self.manifest.experiments[candidate]
 
     @property
     def harness_file(self) -> Path:
@@ -78,13 +78,13 @@ class Source:
 
     def trials(self, candidate: str | None = None) -> Iterator[TrialRecord]:
         """Every trial, or one candidate's; one in memory at a time."""
-        return (trial for trial in self.run.trials() if candidate in (None, trial.candidate))
+        return (trial for trial in self.run.trials() if candidate in (None, trial.experiment))
 
     def effective_limits(self) -> dict[str, Counter[ResourceLimits]]:
         """By candidate, the limits that were read back, and in how many trials."""
         found: dict[str, Counter[ResourceLimits]] = {each.name: Counter() for each in self.candidates}
         for trial in self.trials():
-            found[trial.candidate][trial.resources.effective] += 1
+            found[trial.experiment][trial.resources.effective] += 1
         return found
 
     def timeline(self, trial: TrialRecord) -> Timeline:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, WrapSerializer, model_validator
 
 from bakeoff.record.base import JsonDict, Record
-from bakeoff.record.trial import DEFAULT_PROFILE, Profile, ResourceLimits
+from bakeoff.record.trial import DEFAULT_PROFILE, Profile, ResourceLimits, experiment_name
 
 T = TypeVar("T")
 
@@ -141,6 +141,15 @@ class Manifest(Record):
     observed_harness: OrEmpty[ObservedHarness] = None  # None: no harness asked anything
     not_run: OrEmpty[NotRun] = None
     notes: list[str] = Field(default_factory=list)  # warnings that bear on the numbers
+
+    @property
+    def experiments(self) -> dict[str, JsonDict]:
+        """The candidate of each experiment, by the experiment's name, in the order of harness.yaml."""
+        return {
+            experiment_name(str(row.get("name")), profile.name): row
+            for row in self.candidates
+            for profile in self.profiles
+        }
 
     @model_validator(mode="before")
     @classmethod

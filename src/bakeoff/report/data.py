@@ -306,7 +306,7 @@ def _tools(trial: TrialRecord) -> dict[str, float]:
 def collect(run: RunDirectory) -> ReportData:
     """Read a run. Raises InputError when its files are damaged."""
     manifest = run.manifest()
-    measures = {row["name"]: _Measures() for row in manifest.candidates}
+    measures = {name: _Measures() for name in manifest.experiments}
     causes: dict[tuple[str, str], CauseReport] = {}
     slices: dict[tuple[str, str, str], dict[VerdictName, int]] = {}
     outcomes: list[stats.Outcome] = []
@@ -319,7 +319,7 @@ def collect(run: RunDirectory) -> ReportData:
     }
     for trial in run.trials():
         # one string an example instead of one a trial
-        candidate, example = sys.intern(trial.candidate), sys.intern(trial.example_id)
+        candidate, example = sys.intern(trial.experiment), sys.intern(trial.example_id)
         measures.setdefault(candidate, _Measures()).add(trial)
         effective[trial.resources.effective] += 1
         outcomes.append(
@@ -404,7 +404,7 @@ def _candidate(
     pass_at_k: float | None,
     pass_hat_k: float | None,
 ) -> CandidateReport:
-    row = next((row for row in manifest.candidates if row["name"] == scores.candidate), {})
+    row = manifest.experiments.get(scores.candidate, {})
     sums = measures.sums
     spreads = {name: Spread.of(measures.spreads.get(name, ())) for name in (*USED, *GIVEN)}
     if measures.cost is None:

@@ -288,3 +288,20 @@ def test_memory_stays_bounded_in_large_runs(tmp_path: Path) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < size / 2
+
+
+def test_a_candidate_under_two_profiles_is_two_experiments(tmp_path: Path) -> None:
+    first = synthetic.manifest().profiles[0]
+    profiles = [first, first.model_copy(update={"name": "3x"})]
+    records = [
+        synthetic.trial("one", trial_id="one/case-000/1"),
+        synthetic.trial(
+            "one", profile="3x", trial_id="one@3x/case-000/1", verdict="failed", cause="model.refusal"
+        ),
+    ]
+    made = synthetic.manifest(["one"], 1, 1, profiles=profiles, trials_planned=2)
+    report = data.collect(synthetic.run_directory(tmp_path, records, made))
+    assert [(each.name, each.n, each.model) for each in report.candidates] == [
+        ("one", 1, "simulated:skill=0.9,one"),
+        ("one@3x", 1, "simulated:skill=0.9,one"),
+    ]

@@ -126,7 +126,7 @@ def _trials(source: Source) -> dict[str, _Trials]:
     """Every candidate's trials, read once."""
     found: dict[str, _Trials] = {}
     for trial in source.trials():
-        mine = found.setdefault(trial.candidate, _Trials())
+        mine = found.setdefault(trial.experiment, _Trials())
         mine.files.append(TrialFiles(trial.trial_id, len(trial.attempts)))
         mine.effective[trial.resources.effective] += 1
     return found

@@ -50,7 +50,7 @@ def publish(source: Source, settings: Settings, environ: Mapping[str, str], say:
             for number, trial in enumerate(source.trials(), start=1):
                 if trial.trial_id not in present:
                     for span in tracing.spans(source.timeline(trial)):
-                        outbox.add(trial.candidate, span)
+                        outbox.add(trial.experiment, span)
                     outbox.complete(trial.trial_id)
                 if number % SAY_EVERY == 0:
                     say(f"otlp: {number} of {total} trials")

@@ -116,7 +116,9 @@ class Tracing:
 
     def __post_init__(self) -> None:
         self.harness = str(self.source.manifest.config.get("name") or "harness")
-        self.models = {row["name"]: _model(ModelRef(row["model"])) for row in self.source.manifest.candidates}
+        self.models = {
+            name: _model(ModelRef(row["model"])) for name, row in self.source.manifest.experiments.items()
+        }
 
     def spans(self, events: Timeline) -> Iterator[Span]:
         """The trial's spans, parents first."""
@@ -154,7 +156,7 @@ class _Trace:
             for call in attempt.model_calls
             for tool in call.tools
         }
-        provider, self.model = tracing.models[self.trial.candidate]
+        provider, self.model = tracing.models[self.trial.experiment]
         self.common: Attributes = {
             "gen_ai.provider.name": provider,
             "gen_ai.request.model": self.model,
@@ -189,7 +191,7 @@ class _Trace:
             "bakeoff.candidate": trial.candidate,
             "bakeoff.profile": None if trial.profile == DEFAULT_PROFILE else trial.profile,
             "bakeoff.model": trial.model,
-            "bakeoff.simulated": bool(self.source.model_of(trial.candidate).get("simulated")),
+            "bakeoff.simulated": bool(self.source.model_of(trial.experiment).get("simulated")),
             "bakeoff.example_id": trial.example_id,
             "bakeoff.repetition": trial.repetition,
             "bakeoff.fingerprint": manifest.fingerprint,

@@ -33,7 +33,7 @@ def blocks(data: ReportData) -> Iterator[Block]:
             for cells, row in zip(rows, data.candidates, strict=True)
         ]
     yield Table(headings, rows)
-    params = {row["name"]: row.get("params") for row in data.manifest.candidates}
+    params = {name: row.get("params") for name, row in data.manifest.experiments.items()}
     yield Table(
         ("Candidate", "Model", "Parameters"),
         [(row.label, Code(row.model), figures.plain(params.get(row.name))) for row in data.candidates],
