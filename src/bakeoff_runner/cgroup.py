@@ -66,6 +66,7 @@ def _facts_v2(root: str, proc: str) -> dict[str, Any]:
         "memory_limit_bytes": _limit(_read(root, "memory.max")),
         "swap_limit_bytes": _swap(_limit(_read(root, "memory.swap.max")), proc),
         "oom_kills": _table(_read(root, "memory.events")).get("oom_kill"),
+        "memory_limit_hits": _table(_read(root, "memory.events")).get("oom"),
         "cpu_seconds": usage / 1e6 if usage is not None else None,
         "throttled_seconds": throttled / 1e6 if throttled is not None else None,
         "cpus_limit": int(quota) / int(period) if quota.isdigit() else None,
@@ -93,6 +94,8 @@ def _facts_v1(root: str, proc: str) -> dict[str, Any]:
         "memory_limit_bytes": memory,
         "swap_limit_bytes": _swap(swap, proc),
         "oom_kills": _table(controller("memory", "memory.oom_control")).get("oom_kill"),
+        # Version 1 cannot say: memory.failcnt is 0 after an OOM kill at the container's own limit (Linux 6.18)
+        "memory_limit_hits": None,
         "cpu_seconds": usage / 1e9 if usage is not None else None,
         "throttled_seconds": throttled / 1e9 if throttled is not None else None,
         "cpus_limit": quota / period if quota is not None and quota > 0 and period else None,

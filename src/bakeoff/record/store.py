@@ -225,7 +225,8 @@ class RunDirectory:
     def write_trajectory(self, trial_id: str, trajectory: JsonDict) -> Path:
         """Write the trial's trajectory; a re-attempt's replaces it."""
         path = self.trajectory_path(trial_id)
-        self._replace(path, _encode_said(trajectory, indent=1) + b"\n")
+        # Without indentation: what is nested 95 deep, as a model may write it, would take 95 spaces a value.
+        self._replace(path, _encode_said(trajectory) + b"\n")
         return path
 
     def write_log(self, trial_id: str, attempt: int, text: str) -> Path:
@@ -426,12 +427,12 @@ def _encode(value: JsonDict, indent: int | None = None) -> bytes:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent).encode(errors="replace")
 
 
-def _encode_said(value: JsonDict, indent: int | None = None) -> bytes:
+def _encode_said(value: JsonDict) -> bytes:
     """JSON of what a model or an agent said: Python's JSON takes NaN and infinities, so they become text here."""
     try:
-        return _encode(value, indent)
+        return _encode(value)
     except ValueError:
-        return _encode(_finite(value), indent)
+        return _encode(_finite(value))
 
 
 def _finite(value: Any) -> Any:
