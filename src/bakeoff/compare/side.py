@@ -95,7 +95,7 @@ class Side:
             )
         elif manifest.state != "finished":
             doubts.append(f"{self.label} is not finished: its state is {manifest.state}")
-        most = float((manifest.config.get("infra") or {}).get("max_error_rate", 0.02))
+        most = manifest.max_error_rate
         for name in candidates:
             rate = self.infra_rate(name)
             if rate is not None and rate > most:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, WrapSerializer, model_validator
 
+from bakeoff.config.schema import Infra
 from bakeoff.record.base import JsonDict, Record
 from bakeoff.record.trial import DEFAULT_PROFILE, Profile, ResourceLimits, experiment_name
 
@@ -141,6 +142,11 @@ class Manifest(Record):
     observed_harness: OrEmpty[ObservedHarness] = None  # None: no harness asked anything
     not_run: OrEmpty[NotRun] = None
     notes: list[str] = Field(default_factory=list)  # warnings that bear on the numbers
+
+    @property
+    def max_error_rate(self) -> float:
+        """`infra.max_error_rate`; the schema's default where an older manifest lacks it."""
+        return Infra.model_validate(self.config.get("infra") or {}, extra="ignore").max_error_rate
 
     @property
     def experiments(self) -> dict[str, JsonDict]:

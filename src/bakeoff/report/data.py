@@ -362,7 +362,7 @@ def collect(run: RunDirectory) -> ReportData:
             f"{contended} of {len(outcomes)} trials got less CPU than was reserved for them, since the host was busy "
             "with something else: read times, and verdicts that depend on time, with care"
         )
-    max_error_rate = float((manifest.config.get("infra") or {}).get("max_error_rate", 0.02))
+    max_error_rate = manifest.max_error_rate
     return ReportData(
         manifest=manifest,
         run_dir=str(run.path),
