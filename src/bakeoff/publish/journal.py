@@ -1,6 +1,6 @@
-"""What a target has acknowledged, for targets that cannot be asked: one line a trial in the run directory.
+"""The publication journal: what a target that cannot be asked has accepted, one line per batch in the run directory.
 
-A line is on the disk before the next batch is sent, so that a killed publication sends at most one batch twice.
+A line is on disk before the next batch is sent, so that a killed publication sends at most one batch twice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DIRECTORY = "published"
 
 
 class Journal:
-    """Trial ids that one address of one target has taken.
+    """Ids of trials that one address of one target has accepted.
 
     Attributes:
         path: `published/<target>-<digest of the address>.jsonl` in the run directory.
@@ -40,7 +40,7 @@ class Journal:
                     continue  # a torn last line: its batch is sent again, and is the same batch
 
     def acknowledge(self, trial_ids: Iterable[str]) -> None:
-        """Write down that these have arrived; on the disk when this returns. Raises UnfitEnvironment."""
+        """Record that these have arrived; on disk when this returns. Raises UnfitEnvironment."""
         ids = list(trial_ids)
         line = json.dumps({"address": self._address, "trials": ids}, ensure_ascii=False)
         try:
@@ -54,7 +54,7 @@ class Journal:
         except OSError as error:
             raise UnfitEnvironment(
                 f"cannot write {self.path}: {error.strerror or error}",
-                hint="Make the run directory writable: what was sent is written down there, lest it is sent twice.",
+                hint="Make the run directory writable: it records what was sent, so that nothing is sent twice.",
             ) from error
         self.taken.update(ids)
 

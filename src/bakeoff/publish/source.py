@@ -1,4 +1,4 @@
-"""A finished run as its publishers read it: whole, conclusive, and never all in memory."""
+"""A finished run as publishers read it: complete, conclusive, and never all in memory."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Source:
     """One run, checked.
 
     Attributes:
-        run: its directory; publishers write nothing there but a journal.
-        report: the numbers of its reports; publish these, so that every place says the same.
+        run: its directory. Publishers write only a journal there.
+        report: the numbers of its reports: every target gets the same ones.
     """
 
     run: RunDirectory
@@ -39,7 +39,7 @@ class Source:
 
     @property
     def run_id(self) -> str:
-        """The run's id, from which all others are derived: the manifest's, for a directory can be renamed."""
+        """The id that all others are derived from: the manifest's, since a directory can be renamed."""
         return self.manifest.run_id
 
     @property
@@ -115,11 +115,11 @@ def read(run: RunDirectory, *, allow_inconclusive: bool = False) -> Source:
             hint="Restore its trials.jsonl; nothing was published.",
         )
     for _ in run.examples():
-        pass  # damage is told before anything is sent
+        pass  # damage is an error before anything is sent
     if report.inconclusive and not allow_inconclusive:
         raise InputError(
             f"this run is inconclusive: {'; '.join(report.doubts)}",
             file=str(run.path),
-            hint="Correct the cause and run again, or publish it stamped so with --allow-inconclusive.",
+            hint="Correct the cause and run again, or publish it, marked as such, with --allow-inconclusive.",
         )
     return Source(run, report)
