@@ -189,8 +189,9 @@ def test_a_trials_line_can_be_made_again_from_its_runs(
         line = {
             name: root.metadata[name]
             for name in TrialRecord.model_fields
-            if name not in ("attempts", "output")
+            if name not in ("attempts", "output", "profile")
         }
+        assert "profile" not in root.metadata  # the default one is not mentioned
         line["output"] = (root.outputs or {})["answer"]
         line["attempts"] = [
             {name: each.metadata[name] for name in AttemptRecord.model_fields} for each in attempts
