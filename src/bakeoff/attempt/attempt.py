@@ -107,7 +107,7 @@ class Attempt:
         self._watchers = watchers or Watchers()
         self._timer = timer or WallTimer()
         self._inbox: Inbox[Inbound] = Inbox(self._timer)
-        self._program = spec.harness.command is not None
+        self._program = bool(spec.harness.command)
         self._protocol = Protocol(program=self._program)
         self._clock = Clock(self._timer.now(), spec.limits.seconds, spec.limits.startup_seconds)
         line = Line(sandbox.send, self._inbox.put, self._timer)

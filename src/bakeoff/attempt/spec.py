@@ -20,7 +20,7 @@ class HarnessSpec(Record):
     """What the runner needs to build the harness: an entrypoint, a command, or a prompt with tools and middleware."""
 
     entrypoint: str | None = None
-    command: list[str] | None = None
+    command: list[str] = Field(default_factory=list)
     prompt: str | None = None
     tools: list[str] = Field(default_factory=list)
     middleware: list[Middleware] = Field(default_factory=list)

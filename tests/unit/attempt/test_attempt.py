@@ -8,7 +8,16 @@ import pytest
 from bakeoff.attempt.attempt import Attempt, Watchers
 from bakeoff.attempt.spec import AttemptLimits, AttemptSpec, HarnessSpec
 from bakeoff.backends.base import SandboxError
-from bakeoff.backends.fake import LIMITS, FakeHarness, FakeSandbox, ManualTimer, Script, ai, human
+from bakeoff.backends.fake import (
+    LIMITS,
+    FakeHarness,
+    FakeSandbox,
+    ManualTimer,
+    Script,
+    ai,
+    human,
+    tool_message,
+)
 from bakeoff.errors import BudgetSpent, ModelCallError, ModelErrorKind
 from bakeoff.gateway.types import CallContext, ModelCard, ModelReply, ModelRequest
 from bakeoff.record.base import JsonDict
@@ -329,3 +338,20 @@ def test_queued_and_paused_time_never_causes_a_time_limit() -> None:
     run = Run(works(50.0), before=paused, attempt=spec(limits={"seconds": 51.0}))
     assert not run.evidence.time_limit_hit
     assert run.evidence.docker.paused_seconds == 20.0
+
+
+@pytest.mark.parametrize("harness", [{"entrypoint": "shop:build", "command": []}, {"prompt": "Add."}])
+def test_a_tool_that_returns_directly_gives_the_answer_of_a_harness_that_is_not_a_program(
+    harness: dict[str, Any],
+) -> None:
+    def script(harness: FakeHarness) -> Script:
+        harness.loaded()
+        harness.started()
+        reply = yield harness.ask("A-17?")
+        harness.tool("c", "status", {"id": "A-17"}, "It is shipped.")
+        harness.answer(human("A-17?"), reply["result"]["message"], tool_message("c", "It is shipped."))
+
+    run = Run(script, ai("", ("c", "status", {"id": "A-17"})), attempt=spec(harness=harness))
+    assert run.evidence.answer is not None
+    assert (run.evidence.answer.text, run.evidence.answer.source) == ("It is shipped.", "tool")
+    assert run.evidence.disputed == []
