@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
+from bakeoff.errors import BakeoffError, UnfitEnvironment
 from bakeoff.record.evidence import DockerFacts
 from bakeoff.record.manifest import Host, Image
 from bakeoff.record.trial import ResourceLimits
@@ -97,6 +98,43 @@ class Capacity:
 
 
 @dataclass(frozen=True, slots=True)
+class Check:
+    """One line of `bakeoff doctor`: what was looked at, what is so, and what to do about it."""
+
+    subject: str
+    state: Literal["ok", "warning", "failed"]
+    says: str
+    hint: str | None = None
+    exit_code: int = 0
+
+    @classmethod
+    def ok(cls, subject: str, says: str) -> Check:
+        """All is well."""
+        return cls(subject, "ok", says)
+
+    @classmethod
+    def warning(cls, subject: str, says: str, hint: str) -> Check:
+        """It runs, but a number may suffer."""
+        return cls(subject, "warning", says, hint)
+
+    @classmethod
+    def failed(cls, subject: str, error: BakeoffError) -> Check:
+        """It does not run."""
+        return cls(subject, "failed", str(error), getattr(error, "hint", None), error.exit_code)
+
+    @classmethod
+    def space(cls, subject: str, place: str, free: int, bounds: tuple[int, int]) -> Check:
+        """Free space at one place. `bounds`, in bytes: below the first it fails, below the second it warns."""
+        least, enough = bounds
+        subject, says = f"disk {subject}", f"{free / 2**30:.1f} GiB free at {place}"
+        if free < least:
+            return cls.failed(subject, UnfitEnvironment(says, hint=f"Free at least {least / 2**30:.1f} GiB."))
+        if free < enough:
+            return cls.warning(subject, says, f"{enough / 2**30:.0f} GiB would be safe.")
+        return cls.ok(subject, says)
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxSpec:
     """What to create. Trials with equal specs may take each other's sandbox, so a backend can create some ahead."""
 
@@ -135,6 +173,10 @@ class Backend(Protocol):
         Args:
             promised_bytes: memory that is promised to other runs. They may use it already, and it is not counted twice.
         """
+        ...
+
+    def checks(self, config: Config | None) -> Iterator[Check]:
+        """What the host can enforce, has and lacks, for this configuration where there is one. Changes nothing."""
         ...
 
     def prepare(self, config: Config, say: Say) -> Image:

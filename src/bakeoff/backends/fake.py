@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bakeoff.backends.base import (
     Capacity,
+    Check,
     Frame,
     OnFrozen,
     Sandbox,
@@ -496,6 +497,9 @@ class FakeBackend:
 
     def capacity(self, promised_bytes: int = 0) -> Capacity:
         return self._capacity
+
+    def checks(self, config: Config | None) -> Iterator[Check]:
+        yield Check.ok("fake", "a scripted host")
 
     def prepare(self, config: Config, say: Say) -> Image:
         return Image(

@@ -10,7 +10,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bakeoff.text import escape
+
 if TYPE_CHECKING:
+    from bakeoff.harness.contents import Contents
     from bakeoff.run.admission import Admission
     from bakeoff.run.task import Task
 
@@ -52,6 +55,7 @@ def run(
 ) -> None:
     """Run the bake-off that HARNESS describes and write its report."""
     from bakeoff.config import loading
+    from bakeoff.harness import contents
     from bakeoff.record.store import RunDirectory
     from bakeoff.run import run as runs
 
@@ -68,7 +72,8 @@ def run(
     stopped = RunDirectory.resolve(resume, out) if resume else None
     task = runs.plan(harness, overrides, stopped=stopped)
     if dry_run:
-        _print_plan(task, runs.check_only(task), as_json)
+        admitted = runs.check_only(task)
+        _print_plan(task, admitted, contents.read(task.config), as_json)
         return
 
     from bakeoff import backends
@@ -85,7 +90,7 @@ def run(
     raise typer.Exit(code)
 
 
-def _print_plan(task: Task, admitted: Admission | None, as_json: bool) -> None:
+def _print_plan(task: Task, admitted: Admission | None, image: Contents, as_json: bool) -> None:
     from bakeoff.run import plan
 
     config, examples = task.config, task.dataset.examples
@@ -108,6 +113,7 @@ def _print_plan(task: Task, admitted: Admission | None, as_json: bool) -> None:
         "max_concurrency": config.max_concurrency,
         "seed": config.seed,
         "order": [trial.trial_id for trial in task.trials],
+        "image": image.listing(),
     }
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
@@ -131,9 +137,9 @@ def _print_plan(task: Task, admitted: Admission | None, as_json: bool) -> None:
         ("model calls", f"about {facts['estimated_model_calls']}, if every candidate follows the reference"),
         ("first", ", ".join(trial.trial_id for trial in task.trials[:4])),
     )
-    for name, value in rows:
-        table.add_row(name, value)
-    console = Console()
+    for name, value in [*rows, *image.summary()]:
+        table.add_row(name, escape.terminal(value))
+    console = Console(markup=False, highlight=False)
     console.print(table)
     if admitted is None:
         console.print("No Docker Engine answers, so nothing was checked against the host.")

@@ -13,7 +13,10 @@ from bakeoff.datasets.langsmith.reference import Reference
 from bakeoff.errors import InputError
 from bakeoff.harness import files, requirements
 from bakeoff.harness.requirements import Requirements
+from bakeoff.record.base import JsonDict
+from bakeoff.text.redact import redact
 
+SHOWN = 8  # names of a list that a person reads
 RUNNER = "bakeoff_runner"  # the one name that the image needs for itself
 
 
@@ -23,6 +26,36 @@ class Contents:
 
     source: files.Tree  # names below the directory that is importable in the image
     requirements: Requirements
+
+    def listing(self) -> JsonDict:
+        """Everything by name, for a program to read."""
+        tree = self.source
+        return {
+            "files": sorted(tree.files),
+            "bytes": tree.size,
+            "left_out": [{"path": one.path, "reason": one.reason} for one in tree.left_out],
+            "links_out_of_the_project": tree.outside,
+            "requirements": [redact(one.text) for one in self.requirements.packages],
+            "constraints": [redact(one.text) for one in self.requirements.constraints],
+        }
+
+    def summary(self) -> list[tuple[str, str]]:
+        """The same for a person: a subject and what is so, one line each."""
+        tree, asked = self.source, self.requirements
+        lines = [
+            (
+                "into the image",
+                f"{len(tree.files)} files, {tree.size / 1024:.0f} KiB: {_some(sorted(tree.files))}",
+            )
+        ]
+        lines += [("left out", f"{path} ({reason})") for path, reason in _grouped(tree.left_out)]
+        lines += [("link followed", f"{link} (out of the project)") for link in tree.outside]
+        if asked.packages:
+            lines.append(("requirements", _some([redact(one.text) for one in asked.packages])))
+        if asked.constraints:
+            lines.append(("constraints", _some([redact(one.text) for one in asked.constraints])))
+        lines += [("built here", f"{one.text} ({one.place})") for one in asked.packages if one.path]
+        return lines
 
 
 def read(config: Config) -> Contents:
@@ -103,6 +136,19 @@ def payload(config: Config) -> dict[str, Any]:
         "config": harness.config,
         "traces": harness.traces,
     }
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:SHOWN])
+    return shown if len(names) <= SHOWN else f"{shown}, {len(names) - SHOWN} more (all with --json)"
+
+
+def _grouped(left_out: list[files.LeftOut]) -> list[tuple[str, str]]:
+    """One line for each reason in each directory: a recording has a file for each trial."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for one in left_out:
+        groups.setdefault((one.path.rpartition("/")[0], one.reason), []).append(one.path)
+    return [(_some(paths), reason) for (_, reason), paths in groups.items()]
 
 
 def _node_modules(config: Config) -> str | None:

@@ -8,6 +8,7 @@ from math import ceil
 
 from bakeoff.backends.base import Backend, Capacity
 from bakeoff.config import loading
+from bakeoff.config.schema import Config
 from bakeoff.errors import InputError
 from bakeoff.record.trial import Profile
 from bakeoff.run.ledger import Claim, Ledger
@@ -36,7 +37,7 @@ def admit(task: Task, capacity: Capacity) -> Admission:
     """
     for profile in task.profiles:
         if fitting(profile, capacity) < 1:
-            raise _too_large(task, profile, capacity)
+            raise too_large(task.config, profile, capacity)
     # Where profiles differ, the ledger keeps the large ones waiting.
     most = max(fitting(profile, capacity) for profile in task.profiles)
     wanted = task.config.max_concurrency
@@ -58,8 +59,9 @@ def claim(trial_id: str, profile: Profile) -> Claim:
     return Claim(trial_id, profile.reserved_cpus, profile.reserved_memory_bytes, pinned=cores)
 
 
-def _too_large(task: Task, profile: Profile, capacity: Capacity) -> InputError:
-    file = task.config.file
+def too_large(config: Config, profile: Profile, capacity: Capacity) -> InputError:
+    """The error of a profile that reserves more than the host can promise."""
+    file = config.file
     return InputError(
         f"not even one trial fits: it reserves {profile.reserved_cpus:g} CPUs and "
         f"{profile.reserved_memory_bytes / 2**20:.0f} MiB, the host can promise {capacity.cpus:g} CPUs and "

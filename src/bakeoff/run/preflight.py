@@ -42,9 +42,10 @@ def check(
         InputError: with file, line, key and hint.
     """
     if capacity is not None:
-        _check_host(config, capacity)
+        check_host(config, capacity)
     _check_rows(config, dataset)
     tree = _source_tree(config)
+    contents.read(config)
     _check_code(config, tree)
     _check_providers(config, environ)
     check_scoring(config, dataset)  # last: it is the only check that runs the user's code
@@ -58,7 +59,12 @@ def _error(config: Config, loc: Loc, problem: str, hint: str) -> InputError:
 # --- host -------------------------------------------------------------------------------------------
 
 
-def _check_host(config: Config, capacity: Capacity) -> None:
+def check_host(config: Config, capacity: Capacity) -> None:
+    """Refuse ceilings that are larger than the host.
+
+    Raises:
+        InputError: names the key.
+    """
     for profile in plan.profiles(config):
         cpus, memory = profile.limits.cpus or 0.0, profile.limits.memory_bytes or 0
         if cpus > capacity.cpus:

@@ -290,3 +290,30 @@ def test_a_uv_lock_is_read_by_uv(tmp_path: Path) -> None:
     files = {"pyproject.toml": project("shop") + 'requires-python = ">=3.10"\n', "uv.lock": UV_LOCK}
     assert read(tmp_path, "uv.lock", files=files).packages == []
     assert "uv cannot read uv.lock" in refused(tmp_path, "uv.lock", files={"uv.lock": "nonsense"}).problem
+
+
+def test_a_dry_run_lists_what_goes_in_and_what_does_not(tmp_path: Path) -> None:
+    from bakeoff.harness import contents
+
+    read(
+        tmp_path,
+        "requirements.txt",
+        "./lib",
+        files={"requirements.txt": "idna", "lib/pyproject.toml": project("lib")},
+    )
+    for name in ("rows.jsonl", ".env", "agent.py"):
+        (tmp_path / name).touch()
+    found = contents.read(loading.load(tmp_path / "harness.yaml"))
+    listing = found.listing()
+    assert "agent.py" in listing["files"]
+    assert {one["path"] for one in listing["left_out"]} == {"rows.jsonl", ".env"}
+    assert listing["requirements"] == ["idna", "./lib"]
+    shown = "\n".join(value for _, value in found.summary())
+    for part in (
+        "agent.py",
+        ".env (may hold keys",
+        "rows.jsonl (has the answers)",
+        "idna, ./lib",
+        "harness.yaml:7",
+    ):
+        assert part in shown

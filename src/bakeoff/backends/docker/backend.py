@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterator
 from functools import cached_property, partial
 
 from docker import DockerClient
 
-from bakeoff.backends.base import Backend, Capacity, SandboxSpec, Say
+from bakeoff.backends.base import Backend, Capacity, Check, SandboxSpec, Say
 from bakeoff.backends.docker import connection, container, host
 from bakeoff.backends.docker.connection import DAEMON_GONE
 from bakeoff.backends.docker.container import LABEL, Container
@@ -65,6 +66,11 @@ class DockerBackend:
 
     def capacity(self, promised_bytes: int = 0) -> Capacity:
         return host.capacity(self.info, promised_bytes)
+
+    def checks(self, config: Config | None) -> Iterator[Check]:
+        from bakeoff.backends.docker import checks
+
+        return checks.check(self.client, self.info, config)
 
     def prepare(self, config: Config, say: Say) -> Image:
         from bakeoff.backends.docker.images import image
