@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import email.utils
 import gzip
 import json
 import os
@@ -655,12 +656,49 @@ def read_acknowledged(server: Receiver, run: RunDirectory) -> list[Span]:
     return [span for span in server.spans() if span.trace_id in traces]
 
 
-def test_a_server_that_is_busy_for_a_moment_is_asked_again(small: RunDirectory) -> None:
-    with HttpReceiver() as server:
-        server.plan = [Reply(503), Reply(429, headers={"Retry-After": "0"})]
-        done = send(small, server.url, "http/protobuf")
+def http_date(seconds: float) -> str:
+    return email.utils.format_datetime(datetime.now(UTC) + timedelta(seconds=seconds), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "plan"),
+    [
+        ("http/protobuf", [Reply(503), Reply(429, headers={"Retry-After": "0"})]),
+        ("http/protobuf", [Reply(502), Reply(504, headers={"Retry-After": http_date(-60)})]),
+        ("grpc", [Reply(code=grpc.StatusCode.UNAVAILABLE), Reply(code=grpc.StatusCode.ABORTED)]),
+    ],
+)
+def test_a_server_that_is_busy_for_a_moment_is_asked_again(
+    small: RunDirectory, protocol: str, plan: list[Reply]
+) -> None:
+    with dict(RECEIVERS)[protocol]() as server:
+        server.plan = plan
+        done = send(small, server.url, protocol)
         assert "otlp: 72 traces" in done.stdout
         assert done.stderr == ""
+
+
+@pytest.mark.parametrize("wait", ["3600", http_date(3600)])
+def test_a_wait_beyond_the_timeout_is_not_waited_for(small: RunDirectory, wait: str) -> None:
+    with HttpReceiver() as server:
+        server.plan = [Reply(503, headers={"Retry-After": wait})] * 2
+        began = time.monotonic()
+        refused(send(small, server.url, "http/protobuf"), 4, "takes nothing now (HTTP 503)")
+        assert time.monotonic() - began < 5
+        assert len(server.plan) == 1
+
+
+def test_a_proxy_is_not_for_this_machine(small: RunDirectory) -> None:
+    proxy = f"http://127.0.0.1:{_free_port()}"
+    with HttpReceiver() as server:
+        env = {"HTTP_PROXY": proxy, "http_proxy": proxy, "ALL_PROXY": proxy, "NO_PROXY": "", "no_proxy": ""}
+        assert "otlp: 72 traces" in send(small, server.url, "http/protobuf", env=env).stdout
+
+
+def test_a_reply_has_an_end(small: RunDirectory) -> None:
+    with HttpReceiver() as server:
+        server.plan = [Reply(body=b"\0" * 5 * 2**20)]
+        refused(send(small, server.url, "http/protobuf"), 2, "its reply has no end")
 
 
 def test_http_does_not_load_what_grpc_needs() -> None:
