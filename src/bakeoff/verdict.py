@@ -107,6 +107,7 @@ class Cause:
     retry: Retry = Retry.NEVER
     inside: bool = False  # it arose inside the sandbox, or may have: a failure in `as_deployed`
     stops_candidate: bool = False  # every further trial of the candidate would end alike
+    stops_run: bool = False  # so would every trial on this host, when it was found before the agent started
 
     @property
     def follows(self) -> list[str]:
@@ -117,6 +118,7 @@ class Cause:
                 ("a failure in `as_deployed`", self.inside),
                 (self.retry.value, self.retry is not Retry.NEVER),
                 ("stops the candidate", self.stops_candidate),
+                ("stops the run", self.stops_run),
             )
             if holds
         ]
@@ -417,6 +419,7 @@ CAUSES: tuple[Cause, ...] = (
         "kernel: cgroup and mount read back before the agent starts",
         lambda c: bool(c.evidence.limits_mismatch),
         lambda c: f"The limits are not what was asked for{_detail('; '.join(c.evidence.limits_mismatch))}",
+        stops_run=True,
     ),
     Cause(
         "infra.image",

@@ -223,7 +223,9 @@ class Attempt:
             case protocol.Loaded() | protocol.Started():
                 self._stage(event)
             case protocol.ModelAsked() | protocol.HttpAsked() | protocol.BadCall():
-                if problem := self._calls.ask(event):
+                # With the wrong limits it is being stopped: no call is made, and none is paid for.
+                denied = evidence.mismatches and self._clock.started is None
+                if not denied and (problem := self._calls.ask(event)):
                     evidence.violation(problem)
             case protocol.CallTooLarge():
                 self._calls.too_large(event)
@@ -252,7 +254,8 @@ class Attempt:
             self._ask_to_stop()  # whatever it measured would be a measurement of something else
 
     def _stage(self, event: protocol.Loaded | protocol.Started) -> None:
-        if self._clock.started is not None:  # a second one would set the clock back, or deny what came after
+        # A second one would set the clock back, or deny what came after; with the wrong limits nothing is to start.
+        if self._clock.started is not None or self._evidence.mismatches:
             return
         self._evidence.reached = "loaded"
         if isinstance(event, protocol.Started):

@@ -201,6 +201,9 @@ class Engine:
             if not self._again(trial, result, judged):
                 break
         self._write(trial, result, sheet, judged)
+        found_before_start = result.evidence.harness.reached == "supervisor"
+        if judged.cause and verdict.follows(judged.cause).stops_run and found_before_start:
+            raise UnfitEnvironment(judged.because, hint="`bakeoff doctor` says what this host can enforce.")
 
     def _again(self, trial: _Trial, result: AttemptResult, judged: Verdict) -> bool:
         """Whether the table of causes asks for another attempt. Returns after the pause that it asks for."""

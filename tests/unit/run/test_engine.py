@@ -157,6 +157,19 @@ def test_a_refused_key_stops_its_candidate_and_no_other(tmp_path: Path) -> None:
     assert len(bench.display.notes) == 1
 
 
+def test_limits_that_the_host_cannot_enforce_stop_the_run_at_once(tmp_path: Path) -> None:
+    def unlimited(spec: SandboxSpec) -> FakeSandbox:
+        return FakeSandbox(
+            ManualTimer(), one_question, limits=spec.limits, kernel={"memory_limit_bytes": None}
+        )
+
+    bench = Bench(tmp_path, examples=5, slots=1, make=unlimited)
+    with pytest.raises(UnfitEnvironment, match="memory: asked"):
+        bench.run()
+    assert bench.causes() == ["infra.limits_not_enforced"]
+    assert len(bench.backend.opened) == 1
+
+
 # --- scoring
 
 
