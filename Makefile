@@ -16,7 +16,7 @@ BIN := .venv/bin
 RUN_ENV := .venv/.run$(subst $(eval ) ,,$(addprefix -,$(sort $(EXTRAS))))
 TEST_ENV := .venv/.test
 # `make run` only adds (--inexact), so that it takes nothing away from `make test`.
-RUN_SYNC := --inexact --no-dev $(addprefix --extra ,$(EXTRAS))
+RUN_SYNC := --inexact --no-dev $(addprefix --extra ,$(EXTRAS)) $(if $(filter local,$(EXTRAS)),--group weights)
 TEST_SYNC := --inexact --extra local --extra openai --extra anthropic
 
 # They mostly wait, so that three at once share two cores; those that need the machine to themselves come last.

@@ -18,6 +18,7 @@ from rich.markup import escape
 
 from bakeoff import __version__
 from bakeoff.cli import compare, doctor, init, power, publish, report, run, setup, show
+from bakeoff.cli.help import Command
 from bakeoff.errors import BakeoffError, Interrupted
 from bakeoff.text.escape import terminal
 
@@ -62,7 +63,7 @@ _commands = (
     init.init,
 )
 for _command in _commands:
-    app.command()(_command)
+    app.command(cls=Command)(_command)
 
 
 def complain(problem: str, hint: str | None) -> None:

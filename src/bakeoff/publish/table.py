@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from bakeoff.config.extras import install_command
 from bakeoff.errors import InputError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Target:
         url: the setting that `--url` gives.
         label: the setting that `--name` gives, and what it is the name of. None: there is none.
         key_env: the setting that names the environment variable with a secret. None: there is none.
-        package: import name of what the extra `bakeoff[<name>]` installs. None: it is always installed.
+        package: import name of what the extra of the target's name installs. None: it is always installed.
     """
 
     name: str
@@ -92,7 +93,7 @@ class Target:
             raise InputError(
                 f"publishing to {self.title} needs a package that is not installed",
                 key=f"--to {self.name}",
-                hint=f"Install it: pip install 'bakeoff[{self.name}]'",
+                hint=f"Install it: {install_command(self.name)}",
             )
         return cast(Publisher, self._module("publisher").publish)
 

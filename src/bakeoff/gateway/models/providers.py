@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from bakeoff.config.extras import install_command
 from bakeoff.config.schema import ModelSpec
 from bakeoff.gateway.models import clients
 from bakeoff.gateway.policy.prices import Price, price_of
@@ -91,7 +92,7 @@ class Provider:
     def install(self) -> str:
         """The command that installs its package."""
         if self.extra:
-            return f"pip install 'bakeoff[{self.extra}]'"
+            return install_command(self.extra)
         return f"pip install {self.package.replace('_', '-')}"
 
 
