@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from bakeoff import datasets
 from bakeoff.cli import app
 from bakeoff.config import loading
-from bakeoff.datasets import dataset
 from bakeoff.verdict import CAUSES
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +37,7 @@ def test_the_harness_file_and_the_row_are_read_without_an_error(tmp_path: Path) 
     (tmp_path / "harness.yaml").write_text(harness)
     config = loading.load(tmp_path / "harness.yaml")
     assert len(config.candidates) == 4
-    [example] = dataset.load(config).examples
+    [example] = datasets.load(config).examples
     assert example.cluster == "order_status"
 
 

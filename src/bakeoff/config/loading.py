@@ -20,7 +20,7 @@ from bakeoff.config.model_ref import ModelRef
 from bakeoff.config.schema import Config, EvaluatorSpec, Harness
 from bakeoff.config.section import Section
 from bakeoff.config.sizes import SizeError, parse_size
-from bakeoff.datasets.langsmith import reference
+from bakeoff.datasets import table as datasets
 from bakeoff.errors import InputError
 from bakeoff.scoring.table import EVALUATORS
 
@@ -44,7 +44,7 @@ _SECRET = re.compile(
 class Overrides:
     """What the command line changes; None or empty leaves what the file says.
 
-    `examples` and `suites` are for `dataset.select`: this module does not know the dataset.
+    `examples` and `suites` are for `datasets.select`: this module does not know the dataset.
     A `memory` or `cpus` below the reserve lowers the reserve to it: no floor stands above its ceiling.
     """
 
@@ -304,7 +304,7 @@ def _contradictions(config: Config) -> Iterator[Contradiction]:
     yield from _evaluator_contradictions(config)
     yield from _gateway_contradictions(config)
     yield from _gate_contradictions(config)
-    for problem, hint in reference.problems(config.dataset):
+    for problem, hint in datasets.problems(config.dataset):
         yield ("dataset",), problem, hint
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bakeoff import datasets
 from bakeoff.config.loading import line_of
 from bakeoff.config.schema import Config
-from bakeoff.datasets.langsmith.reference import Reference
 from bakeoff.errors import InputError
 from bakeoff.harness import files, requirements
 from bakeoff.harness.requirements import Requirements
@@ -121,7 +121,8 @@ def is_package(config: Config, directory: Path) -> bool:
 
 def answers(config: Config) -> tuple[Path, ...]:
     """Files that no image may have."""
-    return () if Reference.of(config.dataset) else ((config.root / config.dataset).resolve(),)
+    file = datasets.local_file(config)
+    return () if file is None else (file.resolve(),)
 
 
 def payload(config: Config) -> dict[str, Any]:

@@ -13,12 +13,12 @@ from bakeoff.config.fitting import Loc, dotted, nearest
 from bakeoff.config.harness_source import Definitions, SourceTree, definitions, misfit
 from bakeoff.config.loading import candidate_index, line_of
 from bakeoff.config.schema import Candidate, Config, EvaluatorSpec
-from bakeoff.datasets.dataset import Dataset
+from bakeoff.datasets import Dataset
 from bakeoff.errors import InputError
 from bakeoff.harness import contents
 from bakeoff.record.trial import Example
 from bakeoff.run import plan
-from bakeoff.scoring.check import check as check_scoring
+from bakeoff.scoring.check import check_functions, check_references
 
 _SHOWN_NAMES = 12
 
@@ -44,11 +44,12 @@ def check(
     if capacity is not None:
         check_host(config, capacity)
     _check_rows(config, dataset)
+    check_references(config, dataset)
     tree = _source_tree(config)
     contents.read(config)
     _check_code(config, tree)
     _check_providers(config, environ)
-    check_scoring(config, dataset)  # last: it is the only check that runs the user's code
+    check_functions(config)  # last: it is the only check that runs the user's code
 
 
 def _error(config: Config, loc: Loc, problem: str, hint: str) -> InputError:

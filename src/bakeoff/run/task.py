@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from bakeoff import gateway
+from bakeoff import datasets, gateway
 from bakeoff.config import loading
 from bakeoff.config.schema import Config
-from bakeoff.datasets import dataset
-from bakeoff.datasets.dataset import Dataset
+from bakeoff.datasets import Dataset
 from bakeoff.record.base import JsonDict
 from bakeoff.record.store import RunDirectory
 from bakeoff.record.trial import Profile, TrialSpec
@@ -64,7 +63,7 @@ def read(
         InputError: the first thing wrong with either.
     """
     config = loading.load(path, overrides)
-    selected = dataset.load(config, pinned=pinned)
-    selected = dataset.select(selected, overrides.examples, overrides.suites)
+    selected = datasets.load(config, pinned=pinned)
+    selected = datasets.select(selected, overrides.examples, overrides.suites)
     trials = plan.trials(config, selected.examples)
     return Task(config, selected, plan.profiles(config), trials, overrides, resumed)

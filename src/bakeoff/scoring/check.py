@@ -41,11 +41,21 @@ def check(config: Config, dataset: Rows) -> None:
         dataset: the rows that are to run.
 
     Raises:
-        InputError: of a reference, with the file, line and key of the row; of an evaluator, of harness.yaml.
+        InputError: with the file, line and key of the row, or of harness.yaml.
     """
+    check_references(config, dataset)
+    check_functions(config)
+
+
+def check_references(config: Config, dataset: Rows) -> None:
+    """Refuse the first row whose reference is bad, or missing and needed."""
     for spec in config.evaluators:
         if spec.use is None:
             _check_references(spec, dataset)
+
+
+def check_functions(config: Config) -> None:
+    """Refuse the first of the user's own functions that could not be called. This imports their modules."""
     source = (config.root / config.harness.source).resolve()
     if source.is_dir() and (directory := str(SourceTree.of(source).directory)) not in sys.path:
         sys.path.append(directory)  # last and for good: see `user_function.load`

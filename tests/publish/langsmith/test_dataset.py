@@ -19,13 +19,13 @@ import pytest
 from langsmith import Client
 from langsmith.schemas import ExampleCreate
 
+from bakeoff import datasets
 from bakeoff.backends.base import Capacity
 from bakeoff.cli import doctor
 from bakeoff.config import loading
 from bakeoff.config.cache import cache_dir
 from bakeoff.config.schema import Config
-from bakeoff.datasets import dataset
-from bakeoff.datasets.dataset import Dataset
+from bakeoff.datasets import Dataset
 from bakeoff.datasets.langsmith import attachment, cache
 from bakeoff.datasets.langsmith import example as form
 from bakeoff.errors import InputError
@@ -67,7 +67,7 @@ def config(root: Path, name: str = f"langsmith://{NAME}", more: str = "") -> Con
 
 
 def read(root: Path, name: str = f"langsmith://{NAME}", more: str = "", **how: Any) -> Dataset:
-    return dataset.load(config(root, name, more), **how)
+    return datasets.load(config(root, name, more), **how)
 
 
 def refused(root: Path, name: str = f"langsmith://{NAME}", more: str = "", **how: Any) -> InputError:
@@ -187,8 +187,8 @@ def test_a_dataset_of_the_users_own(client: Client, tmp_path: Path) -> None:
     assert first.metadata == {"suite": "s", "cluster": "c"}  # a split is LangSmith's, not the row's
     assert (second.messages, second.outputs) == (messages, {})
     assert Path(third.files["a"]).read_bytes() == b"x"
-    assert dataset.select(found, ["named"]).examples == [third]
-    assert dataset.select(found, [], ["s"]).examples == [first]
+    assert datasets.select(found, ["named"]).examples == [third]
+    assert datasets.select(found, [], ["s"]).examples == [first]
 
 
 def test_a_run_of_many_examples_is_read_page_by_page(client: Client, tmp_path: Path) -> None:

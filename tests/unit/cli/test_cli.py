@@ -157,7 +157,7 @@ IN_THE_DATASET = {
         '"id": "price-tea"',
         "id",
         "already used in line 2",
-        "an id of its own",
+        "its own id",
     ),
     "absent file": (
         ROW,
@@ -170,7 +170,7 @@ IN_THE_DATASET = {
         ROW,
         ROW[:-1] + ', "files": {"a.txt": "../secret.txt"}}',
         "files.a.txt",
-        "climbs out",
+        "outside the project",
         "Copy the file",
     ),
     "no reference": (

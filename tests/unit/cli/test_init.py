@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from bakeoff import datasets
 from bakeoff.backends.base import Capacity
 from bakeoff.cli.init import FILES, init, write
 from bakeoff.config.loading import load
-from bakeoff.datasets import dataset
 from bakeoff.errors import InputError
 from bakeoff.gateway.models.simulated import parse
 from bakeoff.run import preflight
@@ -20,7 +20,7 @@ def test_what_it_writes_passes_every_check(tmp_path: Path, capsys: pytest.Captur
     directory = tmp_path / "new project"
     init(directory)
     config = load(directory / "harness.yaml")
-    rows = dataset.load(config)
+    rows = datasets.load(config)
     preflight.check(config, rows, Capacity(1, 2**29), environ={})
     assert len(rows.examples) >= 3
     assert all(parse(candidate.model) for candidate in config.candidates)
@@ -38,7 +38,7 @@ def test_every_key_is_explained(tmp_path: Path) -> None:
 def test_the_agent_calls_its_tool_as_the_references_say(tmp_path: Path) -> None:
     """In a process of its own: the agent imports LangChain, which no unit test of the host's side should."""
     write(tmp_path)
-    rows = dataset.load(load(tmp_path / "harness.yaml"))
+    rows = datasets.load(load(tmp_path / "harness.yaml"))
     calls = [call for row in rows.examples for call in row.outputs["trajectory"]]
     program = f"""
 from my_agent.agent import build_agent, price_of

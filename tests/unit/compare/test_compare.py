@@ -13,14 +13,13 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from bakeoff import stats
+from bakeoff import datasets, stats
 from bakeoff.compare import RunComparison, compare_runs, drift, gates, parse_pairs, read
 from bakeoff.compare.document import document
 from bakeoff.compare.junit import render as junit
 from bakeoff.compare.summary import summary
 from bakeoff.config import loading, selectors
 from bakeoff.config.schema import Gates
-from bakeoff.datasets import dataset
 from bakeoff.errors import InputError
 from bakeoff.record import store
 from bakeoff.record.manifest import Manifest
@@ -432,12 +431,12 @@ def test_gates_and_suites_in_the_files(tmp_path: Path) -> None:
             for n, suite in enumerate(["benchmark", "coverage", "benchmark"])
         )
     )
-    whole = dataset.load(loading.load(file))
-    assert [e.id for e in dataset.select(whole, (), ["benchmark"]).examples] == ["e0", "e2"]
-    assert [e.id for e in dataset.select(whole, ("e2",), ["benchmark"]).examples] == ["e2"]
+    whole = datasets.load(loading.load(file))
+    assert [e.id for e in datasets.select(whole, (), ["benchmark"]).examples] == ["e0", "e2"]
+    assert [e.id for e in datasets.select(whole, ("e2",), ["benchmark"]).examples] == ["e2"]
     assert whole.row_digests.keys() == {"e0", "e1", "e2"}
     with pytest.raises(InputError, match="no example is of the suite 'benchmrk'") as caught:
-        dataset.select(whole, (), ["benchmrk"])
+        datasets.select(whole, (), ["benchmrk"])
     assert "Did you mean benchmark?" in (caught.value.hint or "")
 
 

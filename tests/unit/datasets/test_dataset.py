@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bakeoff.config.schema import Config
-from bakeoff.datasets.dataset import Dataset, load, select
+from bakeoff.datasets import Dataset, load, select
 from bakeoff.errors import InputError
 
 GOOD = {"id": "a-1", "inputs": {"question": "Where?"}, "outputs": {"answer": "here"}}
@@ -59,6 +59,19 @@ def test_the_digest_covers_rows_and_files(tmp_path: Path) -> None:
 
 
 QUESTION = {"question": "?"}
+
+
+def nested(levels: int) -> object:
+    return [nested(levels - 1)] if levels else 1
+
+
+def calling(calls: object, answers: str | None = None) -> dict[str, object]:
+    """A row whose conversation began with calls, and perhaps the answer to one."""
+    said = [{"role": "user", "content": "?"}, {"role": "assistant", "content": None, "tool_calls": calls}]
+    said += [] if answers is None else [{"role": "tool", "tool_call_id": answers, "content": "x"}]
+    return {"inputs": {"messages": said}}
+
+
 BAD = [
     ("{", None, "is not JSON", "complete JSON object"),
     ("3", None, "expected a mapping, found 3", "id, inputs"),
@@ -66,14 +79,15 @@ BAD = [
     ('{"id": NaN}', None, "NaN is not JSON", "null"),
     ('{"id": "\\ud800"}', None, "surrogate", "character"),
     ("[" * 100_000, None, "nested too deeply", "Flatten"),
+    ({"inputs": {"question": "?", "deep": nested(101)}}, None, "nested deeper than 100 levels", "Flatten"),
     ('{"id": ' + "9" * 5000 + "}", None, "not usable JSON", "as text"),
     ('{"inputs": {"question": "?"}}', "id", "is missing", "Add `id`"),
     ({"id": 7}, "id", "expected text, found 7", "text"),
     ({"id": "a/b"}, "id", "'a/b' cannot be part of a file name", "letters"),
     ({"id": ".."}, "id", "cannot be part", "letters"),
     ({"id": "x" * 101}, "id", "cannot be part", "100"),
-    ({"id": "good"}, "id", "already used in line 1", "of its own"),
-    ({"id": "GOOD"}, "id", "already used in line 1", "of its own"),
+    ({"id": "good"}, "id", "already used in line 1", "its own id"),
+    ({"id": "GOOD"}, "id", "already used in line 1", "its own id"),
     ({"input": {}}, "input", "unknown key 'input'", "`inputs`"),
     ({"inputs": []}, "inputs", "expected a mapping, found a list", "mapping"),
     ({"inputs": {}}, "inputs", "neither `messages` nor `question`", "question"),
@@ -84,6 +98,19 @@ BAD = [
     ({"inputs": {"messages": [{"role": "human", "content": "x"}]}}, "inputs.messages[0].role", "a role, found the text 'human'", "`user`"),
     ({"inputs": {"messages": [{"content": "x"}]}}, "inputs.messages[0].role", "found nothing", "one of user"),
     ({"inputs": {"messages": [{"role": "user"}]}}, "inputs.messages[0].content", "found nothing", "text"),
+    ({"inputs": {"messages": [{"role": "function", "content": "x"}]}}, "inputs.messages[0].role", "a role, found the text 'function'", "one of user"),
+    ({"inputs": {"messages": [{"role": "user", "content": [3]}]}}, "inputs.messages[0].content[0]", "a content block, found 3", "text"),
+    ({"inputs": {"messages": [{"role": "user", "content": "x", "tool_calls": []}]}}, "inputs.messages[0].tool_calls", "of the role user", "assistant"),
+    (calling(3), "inputs.messages[1].tool_calls", "a list of calls, found 3", "function"),
+    (calling(["x"]), "inputs.messages[1].tool_calls[0]", "a call, found the text 'x'", "function"),
+    (calling([{"function": {"name": "f", "arguments": "{}"}}]), "inputs.messages[1].tool_calls[0].id", "text, found nothing", "call_1"),
+    (calling([{"id": "1", "function": "f"}]), "inputs.messages[1].tool_calls[0].function", "a function, found the text 'f'", "function"),
+    (calling([{"id": "1", "function": {"arguments": "{}"}}]), "inputs.messages[1].tool_calls[0].function.name", "a name, found nothing", "function"),
+    (calling([{"id": "1", "function": {"name": "f", "arguments": "{"}}]), "inputs.messages[1].tool_calls[0].function.arguments", "a JSON object as text", "function"),
+    (calling([{"id": "1", "function": {"name": "f", "arguments": "[1]"}}]), "inputs.messages[1].tool_calls[0].function.arguments", "a JSON object as text", "function"),
+    (calling([{"id": "1", "name": "f", "args": "x"}]), "inputs.messages[1].tool_calls[0].args", "a mapping, found the text 'x'", "function"),
+    ({"inputs": {"messages": [{"role": "tool", "content": "x"}]}}, "inputs.messages[0].tool_call_id", "a call before it, found nothing", "the call that it answers"),
+    (calling([{"id": "1", "name": "f", "args": {}}], answers="2"), "inputs.messages[2].tool_call_id", "a call before it, found the text '2'", "Ids there are 1"),
     ({"outputs": {"trajectory": {}}}, "outputs.trajectory", "expected a list, found a mapping", "list"),
     ({"outputs": {"trajectory": [{}]}}, "outputs.trajectory[0].name", "is missing", "Add `name`"),
     ({"outputs": {"trajectory": [{"name": "a", "arg": 1}]}}, "outputs.trajectory[0].arg", "unknown key", "`args`"),
@@ -92,8 +119,8 @@ BAD = [
     ({"metadata": {"cluster": [1]}}, "metadata.cluster", "found a list", "text"),
     ({"files": {"o": "gone.json"}}, "files.o", "there is no file 'gone.json'", "Add the file"),
     ({"files": {"o": "."}}, "files.o", "not a regular file", "by itself"),
-    ({"files": {"o": "../outside"}}, "files.o", "climbs out of the project", "Copy"),
-    ({"files": {"o": "link"}}, "files.o", "climbs out of the project", "Copy"),
+    ({"files": {"o": "../outside"}}, "files.o", "is outside the project", "Copy"),
+    ({"files": {"o": "link"}}, "files.o", "is outside the project", "Copy"),
     ({"files": {"o": "loop"}}, "files.o", "there is no file", "Add the file"),
     ({"files": {"o": "/etc/hostname"}}, "files.o", "not a relative path", "relative"),
     ({"files": {"o": "a\0b"}}, "files.o", "not a relative path", "relative"),
@@ -145,6 +172,24 @@ def test_no_dataset_is_the_harness_file_s_mistake(tmp_path: Path, dataset: str, 
     assert error.hint
 
 
+def test_a_conversation_that_is_accepted_is_one_that_langchain_reads(tmp_path: Path) -> None:
+    from langchain_core.messages import convert_to_messages
+
+    openai = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    langchain = {"id": "1", "name": "f", "args": {"a": 1}}
+    for call in (openai, langchain):
+        row = calling([call, {**call, "id": ""}], answers="1")
+        [example] = load_text(tmp_path, rows(row)).examples
+        _, message, _ = convert_to_messages(example.messages)
+        assert [made["args"] for made in message.tool_calls] == [{"a": 1}, {"a": 1}]
+
+
+def test_a_reference_answer_may_be_any_json_value(tmp_path: Path) -> None:
+    answers = ["x", 3, 2.5, ["a", 3], {"a": [True]}, False]
+    text = rows(*({"id": f"r{i}", "outputs": {"answer": answer}} for i, answer in enumerate(answers)))
+    assert [example.outputs["answer"] for example in load_text(tmp_path, text).examples] == answers
+
+
 def test_select(tmp_path: Path) -> None:
     dataset = load_text(tmp_path, rows({"id": "refund-1"}, {"id": "refund-2"}, {"id": "order-1"}))
 
@@ -167,7 +212,7 @@ def test_select(tmp_path: Path) -> None:
 def test_many_rows_sharing_a_file_read_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "o").write_text("1")
     reads = []
-    monkeypatch.setattr("bakeoff.datasets.dataset._file_digest", lambda file, *_: reads.append(file) or "d")
+    monkeypatch.setattr("bakeoff.datasets.rows._file_digest", lambda file, *_: reads.append(file) or "d")
     text = "".join(rows({"id": f"r{i}", "files": {"o": "o"}}) for i in range(2000))
     assert len(load_text(tmp_path, text).examples) == 2000
     assert len(reads) == 1

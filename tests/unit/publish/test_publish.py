@@ -297,9 +297,9 @@ def test_a_directory_that_cannot_be_locked_is_told_and_published(
 
 
 def test_the_examples_are_kept_with_their_files_digests(tmp_path: Path) -> None:
+    from bakeoff import datasets
     from bakeoff.cli.init import write
     from bakeoff.config import loading
-    from bakeoff.datasets import dataset
 
     write(tmp_path)
     config = loading.load(tmp_path / "harness.yaml")
@@ -307,7 +307,7 @@ def test_the_examples_are_kept_with_their_files_digests(tmp_path: Path) -> None:
     first, *rest = path.read_text().splitlines()
     (tmp_path / "orders.json").write_text("{}")
     path.write_text("\n".join([json.dumps({**json.loads(first), "files": {"o.json": "orders.json"}}), *rest]))
-    read = dataset.load(config)
+    read = datasets.load(config)
     row, *_ = read.rows(config.root)
     assert row["files"]["o.json"]["path"] == "orders.json"
     assert len(row["files"]["o.json"]["sha256"]) == 64

@@ -11,7 +11,7 @@ from bakeoff.backends.base import Sandbox, SandboxSpec
 from bakeoff.backends.fake import FakeBackend, FakeHarness, FakeSandbox, ManualTimer, Script, ai, one_question
 from bakeoff.config.loading import Overrides
 from bakeoff.config.schema import Config
-from bakeoff.datasets.dataset import Dataset
+from bakeoff.datasets import Dataset
 from bakeoff.errors import EvaluatorError
 from bakeoff.gateway.types import CallContext, ModelCard, ModelReply, ModelRequest
 from bakeoff.record.store import RunDirectory
@@ -142,7 +142,7 @@ class Bench:
             Example(id=f"e{n}", inputs={}, messages=[{"role": "user", "content": f"question {n}"}])
             for n in range(examples)
         ]
-        dataset = Dataset("rows.jsonl", "d", rows, {row.id: row.id for row in rows}, {})
+        dataset = Dataset("d", rows, {row.id: row.id for row in rows}, {}, places={})
         self.profiles = profiles or plan.profiles(self.config)
         self.task = Task(self.config, dataset, self.profiles, plan.trials(self.config, rows), Overrides())
         self.backend = FakeBackend(make or self.sandbox)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from bakeoff import datasets
 from bakeoff.backends.base import Capacity
 from bakeoff.config.harness_source import SourceTree, definitions
 from bakeoff.config.loading import load
-from bakeoff.datasets import dataset
 from bakeoff.errors import InputError
 from bakeoff.run import preflight
 
@@ -73,7 +73,7 @@ def check(project: Path, *changes: tuple[str, str], environ: dict[str, str] | No
         text = text.replace(old, new, 1)
     file.write_text(text)
     config = load(file)
-    rows = dataset.load(config)
+    rows = datasets.load(config)
     preflight.check(config, rows, Capacity(2.0, 2**30), environ=environ or {})
 
 
@@ -192,7 +192,7 @@ def test_a_candidate_s_line_is_found_when_others_are_left_out(project: Path) -> 
     config = load(project / "harness.yaml")
     config = config.model_copy(update={"candidates": config.candidates[1:]})
     with pytest.raises(InputError) as caught:
-        preflight.check(config, dataset.load(config), Capacity(2, 2**30), environ={})
+        preflight.check(config, datasets.load(config), Capacity(2, 2**30), environ={})
     assert (caught.value.key, caught.value.line) == ("candidates[1].model", 10)
 
 

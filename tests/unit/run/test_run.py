@@ -9,7 +9,7 @@ import pytest
 
 from bakeoff.backends.fake import FakeBackend
 from bakeoff.config.loading import Overrides
-from bakeoff.datasets.dataset import Dataset
+from bakeoff.datasets import Dataset
 from bakeoff.errors import InputError
 from bakeoff.record.manifest import Manifest
 from bakeoff.record.store import RunDirectory
@@ -22,7 +22,7 @@ from tests.unit.run.bench import config
 
 
 def task(resumed: RunDirectory | None = None) -> Task:
-    rows = Dataset("rows.jsonl", "d", [], {}, {})
+    rows = Dataset("d", [], {}, {}, places={})
     return Task(config(), rows, plan.profiles(config()), [], Overrides(), resumed)
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from bakeoff import datasets
 from bakeoff.backends.base import Capacity
 from bakeoff.backends.docker.images import npm
 from bakeoff.config.loading import load
-from bakeoff.datasets import dataset
 from bakeoff.errors import InputError, UnfitEnvironment
 from bakeoff.run import preflight
 from bakeoff_runner import command, wire
@@ -43,7 +43,7 @@ def refused(tmp_path: Path, old: str = "", new: str = "", row: str = "") -> Inpu
 
 def admit(tmp_path: Path) -> None:
     config = load(tmp_path / "harness.yaml")
-    preflight.check(config, dataset.load(config), Capacity(4, 2**33))
+    preflight.check(config, datasets.load(config), Capacity(4, 2**33))
 
 
 @pytest.mark.parametrize(

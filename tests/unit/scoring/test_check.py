@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from bakeoff import datasets
 from bakeoff.config.loading import load as load_config
-from bakeoff.datasets import dataset
 from bakeoff.errors import InputError
 from bakeoff.scoring.check import check
 
@@ -33,7 +33,7 @@ def refused(root: Path, evaluator: str, *rows: dict[str, Any]) -> InputError:
     (root / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     config = load_config(root / "harness.yaml")
     with pytest.raises(InputError) as caught:
-        check(config, dataset.load(config))
+        check(config, datasets.load(config))
     assert caught.value.hint
     return caught.value
 

@@ -1,4 +1,4 @@
-"""What reading from LangSmith and publishing to it have in common: the account, its errors, an example's form.
+"""Datasets in LangSmith. Publishing shares the account, its errors and the form of an example.
 
-The package `langsmith`, the official client, is imported where it is used: most runs never need it.
+The package `langsmith`, the official client, is imported when it is used: most runs never need it.
 """

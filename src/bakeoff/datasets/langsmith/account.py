@@ -1,4 +1,4 @@
-"""The LangSmith account that is spoken to: address, key and workspace; and the client's errors in plain words."""
+"""The LangSmith account of a run: address, key, workspace; and the client's errors in plain words."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Unavailable(Exception):  # noqa: N818 - it reads as a state
 
 @dataclass(frozen=True)
 class Account:
-    """Where requests go, and in whose name.
+    """Where requests go, and with which key.
 
     Attributes:
         endpoint: the API's address, without a slash at its end.
-        key_env: the variable that the key came from, for errors: the key itself is never told.
-        workspace: its id; None: the key's own.
+        key_env: the variable that the key came from, for errors, which never quote the key.
+        workspace: its id. None: the workspace that the key belongs to.
     """
 
     endpoint: str
@@ -75,7 +75,7 @@ class Account:
         return cls(endpoint.rstrip("/"), key, given.api_key_env, workspace)
 
     def client(self) -> Client:
-        """The official client, with nothing taken from its own environment variables or profiles, and no threads."""
+        """The official client. It reads none of its environment variables and profiles, and starts no threads."""
         from langsmith import Client
 
         return Client(
@@ -87,7 +87,7 @@ class Account:
         )
 
     def explain(self, error: Exception) -> Unavailable:
-        """What an error of the client means. Its own text is not repeated: it may quote a key or a signed address."""
+        """What an error of the client means. Its text is not repeated: it may quote a key or a signed address."""
         from langsmith import utils
 
         answer = answer_of(error)
@@ -98,10 +98,10 @@ class Account:
                 f"Set {WORKSPACE_ENV} or `publish.langsmith.workspace`.",
             )
         if status in (401, 403):
-            whose = f" or has no access to workspace {self.workspace}" if self.workspace else ""
+            access = f" or has no access to workspace {self.workspace}" if self.workspace else ""
             return Unavailable(
-                f"{self.endpoint} refused the key in {self.key_env}{whose} (HTTP {status})",
-                f"Check {self.key_env}, {WORKSPACE_ENV} and the address: each region has keys of its own.",
+                f"{self.endpoint} refused the key in {self.key_env}{access} (HTTP {status})",
+                f"Check {self.key_env}, {WORKSPACE_ENV} and the address: each region has its own keys.",
             )
         if status == 429:
             return Unavailable(f"{self.endpoint} limits the rate of requests (HTTP 429)", "Try again later.")
@@ -124,7 +124,7 @@ class Account:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it came from, the outermost first."""
+    """The error and its causes, the outermost first."""
     seen: BaseException | None = error
     while seen is not None:
         yield seen
@@ -132,14 +132,14 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _cause(error: Exception) -> BaseException:
-    """The first of the chain that is not the client's own wrapping."""
+    """The first error of the chain that the client did not wrap around another."""
     from langsmith.utils import LangSmithError
 
     return next((each for each in _chain(error) if not isinstance(each, LangSmithError)), error)
 
 
 def answer_of(error: Exception) -> Response | None:
-    """The HTTP answer that it comes from, if one came."""
+    """The HTTP response behind an error, if there is one."""
     import requests
 
     for each in _chain(error):

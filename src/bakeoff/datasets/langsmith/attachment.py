@@ -1,7 +1,7 @@
-"""Downloads an example's attachments, piece by piece: the client would hold each whole, and wait for it for ever.
+"""Downloads an example's attachments piece by piece: the client would hold each in memory, and wait without limit.
 
-The address of an attachment is signed: whoever has it has the file, for as long as it holds. So it is never told, and
-no key goes with the request.
+The address of an attachment is signed: whoever has it can read the file until it expires. So no error quotes it, and no
+key is sent with the request.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     import requests
 
-TRIES = 3  # more, of a request that was not answered, or with 429 or 5xx
+TRIES = 3  # further ones of a request that got no response, or 429 or 5xx
 TIMEOUT_SECONDS = (10, 60)  # to connect; between two pieces
 PIECE_BYTES = 2**20
 
 
 class NotDownloaded(Exception):  # noqa: N818 - it reads as a state
-    """An attachment cannot be had: `reason` says why, without its address."""
+    """An attachment cannot be downloaded: `reason` says why, without its address."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -27,7 +27,7 @@ class NotDownloaded(Exception):  # noqa: N818 - it reads as a state
 
 
 def session() -> requests.Session:
-    """What to download with: many attachments over few connections."""
+    """A session to download with: many attachments over few connections."""
     import requests
     from requests.adapters import HTTPAdapter
     from urllib3.util import Retry
@@ -51,11 +51,11 @@ def download(http: requests.Session, url: str) -> Iterator[bytes]:
                 raise NotDownloaded(f"HTTP {answer.status_code}")
             yield from answer.iter_content(PIECE_BYTES)
     except requests.RequestException as error:
-        raise NotDownloaded(type(error).__name__) from None  # its text has the address
+        raise NotDownloaded(type(error).__name__) from None  # its text quotes the address
 
 
 def address(endpoint: str, presigned: str) -> str:
-    """The whole address of an attachment. A service of one's own gives a path: on its host, or below its API's."""
+    """The full address of an attachment. A self-hosted LangSmith gives a path, on its host or below its API."""
     if urlsplit(presigned).scheme in ("http", "https"):
         return presigned
     path = presigned.lstrip("/")

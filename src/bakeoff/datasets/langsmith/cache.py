@@ -1,4 +1,4 @@
-"""Where what was read from LangSmith is kept: below the user's cache directory, for its owner alone.
+"""What was read from LangSmith, below the user's cache directory and readable by its owner alone.
 
 <cache>/langsmith/<digest of endpoint, dataset and version>.jsonl   one line an example
 <cache>/langsmith/files/<SHA-256>                                   attachments
@@ -16,7 +16,7 @@ from bakeoff.config.cache import cache_dir
 
 
 class Unwritable(Exception):  # noqa: N818 - it reads as a state
-    """A file cannot be kept: `reason` says why."""
+    """A file cannot be written: `reason` says why."""
 
     def __init__(self, path: Path, reason: str) -> None:
         self.path, self.reason = path, reason
@@ -24,36 +24,36 @@ class Unwritable(Exception):  # noqa: N818 - it reads as a state
 
 
 def examples_path(endpoint: str, dataset_id: str, as_of: str) -> Path:
-    """Where the examples of one version are, or will be."""
+    """The file with the examples of one version."""
     key = hashlib.sha256(f"{endpoint}\0{dataset_id}\0{as_of}".encode()).hexdigest()
     return _directory() / f"{key[:32]}.jsonl"
 
 
 def file_path(sha256: str) -> Path:
-    """Where an attachment with that content is, or will be."""
+    """The file with the attachment of that content."""
     return _directory() / "files" / sha256
 
 
 def keep_examples(path: Path, lines: Iterable[bytes]) -> None:
-    """Write the file, whole or not at all. Raises Unwritable."""
+    """Write the whole file or nothing. Raises Unwritable."""
     half = path.with_name(f"{path.name}.{os.getpid()}")
     _write(half, lines)
     half.replace(path)
 
 
 def keep_file(pieces: Iterable[bytes]) -> str:
-    """Write an attachment piece by piece, whole or not at all; its SHA-256, in hex. Raises Unwritable."""
-    whole = hashlib.sha256()
+    """Write an attachment piece by piece, the whole or nothing. Returns its SHA-256, in hex. Raises Unwritable."""
+    digest = hashlib.sha256()
 
     def hashed() -> Iterable[bytes]:
         for piece in pieces:
-            whole.update(piece)
+            digest.update(piece)
             yield piece
 
     half = _directory() / "files" / f"half.{os.getpid()}"
     _write(half, hashed())
-    half.replace(file_path(whole.hexdigest()))
-    return whole.hexdigest()
+    half.replace(file_path(digest.hexdigest()))
+    return digest.hexdigest()
 
 
 def _directory() -> Path:
@@ -61,7 +61,7 @@ def _directory() -> Path:
 
 
 def _write(path: Path, parts: Iterable[bytes]) -> None:
-    """A file that others cannot read, since a dataset has what they may not see; gone again when it is not whole."""
+    """Write a file that other users cannot read. If it cannot be written to its end, it is removed."""
     try:
         for directory in (_directory(), path.parent):
             directory.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -1,11 +1,11 @@
-"""How a dataset row is written as a LangSmith example, and read from one: the two are each other's inverse.
+"""A dataset row as a LangSmith example, and back: the two are each other's inverse.
 
     row        id          inputs   outputs   metadata              files {name: content}
     example    metadata    inputs   outputs   metadata + `bakeoff`  attachments {name: content}
 
-`metadata.bakeoff` is ours: the row's `id` (an example without one is named by its UUID), the row's `digest`, `files`
-({name below /task: attachment}, since LangSmith allows no period in an attachment's name), and `own`: what the row's
-metadata has under keys that LangSmith or bakeoff takes for itself.
+`metadata.bakeoff` has what a row has and an example has not: the row's `id` (without it, the example's UUID is the id),
+its `digest`, `files` ({name below /task: attachment}: LangSmith allows no period in an attachment's name), and `own`:
+what the row's metadata has under keys that LangSmith or bakeoff reserves.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from bakeoff.config.section import Section
 from bakeoff.record.base import JsonDict
 
 OURS = "bakeoff"
-SPLITS = "dataset_split"  # LangSmith keeps an example's splits there, and puts it into `base` itself
+SPLITS = "dataset_split"  # LangSmith keeps an example's splits there, and adds `base` itself
 TAKEN = (OURS, SPLITS)
 
 
 class Ours(Section):
-    """`metadata.bakeoff` of an example; a person may write it too, `{"bakeoff": {"id": "refund-007"}}`."""
+    """`metadata.bakeoff` of an example. Users may write it too: `{"bakeoff": {"id": "refund-007"}}`."""
 
     id: str | None = None
     digest: str | None = None
@@ -51,7 +51,7 @@ def metadata_of(row: Mapping[str, Any]) -> JsonDict:
 
 
 def attachment_names(files: Iterable[str]) -> dict[str, str]:
-    """{name below /task: attachment}, no two alike: `data/orders.json` becomes `data_orders_json`."""
+    """{name below /task: attachment}, each attachment once: `data/orders.json` becomes `data_orders_json`."""
     names: dict[str, str] = {}
     for file in sorted(files):
         plain = re.sub(r"[^A-Za-z0-9_-]", "_", file)
@@ -64,11 +64,11 @@ def attachment_names(files: Iterable[str]) -> dict[str, str]:
 
 
 def row_metadata(metadata: Mapping[str, Any], ours: Ours) -> JsonDict:
-    """The row's metadata, from the example's: what `metadata_of` added is taken away again."""
+    """The row's metadata, from the example's: the inverse of `metadata_of`."""
     return {key: value for key, value in metadata.items() if key not in TAKEN} | ours.own
 
 
 def row_files(attachments: Mapping[str, Any], ours: Ours) -> JsonDict:
-    """{name below /task: what `attachments` has}; an attachment that `bakeoff.files` does not name keeps its name."""
+    """The values of `attachments` by their name below /task. One that `bakeoff.files` does not name keeps its name."""
     names = {attachment: file for file, attachment in ours.files.items()}
     return {names.get(attachment, attachment): value for attachment, value in attachments.items()}

@@ -1,4 +1,4 @@
-"""`dataset: langsmith://NAME[@VERSION]`: which dataset is asked for, and which one that turned out to be."""
+"""`dataset: langsmith://NAME[@VERSION]`: the dataset that harness.yaml names, and the version that was read."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ LATEST = "latest"  # LangSmith's own tag
 
 @dataclass(frozen=True)
 class Reference:
-    """What harness.yaml asks for. `version` is a tag, or a time (ISO 8601; UTC where it names no zone)."""
+    """What harness.yaml names. `version` is a tag or a time (ISO 8601; UTC if it has no zone)."""
 
     name: str
     version: str = LATEST
 
     @classmethod
-    def of(cls, dataset: str) -> Reference | None:
-        """None: the dataset is a file. A name may have an `@` of its own, where a version follows it."""
-        if not dataset.startswith(PREFIX):
-            return None
+    def parse(cls, dataset: str) -> Reference:
+        """From a value with the prefix. A name may contain an `@` if a version follows it."""
         name, at, version = dataset.removeprefix(PREFIX).rpartition("@")
         return cls(name, version) if at else cls(version)
 
@@ -32,13 +30,17 @@ class Reference:
         return f"{PREFIX}{self.name}" + (f"@{self.version}" if self.version != LATEST else "")
 
 
+def is_meant(dataset: str) -> bool:
+    """Whether the value is meant as a dataset in LangSmith, well written or not."""
+    return dataset.lower().startswith(SCHEME)
+
+
 def problems(dataset: str) -> Iterator[tuple[str, str]]:
-    """What is wrong with a dataset's name, and the hint."""
-    if dataset.lower().startswith(SCHEME) and not dataset.startswith(PREFIX):
+    """What is wrong with a value that is meant as a dataset in LangSmith, and a hint."""
+    if not dataset.startswith(PREFIX):
         yield f"{dataset!r} names no dataset", f"Write {PREFIX}NAME or {PREFIX}NAME@VERSION."
-    reference = Reference.of(dataset)
-    if reference is None:
         return
+    reference = Reference.parse(dataset)
     if not reference.name.strip() or not reference.name.isprintable():
         yield f"{dataset!r} names no dataset", f"Write the dataset's name in LangSmith: {PREFIX}NAME."
     elif not reference.version.strip() or not reference.version.isprintable():
@@ -50,7 +52,7 @@ def problems(dataset: str) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Origin:
-    """The very version that was read: what a manifest keeps, so that it can be read again.
+    """The version that was read. The manifest keeps it, so that it can be read again.
 
     Attributes:
         endpoint: the API's address.
@@ -68,12 +70,12 @@ class Origin:
 
     @classmethod
     def of(cls, manifest_dataset: JsonDict) -> Origin | None:
-        """The `langsmith` of a manifest's `dataset`; None: it was read from a file."""
+        """The `langsmith` of a manifest's `dataset`. None: it was read from a file."""
         found: dict[str, Any] | None = manifest_dataset.get("langsmith")
         return None if found is None else cls(**found)
 
     def json(self) -> JsonDict:
-        """As a manifest keeps it."""
+        """As the manifest keeps it."""
         return asdict(self)
 
     def __str__(self) -> str:

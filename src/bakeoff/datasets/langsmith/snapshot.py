@@ -1,7 +1,7 @@
 """One version of a LangSmith dataset as rows and files on this machine: fetched, or kept from an earlier fetch.
 
-A new run always asks LangSmith, where an example can be erased from all versions. What is kept (see `cache`) is for a
-run that goes on: it has the digest in its manifest, and nothing is taken from the cache that does not have it.
+A new run always asks LangSmith, where an example can be erased from all versions. The cache is for a resumed run, which
+has the digest in its manifest: nothing else is taken from the cache.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 ATTACHMENT = "attachment."  # before each name, in the API
 PAGE = 100  # examples asked for at once: the API's maximum
-LISTED = 8  # names or tags told of an account's
-SEARCHED = 1000  # datasets, or versions of one, looked through for a near name
+LISTED = 8  # names or tags that an error lists
+SEARCHED = 1000  # datasets, or versions of one, that are searched for a near name
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class Line:
 
     Attributes:
         example_id: its UUID.
-        id: the row's.
+        id: the id of the row.
         url: where a reader finds it.
-        row: the JSON text of the dataset row that it is, its `files` by their SHA-256.
+        row: the dataset row that it is, as JSON text, with its `files` by their SHA-256.
         files: {name below /task: SHA-256, in hex}.
     """
 
@@ -88,7 +88,7 @@ class Snapshot:
 
 
 def kept(origin: Origin, digest: str) -> Snapshot | None:
-    """What an earlier fetch kept of this version; None where it, or a file of it, is gone or is not what it was."""
+    """What an earlier fetch kept of this version. None: a part of it is gone or has changed."""
     try:
         text = _path(origin).read_text("utf-8")
         lines = [Line(**json.loads(line)) for line in text.splitlines()]
@@ -99,7 +99,7 @@ def kept(origin: Origin, digest: str) -> Snapshot | None:
             with cache.file_path(sha256).open("rb") as content:
                 if hashlib.file_digest(content, "sha256").hexdigest() != sha256:
                     return None
-    except (OSError, ValueError, TypeError):  # it is fetched again, which tells what is wrong, if anything is
+    except (OSError, ValueError, TypeError):  # it is fetched again, which reports what is wrong
         return None
     return snapshot
 
@@ -108,12 +108,12 @@ def fetch(reference: Reference, account: Account, pinned: Origin | None = None) 
     """Read a dataset from LangSmith, and keep it.
 
     Args:
-        reference: what to look for.
-        account: where, and in whose name.
+        reference: what harness.yaml names.
+        account: where to look for it.
         pinned: the version to read instead of what `reference` names today.
 
     Raises:
-        Unavailable: says why not.
+        Unavailable: with the reason and a hint.
     """
     try:
         with quiet(*LOGS), closing(account.client()) as client, closing(attachment.session()) as http:
@@ -139,14 +139,10 @@ def fetch(reference: Reference, account: Account, pinned: Origin | None = None) 
 
 
 class _Attachment(BaseModel):
-    """Where LangSmith has an attachment."""
-
     presigned_url: str
 
 
 class _Example(BaseModel):
-    """What is read of an example."""
-
     id: UUID
     created_at: AwareDatetime
     inputs: JsonDict | None = None
@@ -165,7 +161,7 @@ class _Example(BaseModel):
 
 
 def _examples(client: Client, account: Account, origin: Origin) -> Iterator[_Example]:
-    """Every example of the version. (The client's own list of them downloads all attachments into memory.)"""
+    """Every example of the version. The client's `list_examples` would download all attachments into memory."""
     params = {
         "dataset": origin.dataset_id,
         "as_of": origin.as_of,
@@ -186,14 +182,14 @@ def _examples(client: Client, account: Account, origin: Origin) -> Iterator[_Exa
 
 @contextmanager
 def _explained(account: Account) -> Iterator[None]:
-    """What the client raises within, as Unavailable."""
+    """Turns what the client raises into Unavailable."""
     import requests
     from langsmith.utils import LangSmithError
 
     try:
         yield
     except (LangSmithError, requests.RequestException, ValueError, TypeError, RecursionError) as error:
-        # the last three: what answers is no LangSmith, and the client takes its JSON for one's
+        # The last three come from a server that is not LangSmith, whose JSON the client reads as LangSmith's.
         raise account.explain(error) from error
 
 
@@ -224,7 +220,7 @@ def _no_dataset(client: Client, reference: Reference, account: Account, pinned: 
 
 
 def _version(client: Client, dataset: Dataset, reference: Reference, pinned: Origin | None) -> datetime:
-    """The exact time of the version; of a version that is a tag and would be a time too, the tag's."""
+    """The exact time of the version. A tag that could be read as a time is a tag."""
     if pinned is not None:
         return datetime.fromisoformat(pinned.as_of)
     found = _tagged(client, dataset, reference.version)
@@ -275,7 +271,7 @@ def _moment(version: str) -> datetime | None:
 
 
 def _line(example: _Example, reference: Reference, origin: Origin, http: requests.Session) -> Line:
-    """The example as a row, its attachments on disk."""
+    """The example as a row, with its attachments on disk."""
     metadata = example.metadata or {}
     url = f"{origin.url}/e/{example.id}" if origin.url else ""
     place = ExamplePlace(str(reference), str(example.id), url)

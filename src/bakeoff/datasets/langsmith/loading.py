@@ -1,0 +1,46 @@
+"""A dataset in LangSmith: `dataset: langsmith://NAME[@VERSION]`."""
+
+from __future__ import annotations
+
+from bakeoff.config.loading import line_of
+from bakeoff.config.schema import Config
+from bakeoff.datasets.base import Dataset
+from bakeoff.datasets.langsmith import cache, snapshot
+from bakeoff.datasets.langsmith.account import Account, AccountSettings, Unavailable
+from bakeoff.datasets.langsmith.example import OURS
+from bakeoff.datasets.langsmith.reference import Origin, Reference
+from bakeoff.datasets.langsmith.snapshot import ExamplePlace, Snapshot
+from bakeoff.datasets.rows import Rows
+from bakeoff.errors import InputError
+from bakeoff.gateway import keys
+from bakeoff.record.base import JsonDict
+
+
+def load(config: Config, pinned: JsonDict) -> Dataset:
+    """Read and check the dataset, in the pinned version if there is one. Raises InputError as `table.load` does."""
+    reference = Reference.parse(config.dataset)
+    origin = Origin.of(pinned)
+    found = snapshot.kept(origin, str(pinned["digest"])) if origin else None
+    if found is None:
+        found = _fetched(config, reference, origin)
+    rows = Rows(lambda name, sha256, place: cache.file_path(sha256), id_key=("metadata", OURS, "id"))
+    ids = {}
+    for line in found.lines:
+        place = ExamplePlace(str(reference), line.id, line.url)
+        example = rows.add(line.row, place, f"by the example {line.example_id}")
+        ids[example.id] = line.example_id
+    return Dataset(
+        found.digest, rows.examples, rows.digests(), rows.file_digests, rows.places, found.origin, ids
+    )
+
+
+def _fetched(config: Config, reference: Reference, pinned: Origin | None) -> Snapshot:
+    settings = config.publish.of(AccountSettings) or AccountSettings()
+    environ = keys.environment(config, [settings.api_key_env])
+    try:
+        return snapshot.fetch(reference, Account.of(settings, environ), pinned)
+    except Unavailable as error:
+        line = line_of(config.file, "dataset")
+        raise InputError(
+            error.problem, file=str(config.file), line=line, key="dataset", hint=error.hint
+        ) from error
