@@ -51,10 +51,15 @@ def report(
 
 def _print_result(report: ReportData, style: Style, paths: tuple[Path, Path]) -> None:
     from bakeoff.report import summary, terminal
+    from bakeoff.text import escape
 
     if style is Style.JSON:
         typer.echo(json.dumps(summary.summary(report), indent=2))
-    elif style is Style.TABLE:
+    elif style is Style.QUIET:
+        # the exit code alone does not say why the numbers cannot decide
+        if report.inconclusive:
+            typer.echo(escape.line(report.sentence, limit=1000), err=True)
+    else:
         console = terminal.console()
         console.print(terminal.scoreboard(report))
         console.print(f"Report: {', '.join(map(str, paths))}", highlight=False, markup=False, soft_wrap=True)

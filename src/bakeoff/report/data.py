@@ -19,7 +19,7 @@ from bakeoff.record.base import VerdictName
 from bakeoff.record.manifest import Manifest
 from bakeoff.record.store import HTML_REPORT, REPORT, RunDirectory
 from bakeoff.record.trial import ResourceLimits, TrialRecord
-from bakeoff.report import excerpt, retried
+from bakeoff.report import excerpt, prompts, retried
 from bakeoff.report.excerpt import Excerpt
 from bakeoff.report.retried import Retried
 from bakeoff.text import figures
@@ -184,6 +184,7 @@ class ReportData:
     warnings: Sequence[str]
     doubts: Sequence[str]  # why the run is inconclusive; none: it is conclusive
     max_error_rate: float
+    prompt_varies: bool  # whether the first trials were sent different system prompts
 
     @property
     def n(self) -> int:
@@ -317,7 +318,10 @@ def collect(run: RunDirectory) -> ReportData:
         "suite": manifest.dataset.get("suites") or {},
         "cluster": manifest.dataset.get("clusters") or {},
     }
+    sampled: dict[str, str] = {}  # example -> its first trial, of the first few examples
     for trial in run.trials():
+        if len(sampled) < prompts.SAMPLED:
+            sampled.setdefault(trial.example_id, trial.trial_id)
         # one string an example instead of one a trial
         candidate, example = sys.intern(trial.experiment), sys.intern(trial.example_id)
         measures.setdefault(candidate, _Measures()).add(trial)
@@ -377,6 +381,7 @@ def collect(run: RunDirectory) -> ReportData:
         warnings=[*manifest.notes, *_not_run(manifest), *run.warnings, *warnings],
         doubts=_doubts(candidates, manifest, len(outcomes), max_error_rate),
         max_error_rate=max_error_rate,
+        prompt_varies=prompts.differ(run, sampled.values()),
     )
 
 

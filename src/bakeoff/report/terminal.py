@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 
 from rich.console import Console, Group, RenderableType
@@ -90,5 +91,5 @@ def _failures(data: ReportData) -> Iterator[RenderableType]:
     total = data.n - sum(row.counts["passed"] for row in data.candidates)
     more = f" of {total}" if total > SHOWN_FAILURES else ""
     shown = min(total, SHOWN_FAILURES)
-    command = f"bakeoff show {data.run_dir} {data.failing[0][0]}"
+    command = shlex.join(("bakeoff", "show", data.run_dir, data.failing[0][0]))
     yield Text(f"\n{shown}{more} shown; one in full: {escape.line(command, limit=400)}", style="dim")

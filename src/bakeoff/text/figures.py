@@ -58,10 +58,16 @@ def size(count: float | None) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """A duration: `4.2 s`, `3 min 05 s`, `2 h 07 min`."""
+    """A duration: `40 ms`, `4.2 s`, `3 min 05 s`, `2 h 07 min`. Only zero reads as zero."""
     if value is None:
         return UNKNOWN
-    if value < 59.95:  # what would be shown as 60.0 s is a minute
+    if 0 < value < 0.9995:
+        milliseconds = 1000 * value
+        if milliseconds < 0.01:
+            return "< 0.01 ms"
+        return f"{milliseconds:.0f} ms" if milliseconds >= 9.5 else f"{milliseconds:.1g} ms"
+    # 59.95 and above would read as 60.0 s
+    if value < 59.95:
         return f"{value:.1f} s"
     minutes, rest = divmod(round(value), 60)
     return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -466,3 +466,30 @@ def test_hostile_prompts_tools_names_and_trajectories_stay_text_in_markdown(tmp_
     assert "\x1b" not in report
     assert "\u202e" not in report
     assert report.count("owned") > 15
+
+
+def test_tool_schemas_and_packages_come_after_everything_else(tmp_path: Path) -> None:
+    tool = {"name": "look_up", "description": "Looks up.", "parameters": {"properties": {"key": {}}}}
+    manifest = synthetic.manifest(["steady"], observed_harness={"system_prompt": "Help.", "tools": [tool]})
+    run = synthetic.run_directory(tmp_path, [synthetic.trial()], manifest)
+    report = markdown.render(data.collect(run))
+    body, appendix = report.split("## Appendix")
+    assert "look\\_up" in body or "look_up" in body
+    assert '"parameters"' not in body
+    assert '"parameters"' in appendix
+    assert "Packages in the image" in appendix
+
+
+@pytest.mark.parametrize(("prompts", "varies"), [(("Help.", "Help."), False), (("Help A.", "Help B."), True)])
+def test_a_prompt_that_differs_between_trials_is_not_called_the_prompt(
+    tmp_path: Path, prompts: tuple[str, str], varies: bool
+) -> None:
+    manifest = synthetic.manifest(["steady"], observed_harness={"system_prompt": prompts[0]})
+    records = [synthetic.trial(example=f"example-{n}") for n in (0, 1)]
+    run = synthetic.run_directory(tmp_path, records, manifest)
+    for record, prompt in zip(records, prompts, strict=True):
+        messages = [{"type": "system", "data": {"content": prompt}}]
+        run.append_call(record.trial_id, {"request": {"messages": messages}})
+    report = markdown.render(data.collect(run))
+    assert ("The system prompt of the first trial" in report) is varies
+    assert ("differs between trials" in report) is varies

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from bakeoff.report.data import ReportData
@@ -24,7 +25,7 @@ def blocks(data: ReportData) -> Iterator[Block]:
     rank = {row.name: place for place, row in enumerate(data.candidates)}
     yield Paragraph(
         "One row a cause, with its first case: the fact that decided, and how the agent's answer begins. Any "
-        f"trial in full: bakeoff show {data.manifest.run_id} TRIAL."
+        f"trial in full: bakeoff show {shlex.quote(data.run_dir)} TRIAL."
     )
     yield Table(
         ("Candidate", "Verdict", "Cause", "#Trials", "First case", "Deciding fact", "Answer"),

@@ -17,20 +17,29 @@ STORES = ("memory_store", "memory", "store", "checkpointer")  # keys of `harness
 
 
 def blocks(data: ReportData) -> Iterator[Block]:
-    """The facts, the prompt and the tools as the model saw them, the fingerprint, the packages."""
+    """The facts, the prompt and the tools as sent to the model, and the fingerprint."""
     manifest = data.manifest
     yield Heading("What exactly was the harness?")
     yield Paragraph(
-        "Everything here was the same for every candidate. Two results may be compared only where the "
-        "fingerprint is the same; where it is not, its parts say what differs."
+        "Everything here was the same for every candidate. Compare two results only if they have the same "
+        "fingerprint; if it differs, its parts show what changed."
     )
     yield Table(
         ("What", "Value"), [(name, value) for name, value in _facts(data).items() if value not in ("", None)]
     )
     if manifest.observed_harness:
-        yield from _as_seen(manifest.observed_harness)
+        yield from _as_seen(manifest.observed_harness, data.prompt_varies)
     parts = sorted(manifest.fingerprint_parts.items())
     yield Table(("Part of the fingerprint", "Digest"), [(part, Code(digest)) for part, digest in parts])
+
+
+def appendix(data: ReportData) -> Iterator[Block]:
+    """The full tool schemas and the package list, which few readers need."""
+    manifest = data.manifest
+    yield Heading("Appendix: tool schemas and packages")
+    if manifest.observed_harness and (tools := manifest.observed_harness.tools):
+        schemas = json.dumps(tools, ensure_ascii=False, indent=1)
+        yield Details(f"Tool schemas, as first sent to a model ({len(tools)})", [Listing(schemas, "json")])
     packages = manifest.image.packages
     listed = "\n".join(f"{name}=={version}" for name, version in sorted(packages.items()))
     yield Details(f"Packages in the image ({len(packages)})", [Listing(listed or "not recorded")])
@@ -53,8 +62,8 @@ def _facts(data: ReportData) -> dict[str, Phrase | None]:
             f"{each.get('use')} {figures.plain(each.get('with'))}".strip()
             for each in harness.get("middleware") or ()
         )
-        or ("whatever the entry point's own code adds" if harness.get("entrypoint") else "none"),
-        "Retry policy": f"a model call that the provider failed is tried {retries} more times"
+        or ("whatever the entry point's code adds" if harness.get("entrypoint") else "none"),
+        "Retry policy": f"a model call that the provider failed is retried {retries} times"
         if retries is not None
         else figures.UNKNOWN,
         "Turn limit": f"{figures.number(limits.get('turns'))} model calls",
@@ -62,7 +71,7 @@ def _facts(data: ReportData) -> dict[str, Phrase | None]:
         + _tool_limit(harness, limits),
         "Context limit": f"{figures.number(limits['tokens'])} tokens, input and output of a trial together"
         if limits.get("tokens")
-        else "none of the harness; each model's own window",
+        else "none in the harness; each model's window applies",
         "Memory store": _store(harness.get("config") or {}),
         "Configuration": figures.plain(harness.get("config")),
         "Source": _code(harness.get("source")),
@@ -86,7 +95,7 @@ def _code(value: Any) -> Code | None:
 
 def _tool_limit(harness: JsonDict, limits: JsonDict) -> str:
     if harness.get("command"):
-        return "one tool call as long as the program lets it run"
+        return "no limit for one tool call: the program decides"
     return f"{figures.seconds(limits.get('tool_seconds'))} for one tool call"
 
 
@@ -97,20 +106,22 @@ def _tool_names(data: ReportData) -> list[str]:
 
 
 def _prompt(data: ReportData) -> str:
-    """Where the prompt is to be found, and how long it is."""
+    """The prompt's length, and where to read it."""
     seen = data.manifest.observed_harness
     if seen is None:
         return "not recorded: no model call was made, or the run was not finished"
+    if data.prompt_varies:
+        return "differs between trials, for example because it contains part of the input; the first trial's is below"
     if seen.system_prompt:
-        return f"{len(seen.system_prompt)} characters, in full below, as the model got it"
-    return "none: the model got no system message"
+        return f"{len(seen.system_prompt)} characters, in full below, as sent to the model"
+    return "none: no system message was sent to the model"
 
 
 def _store(config: JsonDict) -> str:
     given = {key: config[key] for key in STORES if config.get(key)}
     if given:
         return json.dumps(given, ensure_ascii=False)
-    return "none: every trial starts in a fresh container with an empty /task and remembers no other"
+    return "none: every trial starts in a fresh container with an empty /task and no memory of other trials"
 
 
 def _evaluator(each: JsonDict) -> str:
@@ -120,10 +131,11 @@ def _evaluator(each: JsonDict) -> str:
     return f"{each.get('name')}{options}: {required}"
 
 
-def _as_seen(observed: ObservedHarness) -> Iterator[Block]:
-    """The prompt and the tools that really reached a model, whatever the source says."""
+def _as_seen(observed: ObservedHarness, prompt_varies: bool) -> Iterator[Block]:
+    """The prompt and the tools that reached a model, whatever the source says."""
     if observed.system_prompt:
-        yield Details("The system prompt, as first sent to a model", [Listing(observed.system_prompt)])
+        title = "The system prompt of the first trial" if prompt_varies else "The system prompt"
+        yield Details(f"{title}, as first sent to a model", [Listing(observed.system_prompt)])
     if not observed.tools:
         return
     described: list[Phrase] = []
@@ -135,8 +147,5 @@ def _as_seen(observed: ObservedHarness) -> Iterator[Block]:
                 f" {' '.join(str(schema.get('description') or '').split())}",
             )
         )
-    schemas = json.dumps(observed.tools, ensure_ascii=False, indent=1)
-    yield Details(
-        f"The tools, as first sent to a model ({len(observed.tools)})",
-        [Items(described), Listing(schemas, "json")],
-    )
+    title = f"The tools, as first sent to a model ({len(observed.tools)}); their schemas are in the appendix"
+    yield Details(title, [Items(described)])

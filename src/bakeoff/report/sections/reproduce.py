@@ -33,9 +33,9 @@ def blocks(data: ReportData) -> Iterator[Block]:
     yield Table(("Digest", "Value"), [(name, Code(str(value))) for name, value in digests.items() if value])
     yield Paragraph(
         (
-            "Every fact is in the run directory: manifest.json, trials.jsonl, trajectories/, attempts/. This report "
-            "is made again with ",
-            Code(f"bakeoff report {manifest.run_id}"),
+            "Every fact is in the run directory: manifest.json, trials.jsonl, trajectories/, attempts/. To make this "
+            "report again: ",
+            Code(f"bakeoff report {shlex.quote(data.run_dir)}"),
             ".",
         )
     )
@@ -44,7 +44,7 @@ def blocks(data: ReportData) -> Iterator[Block]:
         "Whether the examples are like your users' requests: it measures these examples only.",
         "Other resources: another memory or CPU limit can move scores by more than the models differ.",
         "Another harness: the same models may rank otherwise with another prompt or other tools.",
-        "What the attempts that were tried again cost: tokens and costs are of each trial's last attempt.",
+        "What the attempts that were retried cost: tokens and costs are of each trial's last attempt.",
     ]
     if any(row.total_cost_usd is None for row in data.candidates):
         items.append(
