@@ -24,6 +24,7 @@ from bakeoff.record.base import JsonDict
 from bakeoff.record.evidence import AnswerFacts
 from bakeoff.record.reasoning import said
 from bakeoff.record.trial import Message, ToolCall
+from bakeoff.record.values import same
 
 # Characters of JSON that are kept of one attempt's messages.
 MAX_KEPT = 32 * 2**20
@@ -356,7 +357,7 @@ def _latest(calls: Sequence[_Call], run: ToolRun, *, needs_args: bool) -> _Call 
 
 def _fits(asked: JsonDict, got: JsonDict) -> bool:
     """Whether a run's arguments are those asked for; a framework may have added some."""
-    return all(key in got and got[key] == value for key, value in asked.items())
+    return all(key in got and same(got[key], value) for key, value in asked.items())
 
 
 def _is_in(args: JsonDict, structured: str) -> bool:

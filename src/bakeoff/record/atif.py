@@ -18,6 +18,8 @@ from bakeoff.record.messages import too_deep
 from bakeoff.record.trial import AttemptResult, Example, ModelCall, ToolCall, TrialSpec
 
 SCHEMA_VERSION = "ATIF-v1.8"
+# Characters of one call's arguments. Of longer ones `extra.cut` has the length, `extra.raw_arguments` the beginning.
+MAX_ARGUMENTS = 256 * 2**10
 SOURCES = {
     "system": "system",
     "developer": "system",
@@ -45,9 +47,10 @@ def trajectory(
     tools = {call.call_id: call for call in result.tool_calls}
     given = sum(message.get("role") == "assistant" for message in example.messages)
     steps: list[JsonDict] = []
+    asked: dict[str, JsonDict] = {}  # call id -> the latest step that asked for it
     for message in [message.openai for message in result.messages] or example.messages:
         if message.get("role") in ("tool", "function"):
-            _observe(steps, message, tools)
+            _observe(steps, message, tools, asked)
             continue
         step: JsonDict = {"source": SOURCES.get(str(message.get("role")), "user"), "message": _text(message)}
         if step["source"] == "agent":
@@ -55,6 +58,7 @@ def trajectory(
             step |= {"is_copied_context": True} if given > 0 else _agent_part(message, calls, tools, model)
             given -= 1
         steps.append(step)
+        asked |= {call["tool_call_id"]: step for call in step.get("tool_calls", ())}
     for step in steps:
         _observe_unanswered(step, tools)
     usage, clock = result.usage, result.evidence.clock
@@ -93,9 +97,7 @@ def trajectory(
             "unmatched_tool_calls": [
                 call.model_dump(mode="json", exclude_none=True)
                 for call_id, call in tools.items()
-                if not any(
-                    call_id == made["tool_call_id"] for step in steps for made in step.get("tool_calls", ())
-                )
+                if call_id not in asked
             ],
         },
     }
@@ -144,11 +146,14 @@ def _tool_call(item: JsonDict, tools: dict[str, ToolCall]) -> JsonDict:
     function = item["function"] if isinstance(item.get("function"), dict) else {}
     arguments: Any = function.get("arguments")
     extra: JsonDict = {}
+    cut = isinstance(arguments, str) and len(arguments) > MAX_ARGUMENTS
     try:
-        parsed = json.loads(arguments) if isinstance(arguments, str) else arguments
+        parsed = json.loads(arguments) if isinstance(arguments, str) and not cut else arguments
     except (ValueError, RecursionError):  # not JSON, or nested to blow the stack
         parsed = None
-    if not isinstance(parsed, dict) or too_deep(parsed):
+    if cut:
+        extra, parsed = {"cut": len(arguments), "raw_arguments": arguments[:MAX_ARGUMENTS]}, {}
+    elif not isinstance(parsed, dict) or too_deep(parsed):
         extra = {
             "malformed": True,
             "raw_arguments": arguments if isinstance(arguments, str) else repr(arguments),
@@ -164,16 +169,17 @@ def _tool_call(item: JsonDict, tools: dict[str, ToolCall]) -> JsonDict:
     return call | ({"extra": extra} if extra else {})
 
 
-def _observe(steps: list[JsonDict], message: JsonDict, tools: dict[str, ToolCall]) -> None:
-    """Attach a tool's result to the step that asked for it; one nobody asked for gets a step of its own."""
+def _observe(
+    steps: list[JsonDict], message: JsonDict, tools: dict[str, ToolCall], asked: dict[str, JsonDict]
+) -> None:
+    """Attach a tool's result to the latest step that asked for it. A result that no step asked for becomes a step."""
     call_id = str(message.get("tool_call_id") or "")
-    for step in reversed(steps):
-        if any(call["tool_call_id"] == call_id for call in step.get("tool_calls", ())):
-            entry: JsonDict = {"source_call_id": call_id, "content": _text(message)}
-            if (ran := tools.get(call_id)) and ran.error:
-                entry["extra"] = {"error": ran.error}
-            step.setdefault("observation", {"results": []})["results"].append(entry)
-            return
+    if step := asked.get(call_id):
+        entry: JsonDict = {"source_call_id": call_id, "content": _text(message)}
+        if (ran := tools.get(call_id)) and ran.error:
+            entry["extra"] = {"error": ran.error}
+        step.setdefault("observation", {"results": []})["results"].append(entry)
+        return
     unasked = {"content": _text(message), "extra": {"tool_call_id": call_id}}
     steps.append({"source": "system", "message": "", "observation": {"results": [unasked]}})
 

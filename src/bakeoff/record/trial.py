@@ -128,11 +128,13 @@ class ToolCall(Record):
 
 
 class ToolTotals(Record):
-    """Tool calls of one attempt, as the runner saw them happen. Failed and repeated ones were wasted."""
+    """Tool calls of one attempt. Failed, repeated, rejected and unknown ones were wasted."""
 
     calls: int = 0
     failed: int = 0  # ended with an error, or were stopped at the tool's time limit
     repeated: int = 0  # the same tool, arguments and result as an earlier call: nothing new was learnt
+    rejected: int = 0  # of `failed`: answered without running the tool, or with arguments that do not parse
+    unknown: int = 0  # of `failed`: of a tool that does not exist
 
 
 class ModelCall(Record):

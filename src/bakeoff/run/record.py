@@ -101,11 +101,15 @@ def not_attempted(number: int, limits: ResourceLimits, evidence: Evidence) -> At
 def _tool_totals(calls: Sequence[ToolCall]) -> ToolTotals:
     failed = repeated = 0
     seen: set[tuple[str, str, str | None]] = set()
+    calls = [call for call in calls if call.outcome != "answer"]  # the form of an answer is no tool
+    rejected = sum(call.outcome in ("rejected", "malformed") for call in calls)
+    unknown = sum(call.outcome == "unknown_tool" for call in calls)
     for call in calls:
         done = (call.name, json.dumps(call.args, sort_keys=True, default=str), call.result)
-        if call.error is not None or call.timed_out:
+        refused = call.outcome in ("rejected", "malformed", "unknown_tool")
+        if refused or call.error is not None or call.timed_out:
             failed += 1
         elif done in seen:
             repeated += 1
         seen.add(done)
-    return ToolTotals(calls=len(calls), failed=failed, repeated=repeated)
+    return ToolTotals(calls=len(calls), failed=failed, repeated=repeated, rejected=rejected, unknown=unknown)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 from atif import Trajectory
 
 from bakeoff.errors import ModelErrorKind
-from bakeoff.record.atif import trajectory
+from bakeoff.record.atif import MAX_ARGUMENTS, trajectory
 from bakeoff.record.evidence import Evidence, ModelFault, Verdict
 from bakeoff.record.messages import DEEPEST
 from bakeoff.record.trial import (
@@ -219,3 +221,17 @@ def test_hostile_shapes_are_survived() -> None:
         ],
         model_calls=[ModelCall(index=0, started=0, seconds=0, message={"data": "nonsense"})],
     )
+
+
+def test_huge_arguments_are_cut_and_many_results_take_linear_time() -> None:
+    raw = json.dumps({"text": "x" * MAX_ARGUMENTS})
+    made = document([USER, {"role": "assistant", "content": "", "tool_calls": [requested("c1", "f", raw)]}])
+    [call] = made["steps"][-1]["tool_calls"]
+    assert call["extra"] == {"cut": len(raw), "raw_arguments": raw[:MAX_ARGUMENTS]}
+    turns: list[dict[str, Any]] = []
+    for i in range(5_000):
+        turns.append({"role": "assistant", "content": "", "tool_calls": [requested(f"c{i}", "f", "{}")]})
+    turns += [{"role": "tool", "tool_call_id": f"c{i}", "content": "ok"} for i in range(5_000)]
+    began = time.process_time()
+    assert len(document(turns)["steps"]) == 5_000
+    assert time.process_time() - began < 3.0
