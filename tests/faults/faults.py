@@ -121,6 +121,11 @@ def was_prompt(trial: TrialRecord) -> str:
     return "" if trial.seconds.wall < 150 else f"it took {trial.seconds.wall:.0f} s"
 
 
+def was_disputed(trial: TrialRecord) -> str:
+    """The answer is on record as one that the model never gave."""
+    return "" if trial.attempts[-1].evidence.disputed else "the answer is not disputed"
+
+
 def was_broken_off(trial: TrialRecord) -> str:
     """The line is on record, and nobody waited for its reply."""
     return was_forged(trial) or was_prompt(trial)
@@ -243,7 +248,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(22, "malformed-http", MALFORMED_HTTP, ("infra.protocol",), was_broken_off),
     Fault(22, "request-10-mb", tool(call("return_much", mib=10)), ("infra.output_limit",), was_prompt),
     Fault(22, "closes-its-line", tool(call("close_all", "never")), ("model.killed_harness",), was_prompt),
-    Fault(22, "answer-nan", tool(call("answer_oddly", kind="nan")), ("model.wrong_trajectory",)),
+    # The calls are the gateway's, whatever the answer claims; that the harness made the answer up is on record
+    Fault(22, "answer-nan", tool(call("answer_oddly", kind="nan")), PASSED, was_disputed),
     Fault(22, "answer-deep", tool(call("answer_oddly", kind="deep")), ("infra.protocol",)),
     Fault(22, "answer-no-object", tool(call("answer_oddly", kind="metadata")), ("infra.protocol",)),
     Fault(22, "line-10-mb", tool(call("long_line", "sent", mib=10)), PASSED),
