@@ -76,7 +76,7 @@ def run_agent(params: dict[str, Any], workdir: Path, channel: Channel) -> Any:
         workdir, params["harness"]["config"], params["inputs"], limits, params.get("traceparent", "")
     )
     from bakeoff_runner import asynchrony, load, time_limit, tools
-    from bakeoff_runner.chat_model import GatewayChatModel
+    from bakeoff_runner.chat_model import chat_model
 
     watchdog = time_limit.install(limits.tool_seconds)
     inputs = {**params["inputs"], "messages": params["messages"]}
@@ -89,7 +89,7 @@ def run_agent(params: dict[str, Any], workdir: Path, channel: Channel) -> Any:
         channel.notify("harness/started", {})
         return (inputs,) if config is None else (inputs, config)
 
-    built = load.build(params["harness"], GatewayChatModel(channel=channel), context)
+    built = load.build(params["harness"], chat_model(channel, params.get("model") or {}), context)
     if not inspect.isawaitable(built):
         if not asynchrony.must_be_awaited(built):
             return built.invoke(*arguments(built))

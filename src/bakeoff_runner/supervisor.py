@@ -1,7 +1,7 @@
 """PID 1 of the container: forks the harness, carries its lines, outlives its OOM kill, reports what the kernel counted.
 
-It is small and does nothing clever, since the memory and CPU it uses are charged to the agent's limits. The harness is
-forked before the first line is read, so the supervisor's token never stands in the harness's memory.
+It is small, since the memory and CPU it uses are charged to the agent's limits. It forks the harness before it reads
+the first line, so the supervisor's token is never in the harness's memory.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from bakeoff_runner import cgroup, process, wire
 from bakeoff_runner.waits import Waits
 
 SAMPLE_MS = 250  # disk and (on old kernels) pids have no peak counter, so they are sampled at this pace
-TELL_SECONDS = 1.0  # how often the host hears of the memory in use, for its display
+REPORT_SECONDS = 1.0  # how often it reports the memory in use, for the host's display
 CHUNK = 64 * 1024
 CPU_TIMES = ("cpu_seconds", "throttled_seconds", "waited_seconds")
-GRACE_SECONDS = 5.0  # for the last bytes in the pipes, once the harness has gone
+GRACE_SECONDS = 5.0  # for the last bytes in the pipes, once the harness has ended
 
 
 class Supervisor:
@@ -34,17 +34,20 @@ class Supervisor:
         self.workdir = "/task"
         self.log_left, self.output_left = wire.MAX_LOG, wire.MAX_OUTPUT
         self.inbox = b""  # from the host, up to the last newline
-        self.for_child = bytearray()  # accepted from the host, not yet taken by the harness
+        self.for_child = bytearray()  # from the host, not yet read by the harness
         self.outbox = bytearray()  # from the harness, up to the last newline
         self.skipping = False  # inside a line that went over its bound
         self.overflow: str | None = None
         self.log_dropped = 0
-        self.terminated = False  # told to end from outside the container: `docker stop`, a host shutting down
-        self.startup: dict[str, Any] = {}  # what the start took of the CPU, before the agent's clock ran
+        self.terminated = (
+            False  # got a SIGTERM from outside the container: `docker stop`, a host shutting down
+        )
+        self.stopped_for: str | None = None  # why the supervisor killed the harness
+        self.startup: dict[str, Any] = {}  # CPU times up to the moment when the agent's clock started
         self.status: int | None = None  # the harness's wait status
         self.disk_peak, self.disk_full, self.pids_peak = 0, False, 0
         self.waits = Waits()
-        self.told = time.monotonic()
+        self.last_report = time.monotonic()
 
     def run(self) -> None:
         """Carry lines until the harness has ended or the host is gone; then report and return."""
@@ -53,7 +56,7 @@ class Supervisor:
             os.set_blocking(end, False)
         signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # taken by `heed`, which asks who sent it
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # `take_sigterm` asks who sent it
         poll = select.poll()
         for end in (0, wakeup, self.from_child, self.child_log):
             poll.register(end, select.POLLIN)
@@ -69,14 +72,14 @@ class Supervisor:
                 if end == 0:
                     if not self.read_host():
                         poll.unregister(0)
-                        self.stop()
+                        self.stop("host_gone")
                 elif end == wakeup:
                     os.read(wakeup, 512)
                 elif end == self.to_child:
                     self.write_child()
                 elif not self.read_child(end):
                     poll.unregister(end)
-            self.heed()
+            self.take_sigterm()
             self.sample()
             self.reap()
         self.drain()
@@ -97,7 +100,7 @@ class Supervisor:
 
     def obey(self, message: dict[str, Any]) -> None:
         if message["method"] == "supervisor/stop":
-            self.stop()
+            self.stop("host_asked")
             return
         if message["method"] == "supervisor/started":
             facts = self.kernel()
@@ -114,7 +117,7 @@ class Supervisor:
             del self.for_child[:sent]
         except BlockingIOError:
             pass
-        except BrokenPipeError:  # it closed its end or died; SIGCHLD tells which
+        except BrokenPipeError:  # it closed its end or died; SIGCHLD says which
             self.for_child.clear()
 
     # --- from the harness
@@ -129,16 +132,16 @@ class Supervisor:
         elif data:
             self.forward(data)
         else:
-            self.stop()  # without its line it can neither ask nor answer: there is nothing to wait for
+            self.stop("channel_closed")  # it can neither ask nor answer any more
         return bool(data)
 
     def forward(self, data: bytes) -> None:
-        """Pass on whole lines within the bounds; a line is never passed on in part, whatever the harness does."""
+        """Pass on whole lines within the bounds, and never a part of one."""
         self.output_left -= len(data)
         if self.output_left < 0:
             self.overflow = self.overflow or "total output"
             self.outbox.clear()
-            self.stop()
+            self.stop("overflow")
             return
         self.outbox += data
         newline = self.outbox.rfind(b"\n") + 1
@@ -156,17 +159,18 @@ class Supervisor:
 
     # --- ends and facts
 
-    def stop(self) -> None:
-        """Kill the harness; the loop then sees it end."""
+    def stop(self, reason: str) -> None:
+        """Kill the harness; the loop then sees it end. The first reason counts."""
         if self.status is None:
+            self.stopped_for = self.stopped_for or reason
             os.kill(self.child, signal.SIGKILL)
 
-    def heed(self) -> None:
-        """Take a SIGTERM. A sender outside the container has no id here; a harness that sends one ends."""
-        told = signal.sigtimedwait({signal.SIGTERM}, 0)
-        if told is not None:
-            self.terminated = self.terminated or told.si_pid == 0
-            self.stop()
+    def take_sigterm(self) -> None:
+        """A sender outside the container has no process id in here; a harness that sends one ends."""
+        info = signal.sigtimedwait({signal.SIGTERM}, 0)
+        if info is not None:
+            self.terminated = self.terminated or info.si_pid == 0
+            self.stop("terminated")
 
     def reap(self) -> None:
         while True:
@@ -180,8 +184,8 @@ class Supervisor:
                 self.status = status
 
     def drain(self) -> None:
-        """Kill what the harness left running, then take the last bytes out of its pipes."""
-        if os.getpid() == 1:  # only there does -1 mean the container, and not the machine
+        """Kill what the harness left running, then read the last bytes from its pipes."""
+        if os.getpid() == 1:  # elsewhere -1 would mean every process of the user, not of the container
             with contextlib.suppress(ProcessLookupError):
                 os.kill(-1, signal.SIGKILL)
         for end in (self.from_child, self.child_log):
@@ -200,8 +204,8 @@ class Supervisor:
         self.disk_peak = max(self.disk_peak, (stat.f_blocks - stat.f_bfree) * stat.f_frsize)
         self.disk_full = self.disk_full or (stat.f_blocks > 0 and stat.f_bfree == 0)
         self.pids_peak = max(self.pids_peak, cgroup.pids_current() or 0)
-        if time.monotonic() - self.told >= TELL_SECONDS:
-            self.told = time.monotonic()
+        if time.monotonic() - self.last_report >= REPORT_SECONDS:
+            self.last_report = time.monotonic()
             self.say("supervisor/sample", memory_bytes=cgroup.memory_current())
 
     def kernel(self) -> dict[str, Any]:
@@ -227,6 +231,7 @@ class Supervisor:
             signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
             overflow=self.overflow,
             terminated=self.terminated,
+            stopped_for=self.stopped_for,
             log_dropped=self.log_dropped,
             kernel=self.kernel(),
         )
@@ -253,7 +258,7 @@ def main() -> None:
         os.dup2(log_in, 1)
         os.dup2(log_in, 2)
         null = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(null, 0)  # the harness has no business with the container's stdin
+        os.dup2(null, 0)  # the container's stdin is the supervisor's alone
         for end in (null, log_in):
             os.close(end)
         process.be_killed_first()

@@ -9,6 +9,7 @@ import asyncio
 import functools
 import json
 import time
+import traceback
 from itertools import count
 from typing import Any
 
@@ -16,18 +17,17 @@ from bakeoff_runner import wire
 from bakeoff_runner.channel import Channel
 from bakeoff_runner.time_limit import LimitedCall, ToolTimeout, Watchdog
 
-_direct_calls = count(1)
+_runs = count(1)
 
 
 class _Report:
     """What the host learns of one tool call."""
 
     def __init__(self, channel: Channel, tool: Any, tool_input: Any, call_id: str | None) -> None:
-        self.channel, self.name, self.model_called_it = channel, tool.name, call_id is not None
-        self.call_id = call_id if call_id is not None else f"direct-{next(_direct_calls)}"
+        self.channel, self.called_by_model = channel, call_id is not None
+        self.run = {"run": f"t{next(_runs)}", "call_id": call_id or "", "name": tool.name}
         self.start = time.monotonic()
-        args = given_arguments(tool, tool_input)
-        channel.notify("tool/start", {"call_id": self.call_id, "name": tool.name, "args": args})
+        channel.notify("tool/start", {**self.run, "args": given_arguments(tool, tool_input)})
 
     def ended(self, result: Any, *, error: BaseException | None = None, timed_out: bool = False) -> None:
         text = result_text(result)
@@ -36,13 +36,13 @@ class _Report:
         self.channel.notify(
             "tool/end",
             {
-                "call_id": self.call_id,
-                "name": self.name,
+                **self.run,
                 "seconds": time.monotonic() - self.start,
                 "result": None if error else text[: wire.MAX_RESULT_TEXT],
                 "error": failure[: wire.MAX_RESULT_TEXT] if failure else None,
                 "errno": error.errno if isinstance(error, OSError) else None,
                 "timed_out": timed_out,
+                "rejected": error is not None and is_rejection(error),
             },
         )
 
@@ -50,12 +50,13 @@ class _Report:
         """The error result that the agent gets. Where code called the tool, and not a model, it raises instead."""
         from langchain_core.messages import ToolMessage
 
-        text = f"Error: tool {self.name} was stopped after {seconds:g} seconds."
-        if not self.model_called_it:
+        name, call_id = self.run["name"], self.run["call_id"]
+        text = f"Error: tool {name} was stopped after {seconds:g} seconds."
+        if not self.called_by_model:
             error = ToolTimeout(text)
             self.ended(None, error=error, timed_out=True)
             raise error
-        message = ToolMessage(text, tool_call_id=self.call_id, name=self.name, status="error")
+        message = ToolMessage(text, tool_call_id=call_id, name=name, status="error")
         self.ended(message, timed_out=True)
         return message
 
@@ -101,6 +102,11 @@ def watch(channel: Channel, watchdog: Watchdog) -> None:
 
     BaseTool.run = watched_run  # type: ignore[method-assign]
     BaseTool.arun = watched_arun  # type: ignore[method-assign]
+
+
+def is_rejection(error: BaseException) -> bool:
+    """The arguments did not fit the tool's schema: the exception comes from parsing them, and the tool never ran."""
+    return any(frame.name == "_parse_input" for frame in traceback.extract_tb(error.__traceback__))
 
 
 def given_arguments(tool: Any, tool_input: Any) -> dict[str, Any]:
