@@ -21,7 +21,9 @@ from bakeoff_runner.waits import Waits
 SAMPLE_MS = 250  # disk and (on old kernels) pids have no peak counter, so they are sampled at this pace
 REPORT_SECONDS = 1.0  # how often it reports the memory in use, for the host's display
 CHUNK = 64 * 1024
+ENDING_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
 CPU_TIMES = ("cpu_seconds", "throttled_seconds", "waited_seconds")
+HARNESS_USER = 10001
 GRACE_SECONDS = 5.0  # for the last bytes in the pipes, once the harness has ended
 
 
@@ -40,7 +42,7 @@ class Supervisor:
         self.overflow: str | None = None
         self.log_dropped = 0
         self.terminated = (
-            False  # got a SIGTERM from outside the container: `docker stop`, a host shutting down
+            False  # asked to end from outside the container: `docker stop`, a host shutting down
         )
         self.stopped_for: str | None = None  # why the supervisor killed the harness
         self.startup: dict[str, Any] = {}  # CPU times up to the moment when the agent's clock started
@@ -56,7 +58,7 @@ class Supervisor:
             os.set_blocking(end, False)
         signal.set_wakeup_fd(bell, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # `take_sigterm` asks who sent it
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING_SIGNALS)  # `take_signal` asks who sent one
         poll = select.poll()
         for end in (0, wakeup, self.from_child, self.child_log):
             poll.register(end, select.POLLIN)
@@ -79,7 +81,7 @@ class Supervisor:
                     self.write_child()
                 elif not self.read_child(end):
                     poll.unregister(end)
-            self.take_sigterm()
+            self.take_signal()
             self.sample()
             self.reap()
         self.drain()
@@ -165,9 +167,9 @@ class Supervisor:
             self.stopped_for = self.stopped_for or reason
             os.kill(self.child, signal.SIGKILL)
 
-    def take_sigterm(self) -> None:
+    def take_signal(self) -> None:
         """A sender outside the container has no process id in here; a harness that sends one ends."""
-        info = signal.sigtimedwait({signal.SIGTERM}, 0)
+        info = signal.sigtimedwait(ENDING_SIGNALS, 0)
         if info is not None:
             self.terminated = self.terminated or info.si_pid == 0
             self.stop("terminated")
@@ -247,10 +249,18 @@ def _write_all(end: int, data: bytes) -> None:
 
 
 def main() -> None:
-    """Fork the harness, supervise it, report, exit 0. A failure of the supervisor itself exits non-zero."""
+    """Fork the harness, supervise it, report, exit 0. A failure of the supervisor itself exits non-zero.
+
+    As root in a container it runs the harness as another user. The harness and its tools can then neither signal,
+    trace, limit nor slow the supervisor, so what it reports of their end is no claim of theirs.
+    """
     child_in, to_child = os.pipe()
     from_child, child_out = os.pipe()
-    child_log, log_in = os.pipe()
+    walled = os.getpid() == 1 and os.getuid() == 0
+    child_log, log_in = process.pipe_of(HARNESS_USER) if walled else os.pipe()
+    shared_memory = f"{os.environ.get('HOME')}/.shm"
+    if walled:
+        process.place_shared_memory(shared_memory)
     pid = os.fork()
     if pid == 0:
         for end in (to_child, from_child, child_log):
@@ -262,6 +272,9 @@ def main() -> None:
         for end in (null, log_in):
             os.close(end)
         process.be_killed_first()
+        if walled:
+            process.become(HARNESS_USER)
+            os.mkdir(shared_memory, 0o700)
         from bakeoff_runner.harness import serve
 
         serve(child_in, child_out)

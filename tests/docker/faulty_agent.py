@@ -4,6 +4,7 @@ import ctypes
 import errno
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -253,12 +254,43 @@ def probe() -> str:
         "socket": os.path.exists("/var/run/docker.sock"),
         "home": str(Path.home()),
         "cwd": os.getcwd(),
+        "shared_memory": os.path.realpath("/dev/shm"),
+        "against_the_supervisor": against_the_supervisor(),
         "threads": threading.active_count(),
         "langchain_chat_models": sorted(m for m in sys.modules if m.startswith(("openai", "anthropic"))),
     }
     Path("/task/probe.json").write_text(json.dumps(facts))
     print("PROBE " + json.dumps(facts), flush=True)
     return "probed"
+
+
+def against_the_supervisor() -> dict:
+    """What this process may do to the supervisor: nothing that ends it, slows it or reads it is to be in here."""
+    deeds = {
+        **{f"signal {number}": lambda number=number: os.kill(1, number) for number in (1, 2, 3, 9, 15, 19)},
+        "prlimit": lambda: resource.prlimit(1, resource.RLIMIT_NOFILE, (0, 0)),
+        "renice": lambda: os.setpriority(os.PRIO_PROCESS, 1, 19),
+        "idle": lambda: os.sched_setscheduler(1, os.SCHED_IDLE, os.sched_param(0)),
+        "affinity": lambda: os.sched_setaffinity(1, {0}),
+        "memory": lambda: open("/proc/1/mem", "rb"),
+        "descriptors": lambda: os.listdir("/proc/1/fd"),
+        "become root": lambda: os.setuid(0),
+    }
+    done = {}
+    for name, deed in deeds.items():
+        try:
+            done[name] = repr(deed())
+        except OSError:
+            continue
+    spy = "import sys; open(f'/proc/{sys.argv[1]}/mem', 'rb')"
+    if (
+        subprocess.run([sys.executable, "-c", spy, str(os.getpid())], stderr=subprocess.DEVNULL).returncode
+        == 0
+    ):
+        done["a child reads the harness's memory"] = "yes"
+    if subprocess.run("echo noted > /dev/stderr", shell=True).returncode != 0:
+        done["a child cannot write to /dev/stderr"] = "yes"
+    return done
 
 
 def read_file(name: str) -> str:

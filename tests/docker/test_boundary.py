@@ -28,7 +28,9 @@ def test_the_container_is_bare(project: Project) -> None:
     ours |= {"TRACEPARENT"}  # ids of the trace alone
     of_python_images = {"GPG_KEY", "PYTHON_VERSION", "PYTHON_SHA256"}
     assert set(facts["environment"]) <= ours | of_python_images
-    assert facts["writable"] == ["/task"]
+    assert facts["writable"] == ["/dev/shm", "/task"]
+    assert facts["shared_memory"] == "/task/.shm"
+    assert facts["against_the_supervisor"] == {}
     assert facts["uid"] == 10001
     assert int(facts["capabilities"], 16) == 0
     assert int(facts["bounding"], 16) == 0

@@ -20,7 +20,11 @@ from bakeoff.backends.docker.connection import DAEMON_GONE
 from bakeoff.backends.docker.pauses import PauseEvents
 from bakeoff.record.evidence import DockerFacts
 
-USER = "10001:10001"
+USER = "10001:10001"  # of the harness
+# The supervisor alone is root, so that the harness can neither signal it, trace it nor limit it. It needs no more than
+# this to start the harness as another user without any capability, and to kill it.
+SUPERVISOR = "0:0"
+SUPERVISOR_CAPABILITIES = ["SETUID", "SETGID", "SETPCAP", "KILL"]
 LABEL = "bakeoff"
 STDERR = 2
 
@@ -56,10 +60,11 @@ def create(api: APIClient, spec: SandboxSpec) -> str:
             mem_reservation=spec.reserved_memory_bytes,
             network_mode="none",
             cgroupns="private",  # whatever the daemon's default: version 2 would show the host's tree
-            ipc_mode="none",  # no /dev/shm: /task is the one writable place
+            ipc_mode="none",  # no /dev/shm of its own size: the supervisor makes it a part of /task
             read_only=True,
             tmpfs={WORKDIR: workdir},
             cap_drop=["ALL"],
+            cap_add=SUPERVISOR_CAPABILITIES,
             security_opt=["no-new-privileges"],
             log_config=LogConfig(type="none"),  # a flood must not fill the daemon's disk
         )
@@ -67,7 +72,7 @@ def create(api: APIClient, spec: SandboxSpec) -> str:
             spec.image,
             command=list(spec.command),
             entrypoint=[],
-            user=USER,
+            user=SUPERVISOR,
             working_dir=WORKDIR,
             environment=ENVIRONMENT,
             labels={LABEL: spec.run_id},
