@@ -184,7 +184,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(6, "exit-7", tool(call("leave", code=7)), ("model.killed_harness",)),
     Fault(6, "exit-0", tool(call("leave", code=0)), ("model.killed_harness",)),
     Fault(7, "segfault", tool(call("segfault")), ("model.broke_harness",)),
-    Fault(7, "kills-supervisor", tool(call("kill_supervisor", "never")), ("model.killed_harness",)),
+    Fault(7, "kills-supervisor", tool(call("kill_supervisor", "never")), ("model.wrong_answer",)),
     # the container, from outside
     Fault(8, "docker-kill", Outside("kill"), ("infra.container_lost",)),
     Fault(8, "docker-stop", Outside("stop"), ("infra.container_lost",)),

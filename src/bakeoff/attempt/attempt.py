@@ -341,6 +341,7 @@ class Attempt:
         }
         task = {
             "token": self._protocol.harness_token,
+            "trial_id": spec.trial.trial_id,  # the thread of a checkpointer
             "workdir": WORKDIR,
             "files": {name: self._content(name, digest) for name, digest in spec.files.items()},
             "limits": spec.limits.model_dump(include={"turns", "seconds", "tool_seconds"}),

@@ -51,6 +51,13 @@ class ModelCard:
     profile: JsonDict | None = None  # langchain_core's ModelProfile: context size, structured output, ...
     ls_params: JsonDict = field(default_factory=dict)  # `_get_ls_params()`: ls_provider, ls_model_name, ...
     use_responses_api: bool = False  # of OpenAI's class: create_agent asks for it
+    class_path: str = ""  # of the class: "langchain_openai.chat_models.base.ChatOpenAI"
+    bind_parameters: list[str] = field(
+        default_factory=list
+    )  # names that its `bind_tools` takes beside the tools
+    # Method of `with_structured_output`, or "default" -> how its reply is read: "tools" or "text"; else why not
+    structured_output: dict[str, str] = field(default_factory=dict)
+    attributes: JsonDict = field(default_factory=dict)  # harmless ones, such as `temperature`
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,8 @@ from bakeoff.config.schema import ModelSpec
 from bakeoff.errors import InputError, ModelCallError, ModelErrorKind
 from bakeoff.gateway.faults import ProviderFault, classify, heard, unfinished
 from bakeoff.gateway.models import providers
+from bakeoff.gateway.models.answer_class import answer_class
+from bakeoff.gateway.models.card import card_of
 from bakeoff.gateway.models.clients import Wiring
 from bakeoff.gateway.policy.context import CallPolicy
 from bakeoff.gateway.policy.retry import Outcome, call
@@ -133,16 +135,7 @@ class ProviderBackend:
             raise ModelCallError(ModelErrorKind.BAD_RESPONSE, text, attempts=outcome.attempts) from None
 
     def card(self) -> ModelCard:
-        """The answers of the provider's class."""
-        model = self._model
-        names = (getattr(model, key, None) for key in ("model_name", "model", "model_id"))
-        return ModelCard(
-            name=str(next((name for name in names if name), "")),
-            llm_type=model._llm_type,
-            profile=_jsonable(model.profile) if model.profile else None,
-            ls_params=_jsonable(model._get_ls_params()),
-            use_responses_api=getattr(model, "use_responses_api", None) is True,
-        )
+        return card_of(self._model)
 
     def close(self) -> None:
         """Release the local server, if there is one. LangChain's HTTP clients are shared and stay."""
@@ -179,9 +172,9 @@ class ProviderBackend:
             strict = bool(options.get("strict") or options.get("response_format"))
             model = model.bind_tools([_tool(tool, strict=strict) for tool in request.tools], **options)
         elif request.structured is not None:
-            chain = model.with_structured_output(
-                request.structured["schema"], **{**request.structured.get("options", {}), **options}
-            )
+            asked = request.structured
+            schema = answer_class(asked["schema"]) if asked.get("is_class") else asked["schema"]
+            chain = model.with_structured_output(schema, **{**asked.get("options", {}), **options})
             model = getattr(chain, "first", chain)  # without its parser, which belongs to the harness
         else:
             model = model.bind(**options)

@@ -4,6 +4,7 @@ The harness is built twice around the same agent code: around the provider's own
 and around the container's chat model, whose calls cross the wire as JSON and go out through the gateway.
 """
 
+import inspect
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from bakeoff.config.schema import Candidate
 from bakeoff.gateway.policy.retry import RetryPolicy
 from bakeoff.gateway.types import CallContext, ChatBackend, JsonDict, ModelCard, ModelRequest
 from bakeoff_runner import wire
-from bakeoff_runner.chat_model import GatewayChatModel
+from bakeoff_runner.chat_model import GatewayChatModel, chat_model
 from tests.fakes.provider_server import ProviderServer, serve
 
 KEY = "sk-test-0123456789abcdefghij"
@@ -97,7 +98,7 @@ def through(server: ProviderServer, model: str, **params: Any) -> GatewayChatMod
         name="c", model=model, base_url=server.base_url(model), api_key_env="A_KEY", params=params
     )
     backend = gateway.open_backend(who, environ={"A_KEY": KEY}, retry=RetryPolicy(0, first_seconds=0.01))
-    return GatewayChatModel(channel=InProcess(backend))
+    return chat_model(InProcess(backend), crossed(asdict(backend.card())))
 
 
 def converse(model: Any, tools: list[Any], system: SystemMessage) -> list[Any]:
@@ -305,3 +306,46 @@ def test_a_sum_of_chunks_goes_back_as_the_message_it_is(server: ProviderServer, 
     pieces = [chunk.text for chunk in bound.stream(asked)]
     assert "".join(pieces).strip() == "A-17 has shipped"
     assert sum(bool(piece) for piece in pieces) == 3
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_harness_sees_the_messages_that_production_sees(server: ProviderServer, model: str) -> None:
+    both = [converse(kind(server, model), [get_order, cancel_order], PLAIN) for kind in (production, through)]
+    drawn = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # Google's client makes up ids of calls
+    expected, seen = (
+        json.loads(drawn.sub("-", json.dumps([one.model_dump(exclude={"id"}) for one in said])))
+        for said in both
+    )
+    assert seen == expected
+    assert seen[-1]["usage_metadata"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_model_passes_for_one_of_the_provider_s_class(server: ProviderServer, model: str) -> None:
+    real, ours = production(server, model, temperature=0.25), through(server, model, temperature=0.25)
+    assert isinstance(ours, type(real))
+    assert type(ours).__name__ == type(real).__name__
+    assert (ours.temperature, ours.model) == (real.temperature, getattr(real, "model", ours.model))
+    assert (ours._llm_type, ours._get_ls_params()) == (real._llm_type, real._get_ls_params())
+    takes = [set(inspect.signature(one.bind_tools).parameters) for one in (ours, real)]
+    assert takes[1] <= takes[0]
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("schema", [Reply, Reply.model_json_schema()], ids=["class", "dict"])
+@pytest.mark.parametrize("method", [None, "function_calling", "json_schema"])
+def test_a_structured_answer_is_asked_for_as_in_production(
+    server: ProviderServer, model: str, schema: Any, method: str | None
+) -> None:
+    options = {"method": method} if method else {}
+    asked = [HumanMessage("Where is A-17?")]
+    outcomes, requests = [], []
+    for kind in (production, through):
+        structured = kind(server, model).with_structured_output(schema, include_raw=True, **options)
+        try:
+            outcomes.append(type(structured.invoke(asked)["parsed"]))
+        except ValueError:  # OpenAI's client itself reads the reply of a class
+            outcomes.append(type(None))
+        requests.append(server.bodies())
+    assert requests[1] == requests[0]
+    assert outcomes[1] == outcomes[0]
