@@ -4,6 +4,7 @@ import asyncio
 import signal
 import sqlite3
 import threading
+import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -75,7 +76,8 @@ def test_a_tool_may_set_signal_handlers(tmp_path: Path) -> None:
             woken = []
             signal.signal(signal.SIGALRM, lambda *_: woken.append(True))
             signal.setitimer(signal.ITIMER_REAL, 0.01)
-            signal.pause()
+            while not woken:
+                time.sleep(0.01)
             return f"woken {woken}"
 
         return loop_by_hand(model, [alarm])
