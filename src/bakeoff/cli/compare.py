@@ -132,11 +132,8 @@ def _print_first(first: First, outlets: Outlets) -> None:
 def _options(**given: Any) -> dict[str, Any]:
     """The gates given as options. Raises InputError for an invalid bound."""
     from bakeoff.config.fitting import fit
+    from bakeoff.config.located import CommandLine
     from bakeoff.config.schema import Gates
-
-    class CommandLine:
-        def error(self, loc: tuple[str | int, ...], problem: str, hint: str) -> InputError:
-            return InputError(problem, key=f"--{str(loc[0]).replace('_', '-')}", hint=hint)
 
     asked = {key: value for key, value in given.items() if value is not None}
     fit(Gates, asked, CommandLine())

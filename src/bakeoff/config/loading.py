@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +16,8 @@ from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from bakeoff.config import selectors
-from bakeoff.config.fitting import Loc, dotted, fit, found, keys_of, nearest, unknown_key
+from bakeoff.config.fitting import Loc, fit, found, keys_of, nearest, unknown_key
+from bakeoff.config.located import Located
 from bakeoff.config.model_ref import ModelRef
 from bakeoff.config.schema import Config, EvaluatorSpec, Harness
 from bakeoff.config.section import Section
@@ -58,28 +60,6 @@ class Overrides:
     max_concurrency: int | None = None
 
 
-@dataclass(frozen=True)
-class _Source:
-    """The file as YAML read it: every key with its line."""
-
-    file: str  # as the user gave it
-    tree: Any
-
-    def error(self, loc: Loc, problem: str, hint: str) -> InputError:
-        return InputError(problem, file=self.file, line=self.line(loc), key=dotted(loc) or None, hint=hint)
-
-    def line(self, loc: Loc) -> int:
-        """The 1-based line of a key; for a key that is not there, of the section that should have it."""
-        node, line = self.tree, 1
-        for part in loc:
-            try:
-                at = node.lc.item(part) if isinstance(part, int) else node.lc.key(part)
-                line, node = at[0] + 1, node[part]
-            except (AttributeError, KeyError, IndexError, TypeError):
-                break  # a missing key, or one merged in by `<<`, has no line of its own
-        return line
-
-
 class _Entry(Section):
     """An evaluator's entry without its built-in's own key."""
 
@@ -101,39 +81,18 @@ def load(path: Path, overrides: Overrides | None = None) -> Config:
     Raises:
         InputError: the first thing wrong, in the file or in an override.
     """
-    source = _read(path)
-    data = _plain(source)
+    data, source = _located(_read(path), str(path))
     if not isinstance(data, dict):
         raise source.error((), f"expected a mapping, found {found(data)}", "Start with `version: 1`.")
     version = data.get("version", 1)
     if version != 1 or isinstance(version, bool):  # pydantic's Literal[1] takes True, which equals 1
         raise source.error(("version",), f"expected version 1, found {found(version)}", "Write `version: 1`.")
     specs = _evaluators(data, source)
-    config = fit(Config, data | specs, source)
-    config = config.model_copy(update={"file": path, "root": path.resolve().parent})
+    config = fit(Config, data | specs, source).read_from(path, source)
     config = _with_reserve_below_ceiling(config, only_defaults=True)
     for loc, problem, hint in _contradictions(config):
         raise source.error(loc, problem, hint)
     return _apply(overrides, config) if overrides else config
-
-
-def line_of(file: Path, key: str) -> int | None:
-    """The 1-based line of a dotted key (`candidates[1].model`), read again from the file, if it is there."""
-    try:
-        source = _read(file)
-    except InputError:
-        return None  # the error that asked for the line matters more than that the file has gone since
-    loc = tuple(int(part[1:]) if part[0] == "[" else part for part in re.findall(r"\[\d+|[^.\[\]]+", key))
-    return source.line(loc)
-
-
-def candidate_index(config: Config, name: str) -> int:
-    """The position of a candidate in the file: `--candidate` may have dropped others before it."""
-    try:
-        listed = [entry["name"] for entry in _read(config.file).tree["candidates"]]
-        return listed.index(name)
-    except (InputError, KeyError, TypeError, ValueError):
-        return [candidate.name for candidate in config.candidates].index(name)
 
 
 def dump(config: Config) -> dict[str, Any]:
@@ -151,7 +110,7 @@ def dump(config: Config) -> dict[str, Any]:
 # --- the file ---------------------------------------------------------------------------------------
 
 
-def _read(path: Path) -> _Source:
+def _read(path: Path) -> Any:
     """The file's YAML tree."""
     file = str(path)
     try:
@@ -188,7 +147,7 @@ def _read(path: Path) -> _Source:
         raise InputError(problem, file=file, hint="Correct the value; quote it if it is text.") from None
     if tree is None:
         raise InputError("is empty", file=file, line=1, hint="Write one with `bakeoff init`.")
-    return _Source(file, tree)
+    return tree
 
 
 def _mark(error: MarkedYAMLError) -> int | None:
@@ -196,9 +155,19 @@ def _mark(error: MarkedYAMLError) -> int | None:
     return mark.line + 1 if mark else None
 
 
-def _plain(source: _Source) -> Any:
-    """The tree as dicts, lists and scalars that JSON can hold."""
+def _located(tree: Any, file: str) -> tuple[Any, Located]:
+    """The tree as dicts, lists and scalars that JSON can hold, and the line of every key."""
     count = 0
+    lines: dict[Loc, int] = {(): 1}
+    source = Located(file, 1, lines)
+
+    def child(node: Any, key: str | int, loc: Loc) -> Any:
+        # a key merged in by `<<` has no line of its own, nor has what is below it
+        if loc in lines:
+            with suppress(AttributeError, KeyError, IndexError, TypeError):
+                at = node.lc.item(key) if isinstance(key, int) else node.lc.key(key)
+                lines[*loc, key] = at[0] + 1
+        return plain(node[key], (*loc, key))
 
     def plain(node: Any, loc: Loc) -> Any:
         nonlocal count
@@ -214,9 +183,9 @@ def _plain(source: _Source) -> Any:
                     raise source.error(
                         loc, problem, "Write keys as text; quote them if they look like numbers."
                     )
-            return {str(key): plain(value, (*loc, str(key))) for key, value in node.items()}
+            return {str(key): child(node, str(key), loc) for key in node}
         if isinstance(node, list):
-            return [plain(value, (*loc, index)) for index, value in enumerate(node)]
+            return [child(node, index, loc) for index in range(len(node))]
         return scalar(node, loc)
 
     def scalar(node: Any, loc: Loc) -> Any:
@@ -238,7 +207,7 @@ def _plain(source: _Source) -> Any:
         raise source.error(loc, problem, "Quote the value if it is meant as text.")
 
     try:
-        return plain(source.tree, ())
+        return plain(tree, ()), source
     except RecursionError:
         raise source.error((), "is nested too deeply", "Flatten it.") from None
 
@@ -246,7 +215,7 @@ def _plain(source: _Source) -> Any:
 # --- evaluators: `{kind: options, threshold: ...}` -> EvaluatorSpec ---------------------------------
 
 
-def _evaluators(data: Mapping[str, Any], source: _Source) -> dict[str, Any]:
+def _evaluators(data: Mapping[str, Any], source: Located) -> dict[str, Any]:
     """The entries of `evaluators` in the schema's form; nothing if it is no list: the schema says that."""
     entries = data.get("evaluators")
     if not isinstance(entries, list):
@@ -254,7 +223,7 @@ def _evaluators(data: Mapping[str, Any], source: _Source) -> dict[str, Any]:
     return {"evaluators": [_evaluator(entry, ("evaluators", i), source) for i, entry in enumerate(entries)]}
 
 
-def _evaluator(entry: object, loc: Loc, source: _Source) -> EvaluatorSpec:
+def _evaluator(entry: object, loc: Loc, source: Located) -> EvaluatorSpec:
     known = [*EVALUATORS, *keys_of(_Entry)]
     if isinstance(entry, str):
         entry = {entry: {}}

@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, create_model
+from pydantic import BeforeValidator, Field, PrivateAttr, create_model
 
+from bakeoff.config.fitting import Loc
+from bakeoff.config.located import Located
 from bakeoff.config.model_ref import ModelRef
 from bakeoff.config.section import KeyedAddress, Section, VariableName
 from bakeoff.config.sizes import parse_size
+from bakeoff.errors import InputError
 from bakeoff.publish.table import TARGETS
 
 Size = Annotated[int, BeforeValidator(parse_size)]  # written as 512MiB, kept in bytes
@@ -226,3 +229,25 @@ class Config(Section):
     # not a key of the file: where it was read from
     file: Path = Field(default=Path("harness.yaml"), exclude=True)
     root: Path = Field(default=Path(), exclude=True)  # its absolute directory; paths are relative to it
+    _source: Located | None = PrivateAttr(default=None)
+    _listed: list[str] = PrivateAttr(default_factory=list)  # the file's candidates; options can drop some
+
+    def read_from(self, file: Path, source: Located) -> Config:
+        """This configuration, which was read from `source`, the file that the user gave as `file`."""
+        config = self.model_copy(update={"file": file, "root": file.resolve().parent})
+        config._source = source
+        config._listed = [candidate.name for candidate in config.candidates]
+        return config
+
+    def line(self, key: Loc | str) -> int | None:
+        """The 1-based line of a key in the file; None for a configuration that was not read from one."""
+        return self._source.line(key) if self._source else None
+
+    def error(self, key: Loc | str, problem: str, hint: str | None) -> InputError:
+        """The error about a key, with its line; see `Located.error`."""
+        return (self._source or Located(str(self.file))).error(key, problem, hint)
+
+    def candidate_error(self, name: str, problem: str, hint: str) -> InputError:
+        """The error about the model of a candidate, at its place in the file."""
+        listed = self._listed or [candidate.name for candidate in self.candidates]
+        return self.error(("candidates", listed.index(name), "model"), problem, hint)

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from bakeoff.config.fitting import Loc, Place, dotted
-from bakeoff.config.loading import line_of
+from bakeoff.config.fitting import Loc, Place
+from bakeoff.config.located import Located
 from bakeoff.config.schema import Config
 from bakeoff.datasets.base import Dataset
 from bakeoff.datasets.rows import Rows
 from bakeoff.errors import InputError
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the file, for errors."""
-
-    file: str  # as errors name it
-    number: int  # 1-based
-
-    def error(self, loc: Loc, problem: str, hint: str) -> InputError:
-        return InputError(problem, file=self.file, line=self.number, key=dotted(loc) or None, hint=hint)
 
 
 def load(config: Config) -> Dataset:
@@ -34,7 +22,7 @@ def load(config: Config) -> Dataset:
     rows = Rows(lambda name, path, place: _file(name, path, root, place))
     for number, raw in _lines(config.root / config.dataset, shown, config):
         digest.update(raw)
-        line = Line(shown, number)
+        line = Located(shown, number)
         if text := _text(raw, line):
             rows.add(text, line, f"in line {number}", number)
     if not rows.examples:
@@ -49,8 +37,7 @@ def _lines(path: Path, shown: str, config: Config) -> Iterator[tuple[int, bytes]
     """1-based numbers and raw lines. Only a line feed ends a line: JSON may hold U+2028 as it is."""
 
     def unusable(problem: str, hint: str) -> InputError:
-        line = line_of(config.file, "dataset")
-        return InputError(problem, file=str(config.file), line=line, key="dataset", hint=hint)
+        return config.error("dataset", problem, hint)
 
     try:
         with path.open("rb") as file:
@@ -65,10 +52,10 @@ def _lines(path: Path, shown: str, config: Config) -> Iterator[tuple[int, bytes]
         raise unusable(f"{config.dataset!r} cannot be read: {reason}", "Check the path.") from None
 
 
-def _text(raw: bytes, line: Line) -> str:
+def _text(raw: bytes, line: Located) -> str:
     """The line's text; empty for a blank one."""
     try:
-        return raw.decode("utf-8-sig" if line.number == 1 else "utf-8").strip()
+        return raw.decode("utf-8-sig" if line.start == 1 else "utf-8").strip()
     except UnicodeDecodeError:
         raise line.error((), "is not UTF-8 text", "Save the file as UTF-8.") from None
 

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from io import StringIO
 from pathlib import Path
 
-from bakeoff.config.loading import line_of
 from bakeoff.config.schema import Config
 from bakeoff.errors import InputError
 
@@ -70,8 +69,7 @@ def _ask(config: Config, name: str, command: list[str]) -> str:
     """What the command prints, without the line's end."""
 
     def error(problem: str, hint: str) -> InputError:
-        key = f"key_command.{name}"
-        return InputError(problem, file=str(config.file), line=line_of(config.file, key), key=key, hint=hint)
+        return config.error(f"key_command.{name}", problem, hint)
 
     program = shutil.which(command[0], path=os.environ.get("PATH")) or (
         str(Path(config.root, command[0])) if (config.root / command[0]).is_file() else None

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from bakeoff import datasets
-from bakeoff.config.loading import line_of
 from bakeoff.config.schema import Config
 from bakeoff.errors import InputError
 from bakeoff.harness import files, requirements
@@ -75,13 +74,8 @@ def source_directory(config: Config) -> Path:
     """
     path = Path(os.path.abspath(config.root / config.harness.source))  # noqa: PTH100
     if not path.is_dir():
-        raise InputError(
-            f"there is no directory {config.harness.source!r}",
-            file=str(config.file),
-            line=line_of(config.file, "harness.source"),
-            key="harness.source",
-            hint="Give the directory of the agent's code, relative to this file.",
-        )
+        hint = "Give the directory of the agent's code, relative to this file."
+        raise config.error("harness.source", f"there is no directory {config.harness.source!r}", hint)
     return path
 
 
@@ -104,13 +98,7 @@ def source(config: Config) -> files.Tree:
             hint = "Rename it: the runner in the image has this name."
             raise InputError(f"has a module {RUNNER}", hint=hint)
     except InputError as error:
-        raise InputError(
-            error.problem,
-            file=str(config.file),
-            line=line_of(config.file, "harness.source"),
-            key="harness.source",
-            hint=error.hint,
-        ) from error
+        raise config.error("harness.source", error.problem, error.hint) from error
     return tree
 
 

@@ -23,7 +23,6 @@ from packaging.requirements import Requirement as Pep508
 from packaging.utils import canonicalize_name
 from pip_requirements_parser import InstallRequirement, RequirementsFile
 
-from bakeoff.config.loading import line_of
 from bakeoff.config.schema import Config
 from bakeoff.errors import InputError
 from bakeoff.harness.uv import uv
@@ -118,7 +117,7 @@ def read(config: Config) -> Requirements:
     reader = _Reader(config.root, config.file)
     for index, entry in enumerate(config.harness.requirements):
         key = f"harness.requirements[{index}]"
-        reader.entry(entry.strip(), Place(str(config.file), line_of(config.file, key), key))
+        reader.entry(entry.strip(), Place(str(config.file), config.line(key), key))
     return reader.found
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bakeoff.config.fitting import fit
+from bakeoff.config.located import CommandLine
 from bakeoff.config.section import Section
 from bakeoff.errors import InputError, NotPublished, UnfitEnvironment
 from bakeoff.publish import source
@@ -102,17 +103,6 @@ def _locked(run: RunDirectory, say: Say) -> Iterator[None]:
         os.close(directory)
 
 
-@dataclass(frozen=True)
-class _CommandLine:
-    """Where settings come from that options give, for errors: the option of each setting."""
-
-    options: Mapping[str, str]
-
-    def error(self, loc: tuple[str | int, ...], problem: str, hint: str) -> InputError:
-        setting = str(loc[0]) if loc else ""
-        return InputError(problem, key=f"--{self.options.get(setting, setting)}", hint=hint)
-
-
 def _planned(target: Target, configured: Mapping[str, Any], options: Mapping[str, Any]) -> Planned:
     """The target's settings in the manifest, with options in their place."""
     setting_of = {"url": target.url, "name": target.label, "protocol": "protocol", "content": "content"}
@@ -122,7 +112,7 @@ def _planned(target: Target, configured: Mapping[str, Any], options: Mapping[str
         if setting is None or setting not in target.settings.model_fields:
             raise InputError(f"means nothing to {target.name}", key=f"--{option}", hint="Leave it out.")
         changes[setting] = value
-    place = _CommandLine({setting: option for option, setting in setting_of.items() if setting})
+    place = CommandLine({setting: option for option, setting in setting_of.items() if setting})
     settings = fit(target.settings, {**configured, **changes}, place)
     secret = getattr(settings, target.key_env) if target.key_env else None
     return Planned(target.publisher(), settings, [secret] if secret else [])

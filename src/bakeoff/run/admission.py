@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from math import ceil
 
 from bakeoff.backends.base import Backend, Capacity
-from bakeoff.config import loading
 from bakeoff.config.schema import Config
 from bakeoff.errors import InputError
 from bakeoff.record.trial import Profile
@@ -61,13 +60,9 @@ def claim(trial_id: str, profile: Profile) -> Claim:
 
 def too_large(config: Config, profile: Profile, capacity: Capacity) -> InputError:
     """The error of a profile that reserves more than the host can promise."""
-    file = config.file
-    return InputError(
+    problem = (
         f"not even one trial fits: it reserves {profile.reserved_cpus:g} CPUs and "
         f"{profile.reserved_memory_bytes / 2**20:.0f} MiB, the host can promise {capacity.cpus:g} CPUs and "
-        f"{capacity.memory_bytes / 2**20:.0f} MiB",
-        file=str(file),
-        line=loading.line_of(file, "resources.reserve"),
-        key="resources.reserve",
-        hint="Lower the reserve, or free memory on the host.",
+        f"{capacity.memory_bytes / 2**20:.0f} MiB"
     )
+    return config.error("resources.reserve", problem, "Lower the reserve, or free memory on the host.")

@@ -9,7 +9,7 @@ from pathlib import Path
 from bakeoff import backends, gateway
 from bakeoff.backends.base import Backend, Check
 from bakeoff.config import loading
-from bakeoff.config.loading import Overrides, candidate_index, line_of
+from bakeoff.config.loading import Overrides
 from bakeoff.config.schema import Config
 from bakeoff.errors import InputError, UnfitEnvironment
 from bakeoff.run import admission, plan, preflight, task
@@ -69,12 +69,8 @@ def _inputs(config: Config) -> Iterator[Check]:
     for candidate in config.candidates:
         subject = f"model {candidate.name}"
         if problem := gateway.check(candidate, environ=environ, root=config.root):
-            key = f"candidates[{candidate_index(config, candidate.name)}].model"
-            line = line_of(config.file, key)
-            file = str(config.file)
-            yield Check.failed(
-                subject, InputError(problem.problem, file=file, line=line, key=key, hint=problem.hint)
-            )
+            error = config.candidate_error(candidate.name, problem.problem, problem.hint)
+            yield Check.failed(subject, error)
             models_fit = False
         else:
             yield Check.ok(subject, candidate.model)

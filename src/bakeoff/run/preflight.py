@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bakeoff.backends.base import Capacity
-from bakeoff.config.fitting import Loc, dotted, nearest
+from bakeoff.config.fitting import Loc, nearest
 from bakeoff.config.harness_source import Definitions, SourceTree, definitions, misfit
-from bakeoff.config.loading import candidate_index, line_of
 from bakeoff.config.schema import Candidate, Config, EvaluatorSpec
 from bakeoff.datasets import Dataset
 from bakeoff.errors import InputError
@@ -52,11 +51,6 @@ def check(
     check_functions(config)  # last: it is the only check that runs the user's code
 
 
-def _error(config: Config, loc: Loc, problem: str, hint: str) -> InputError:
-    key = dotted(loc)
-    return InputError(problem, file=str(config.file), line=line_of(config.file, key), key=key, hint=hint)
-
-
 # --- host -------------------------------------------------------------------------------------------
 
 
@@ -71,12 +65,12 @@ def check_host(config: Config, capacity: Capacity) -> None:
         if cpus > capacity.cpus:
             problem = f"{cpus:g} CPUs are more than the {capacity.cpus:g} of this host"
             hint = "Lower `resources.cpus` (or --cpus), or run on a larger host."
-            raise _error(config, ("resources", "cpus"), problem, hint)
+            raise config.error(("resources", "cpus"), problem, hint)
         if memory > capacity.memory_bytes:
             asked, there = memory / 2**20, capacity.memory_bytes / 2**20
             problem = f"{asked:.0f} MiB are more than the {there:.0f} MiB that this host can give"
             hint = "Lower `resources.memory` (or --memory), or run on a larger host."
-            raise _error(config, ("resources", "memory"), problem, hint)
+            raise config.error(("resources", "memory"), problem, hint)
 
 
 # --- dataset ----------------------------------------------------------------------------------------
@@ -122,7 +116,7 @@ def _source_tree(config: Config) -> SourceTree:
     tree = SourceTree.of(contents.source_directory(config))
     if tree.package is not None and not tree.package.isidentifier() and not config.harness.command:
         problem = f"the package {tree.package!r} cannot be imported by that name"
-        raise _error(config, loc, problem, "Rename the directory to a Python identifier, such as my_agent.")
+        raise config.error(loc, problem, "Rename the directory to a Python identifier, such as my_agent.")
     return tree
 
 
@@ -151,7 +145,7 @@ def _check_reference(config: Config, tree: SourceTree, loc: Loc, reference: str)
         known = ", ".join(modules[:_SHOWN_NAMES]) or "none"
         hint = f"Did you mean `{meant}:{name}`?" if meant else f"Modules there are: {known}."
         problem = f"there is no module `{module}` in {config.harness.source}"
-        raise _error(config, loc, problem, hint)
+        raise config.error(loc, problem, hint)
     if tree.module_file(f"{module}.{name}") is not None:
         return  # a submodule: the image's check says that it is no function
     found = _definitions(config, file)
@@ -163,12 +157,10 @@ def _check_reference(config: Config, tree: SourceTree, loc: Loc, reference: str)
         known = ", ".join(functions[:_SHOWN_NAMES]) or "none"
         hint = f"Did you mean `{module}:{meant}`? " if meant else ""
         problem = f"`{module}` has no `{name}`"
-        raise _error(config, loc, problem, f"{hint}Functions there are: {known}.")
+        raise config.error(loc, problem, f"{hint}Functions there are: {known}.")
     function = found.names[name]
     if is_entrypoint and function is not None and (reason := misfit(function)):
-        raise _error(
-            config, loc, f"{reason} (line {function.lineno})", f"Write `def {name}(model, context):`."
-        )
+        raise config.error(loc, f"{reason} (line {function.lineno})", f"Write `def {name}(model, context):`.")
 
 
 def _is_misspelt(module: str, modules: list[str]) -> bool:
@@ -205,12 +197,10 @@ def _check_providers(config: Config, environ: Mapping[str, str]) -> None:
     loc: Loc
     for candidate in config.candidates:
         if problem := gateway.check(candidate, environ=environ, root=config.root):
-            loc = ("candidates", candidate_index(config, candidate.name), "model")
-            raise _error(config, loc, problem.problem, problem.hint)
+            raise config.candidate_error(candidate.name, problem.problem, problem.hint)
     if unpriced := gateway.check_budget(config):
         name, problem = unpriced
-        loc = ("candidates", candidate_index(config, name), "model")
-        raise _error(config, loc, problem.problem, problem.hint)
+        raise config.candidate_error(name, problem.problem, problem.hint)
     for i, spec in enumerate(config.evaluators):
         if spec.kind != "llm_judge":
             continue
@@ -222,7 +212,7 @@ def _check_providers(config: Config, environ: Mapping[str, str]) -> None:
         else:
             problem = gateway.check(_judge(spec), environ=environ)
         if problem:
-            raise _error(config, loc, problem.problem, problem.hint)
+            raise config.error(loc, problem.problem, problem.hint)
 
 
 def _judge(spec: EvaluatorSpec) -> Candidate:

@@ -14,8 +14,6 @@ from pathlib import Path
 from bakeoff.attempt.attempt import Attempt
 from bakeoff.attempt.spec import AttemptLimits, AttemptSpec, HarnessSpec
 from bakeoff.backends.base import Backend, SandboxError, SandboxSpec
-from bakeoff.config.loading import line_of
-from bakeoff.errors import InputError
 from bakeoff.gateway.types import CallContext, ModelCard, ModelReply, ModelRequest
 from bakeoff.harness import contents
 from bakeoff.record.evidence import HarnessFacts
@@ -65,13 +63,10 @@ def rehearse(task: Task, backend: Backend, sandbox: SandboxSpec, models: Models)
             key = next(
                 key for key in ("command", "entrypoint", "prompt") if getattr(task.config.harness, key)
             )
-            raise InputError(
-                f"the harness fails before it asks its model ({name}): {failure.error_type}: {failure.error_message}",
-                file=str(task.config.file),
-                line=line_of(task.config.file, f"harness.{key}"),
-                key=f"harness.{key}",
-                hint="Correct it: every trial would end like this. No model was asked.",
-            )
+            error = f"{failure.error_type}: {failure.error_message}"
+            problem = f"the harness fails before it asks its model ({name}): {error}"
+            hint = "Correct it: every trial would end like this. No model was asked."
+            raise task.config.error(("harness", key), problem, hint)
 
 
 def _failure(task: Task, backend: Backend, sandbox: SandboxSpec, card: ModelCard) -> HarnessFacts | None:

@@ -9,9 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from bakeoff.config.fitting import Loc, dotted
+from bakeoff.config.fitting import Loc
 from bakeoff.config.harness_source import SourceTree
-from bakeoff.config.loading import line_of
 from bakeoff.config.schema import Config, EvaluatorSpec
 from bakeoff.errors import InputError
 from bakeoff.record.trial import Example
@@ -64,10 +63,8 @@ def check_functions(config: Config) -> None:
             make(spec, Context(config.root, _no_judge))
         except InputError as error:
             loc: Loc = ("evaluators", i, "use") if spec.use else ("evaluators", i, spec.kind, "overrides")
-            key = dotted(loc)
-            line = line_of(config.file, key)
             hint = error.hint or "Name a function of a module next to harness.yaml or in the source."
-            raise InputError(error.problem, file=str(config.file), line=line, key=key, hint=hint) from error
+            raise config.error(loc, error.problem, hint) from error
 
 
 def _no_judge(options: Any) -> Any:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bakeoff.config.loading import Overrides, candidate_index, dump, line_of, load
+from bakeoff.config.loading import Overrides, dump, load
+from bakeoff.config.schema import Candidate, Config, Harness
 from bakeoff.errors import InputError
 
 GOOD = """\
@@ -241,7 +242,6 @@ def test_overrides(tmp_path: Path) -> None:
     assert (config.trials, config.seed, config.max_concurrency) == (5, 9, 2)
     assert (config.resources.memory, config.resources.reserve.memory) == (128 * 2**20, 128 * 2**20)
     assert (config.resources.cpus, config.resources.reserve.cpus) == (0.25, 0.25)
-    assert candidate_index(config, "opus") == 1
 
 
 def test_a_larger_memory_leaves_the_reserve(tmp_path: Path) -> None:
@@ -272,12 +272,49 @@ def test_bad_overrides(tmp_path: Path, overrides: Overrides, key: str, problem: 
 # --- the rest ---------------------------------------------------------------------------------------
 
 
-def test_line_of(tmp_path: Path) -> None:
+def test_a_config_knows_the_line_of_every_key(tmp_path: Path) -> None:
     path = write(tmp_path, GOOD)
-    assert line_of(path, "candidates[1].model") == 14
-    assert line_of(path, "evaluators[1].final_answer.match") == 20
-    assert line_of(path, "harness.requirements[3]") == 3  # not there: its section
-    assert line_of(tmp_path / "gone.yaml", "name") is None
+    config = load(path)
+    path.unlink()  # nothing is read again
+    assert config.line("candidates[1].model") == 14
+    assert config.line(("evaluators", 1, "final_answer", "match")) == 20
+    assert config.line("harness.requirements[3]") == 3  # not there: its section
+    error = config.error("resources.reserve", "the problem", "The hint.")
+    assert (error.file, error.key, error.problem, error.hint) == (
+        str(path),
+        "resources.reserve",
+        "the problem",
+        "The hint.",
+    )
+
+
+def test_a_key_that_is_merged_in_has_the_line_of_the_section_that_merges_it(tmp_path: Path) -> None:
+    limits = "  limits: {turns: 12, seconds: 120}\n"
+    merging = """\
+  config:
+    base: &base
+      deep: {key: 1}
+    merged:
+      <<: *base
+      other: 1
+"""
+    config = load(write(tmp_path, GOOD.replace(limits, limits + merging)))
+    assert config.line("harness.config.base.deep.key") == 9
+    assert config.line("harness.config.merged.deep.key") == 10
+    assert config.line("harness.config.merged.other") == 12
+
+
+def test_a_candidate_keeps_its_place_in_the_file_when_others_are_dropped(tmp_path: Path) -> None:
+    config = load(write(tmp_path, GOOD), Overrides(candidates=("opus",), memory="128MiB", trials=5))
+    error = config.candidate_error("opus", "the problem", "The hint.")
+    assert (error.key, error.line) == ("candidates[1].model", 14)
+
+
+def test_a_config_that_was_not_read_from_a_file_has_no_lines() -> None:
+    candidate = Candidate(name="one", model="simulated:skill=1")
+    config = Config(name="x", harness=Harness(prompt="x"), candidates=[candidate], dataset="d", evaluators=[])
+    error = config.candidate_error("one", "the problem", "The hint.")
+    assert (error.file, error.line, error.key) == ("harness.yaml", None, "candidates[0].model")
 
 
 def test_production_and_change_are_read_for_the_report_alone(tmp_path: Path) -> None:

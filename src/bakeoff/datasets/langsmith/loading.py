@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bakeoff.config.loading import line_of
 from bakeoff.config.schema import Config
 from bakeoff.datasets.base import Dataset
 from bakeoff.datasets.langsmith import cache, snapshot
@@ -11,7 +10,6 @@ from bakeoff.datasets.langsmith.example import OURS
 from bakeoff.datasets.langsmith.reference import Origin, Reference
 from bakeoff.datasets.langsmith.snapshot import ExamplePlace, Snapshot
 from bakeoff.datasets.rows import Rows
-from bakeoff.errors import InputError
 from bakeoff.gateway import keys
 from bakeoff.record.base import JsonDict
 
@@ -40,7 +38,4 @@ def _fetched(config: Config, reference: Reference, pinned: Origin | None) -> Sna
     try:
         return snapshot.fetch(reference, Account.of(settings, environ), pinned)
     except Unavailable as error:
-        line = line_of(config.file, "dataset")
-        raise InputError(
-            error.problem, file=str(config.file), line=line, key="dataset", hint=error.hint
-        ) from error
+        raise config.error("dataset", error.problem, error.hint) from error

@@ -20,7 +20,6 @@ from bakeoff.backends.base import Say
 from bakeoff.backends.docker.images import base_image, layers, local_wheels, npm, prune, wheels
 from bakeoff.backends.docker.images.layers import Added
 from bakeoff.backends.docker.images.target import Target
-from bakeoff.config.loading import line_of
 from bakeoff.config.schema import Config
 from bakeoff.errors import InputError, UnfitEnvironment
 from bakeoff.harness import contents, files
@@ -190,7 +189,7 @@ def _packages(
     wanted = asked.requirements
     if not config.harness.command:
         key = "harness.requirements"
-        place = Place(str(config.file), line_of(config.file, key), key)
+        place = Place(str(config.file), config.line(key), key)
         wanted.packages += [Requirement(text=name, name=name, place=place) for name in AGENT_REQUIREMENTS]
     try:
         local = local_wheels.collect(
@@ -209,7 +208,7 @@ def _packages(
     except InputError as error:
         if error.file:
             raise
-        raise _at(config, error.key or "harness.requirements", error.problem, error.hint) from error
+        raise config.error(error.key or "harness.requirements", error.problem, error.hint) from error
     if house is None or modules is None:
         return None
     note = wheels.moved(order, house.packages)
@@ -227,7 +226,7 @@ def _base_notes(base: base_image.BaseImage) -> Iterator[str]:
 def _refuse_foreign(config: Config, base: base_image.BaseImage, machine: str) -> None:
     if base.machine != machine:
         problem = f"{base.reference} is made for {base.machine}, and the Docker host is {machine}"
-        raise _at(config, base_image.KEY, problem, f"Pull it for this host: `docker pull {base.reference}`.")
+        raise config.error(base_image.KEY, problem, f"Pull it for this host: `docker pull {base.reference}`.")
 
 
 def _say_contents(found: Contents, say: Say) -> None:
@@ -280,7 +279,7 @@ def _make_harness(client: DockerClient, config: Config, recipe: _Recipe, say: Sa
         )
     if not report["ok"]:
         client.api.remove_image(recipe.reference, force=True)
-        raise _at(config, report["key"], report["problem"], _hint(config))
+        raise config.error(report["key"], report["problem"], _hint(config))
     say(f"image: harness built and loaded in {time.monotonic() - began:.1f} s ({recipe.reference})")
 
 
@@ -291,10 +290,6 @@ def _hint(config: Config) -> str:
             "brings node) or harness.npm, or take a base_image that has it"
         )
     return "correct the import; a package that is missing in the image goes into harness.requirements"
-
-
-def _at(config: Config, key: str, problem: str, hint: str | None) -> InputError:
-    return InputError(problem, file=str(config.file), line=line_of(config.file, key), key=key, hint=hint)
 
 
 def _project(config: Config) -> str:
