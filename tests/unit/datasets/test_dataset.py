@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bakeoff.config.located import Located
 from bakeoff.config.schema import Config
 from bakeoff.datasets import Dataset, load, select
 from bakeoff.errors import InputError
@@ -19,7 +20,9 @@ GOOD = {"id": "a-1", "inputs": {"question": "Where?"}, "outputs": {"answer": "he
 def config_in(root: Path, dataset: str = "rows.jsonl") -> Config:
     (root / "harness.yaml").write_text(f"version: 1\nname: x\ndataset: {dataset}\n")
     parts = {"name": "x", "harness": {"entrypoint": "a:b"}, "candidates": [], "evaluators": []}
-    return Config(**parts, dataset=dataset, file=root / "harness.yaml", root=root)
+    lines = {("dataset",): 3}
+    config = Config(**parts, dataset=dataset)
+    return config.read_from(root / "harness.yaml", Located(str(root / "harness.yaml"), 1, lines))
 
 
 def load_text(root: Path, text: str | bytes) -> Dataset:
