@@ -69,8 +69,8 @@ def _inputs(config: Config) -> Iterator[Check]:
     for candidate in config.candidates:
         subject = f"model {candidate.name}"
         if problem := gateway.check(candidate, environ=environ, root=config.root):
-            error = config.candidate_error(candidate.name, problem.problem, problem.hint)
-            yield Check.failed(subject, error)
+            unusable = config.candidate_error(candidate.name, problem.problem, problem.hint)
+            yield Check.failed(subject, unusable)
             models_fit = False
         else:
             yield Check.ok(subject, candidate.model)
