@@ -105,10 +105,10 @@ class ModelErrorKind(StrEnum):
     REFUSAL = "refusal"  # the provider itself refused to answer (a content filter)
     BAD_REQUEST = "bad_request"  # the provider rejects what the harness sent
     UNSUPPORTED = "unsupported"  # this model never serves such a request: no tools, a parameter, a max_tokens
-    INVALID_TOOL_CALL = "invalid_tool_call"  # the provider could not read the model's own tool call
+    INVALID_TOOL_CALL = "invalid_tool_call"  # the provider could not parse the model's tool call
     TOO_LARGE = "too_large"  # no line from the container can hold the request: it was never sent
     NOT_ON_TAPE = "not_on_tape"  # a replayed candidate was asked what was not recorded
-    INTERNAL = "internal"  # the gateway's own failure
+    INTERNAL = "internal"  # the gateway failed
 
 
 class ModelCallError(BakeoffError):

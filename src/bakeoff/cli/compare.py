@@ -1,6 +1,6 @@
 """`bakeoff compare BASE HEAD`: what changed between two runs, and whether a gate stops it."""
 
-# A command imports its room when it runs, so that `bakeoff --help` stays fast
+# A command imports its package when it runs: `bakeoff --help` stays fast
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def compare(
 ) -> None:
     """Compare two runs; gates stop a regression that is more than noise.
 
-    Gates are HEAD's own (`gates:` in harness.yaml); options replace them. Exit codes: 0 done, 1 a gate failed,
+    Gates come from HEAD (`gates:` in harness.yaml); options replace them. Exit codes: 0 done, 1 a gate failed,
     2 refused, 3 inconclusive.
     """
     from bakeoff.compare.baseline import Request

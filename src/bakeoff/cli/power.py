@@ -1,6 +1,6 @@
 """`bakeoff power RUN`: what a run could show, and how many examples or repetitions a given effect needs."""
 
-# A command imports its room when it runs, so that `bakeoff --help` stays fast
+# A command imports its package when it runs: `bakeoff --help` stays fast
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ def power(
     effect: Annotated[float, typer.Option(help="The difference that matters: 0.03 is 3 points.")] = 0.03,
     candidate: Annotated[
         list[str] | None,
-        typer.Option(
-            "--candidate", "-c", metavar="A[:B]", help="Only these candidates; A: against its own rerun."
-        ),
+        typer.Option("--candidate", "-c", metavar="A[:B]", help="Only these candidates; A: against a rerun."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
     out: Annotated[Path, typer.Option("--out", help=OUT_HELP)] = Path("runs"),
@@ -45,7 +43,7 @@ def power(
         for name, trials in side.trials.items()
         for trial in trials
     ]
-    # candidates against each other are one family, a nightly rerun is a comparison of its own
+    # comparisons between candidates are one family; a nightly rerun is a separate comparison
     family = max(1, sum(first != second for first, second in pairs))
     found = [
         stats.plan(outcomes, first, second, effect, stats.ALPHA / (family if first != second else 1))
@@ -79,11 +77,11 @@ def _print(side: Side, found: list[Power], effect: float) -> None:
     table.add_column("comparison", overflow="fold")
     for heading in ("could\nshow", f"chance of\n{points}", "examples\nneeded", "or repe-\ntitions"):
         table.add_column(heading, justify="right", overflow="fold")
-    told = []
+    unknown = []
     for each in found:
         name = escape.line(f"{each.first} against {'a rerun' if each.first == each.second else each.second}")
         if each.why:
-            told.append(f"{name}: not known: {each.why}")
+            unknown.append(f"{name}: not known: {each.why}")
             continue
         # no number of repetitions is enough where the examples themselves differ too much
         none = figures.UNKNOWN if each.detectable_at_best is None else "no number"
@@ -99,7 +97,7 @@ def _print(side: Side, found: list[Power], effect: float) -> None:
         console.print(Text(f"warning: {escape.line(warning, 500)}", style="yellow"))
     if table.rows:
         console.print(table)
-    for line in told:
+    for line in unknown:
         console.print(Text(line, style="yellow"))
     has = max(found, key=lambda each: each.examples)
     repetitions = round(has.repetitions, 1)

@@ -1,6 +1,6 @@
 """`bakeoff report RUN`: makes report.md and report.html again from the run directory."""
 
-# A command imports its room when it runs, so that `bakeoff --help` stays fast
+# A command imports its package when it runs: `bakeoff --help` stays fast
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """`bakeoff show RUN [TRIAL]`: a run, or one trial's trajectory, in the terminal."""
 
-# A command imports its room when it runs, so that `bakeoff --help` stays fast
+# A command imports its package when it runs: `bakeoff --help` stays fast
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Request:
     head: str
     out: Path  # the directory of runs
     pairs: Sequence[str] = ()  # `A` or `A:B`; none: every candidate that both runs have
-    gates: Mapping[str, Any] = field(default_factory=dict)  # fields of `Gates` that replace HEAD's own
+    gates: Mapping[str, Any] = field(default_factory=dict)  # fields of `Gates` that replace those of HEAD
     allow_drift: bool = False
     allow_inconclusive: bool = False
     set_baseline: bool = False

@@ -78,7 +78,7 @@ class Change:
 
     @property
     def tested(self) -> stats.Comparison:
-        """The comparison that decides: infra errors left out."""
+        """The comparison that decides: infra errors excluded."""
         return self.difference.by["score"]
 
     def turned(self, turn: Turn) -> list[ExampleChange]:

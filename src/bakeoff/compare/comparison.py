@@ -1,4 +1,4 @@
-"""The whole comparison: what is compared with what, whether it may be, and what follows."""
+"""The whole comparison: which runs and candidates are compared, whether they are comparable, and the result."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Pair = tuple[str, str]  # a candidate of BASE and one of HEAD
 
 @dataclass(frozen=True, slots=True)
 class RunComparison:
-    """Everything that is said of two runs."""
+    """The comparison of two runs."""
 
     base: Side
     head: Side
@@ -49,7 +49,7 @@ class RunComparison:
 
     @property
     def exit_code(self) -> int:
-        """0 done, 1 a gate failed, 3 inconclusive or a gate could not be asked."""
+        """0 done, 1 a gate failed, 3 inconclusive or a gate could not be checked."""
         if self.doubts:
             return EXIT_INCONCLUSIVE
         if self.failed:
@@ -90,9 +90,9 @@ class RunComparison:
             else:
                 parts.append("this sample is too small to see any")
         said = "; ".join(parts)
-        asked = f"{figures.count(len(self.gates), 'gate')} passed" if self.gates else "no gate was asked"
+        asked = f"{figures.count(len(self.gates), 'gate')} passed" if self.gates else "no gate was checked"
         if any(gate.status == "unknown" for gate in self.gates):
-            asked = "a gate could not be asked"
+            asked = "a gate could not be checked"
         return f"{said[0].upper()}{said[1:]}; {asked}."
 
 
@@ -155,13 +155,13 @@ def compare_runs(
     if differences and not allow_drift:
         raise IncomparableRuns(
             differences,
-            hint="Run both with the same harness, or go on all the same with --allow-drift; the report is stamped.",
+            hint="Run both with the same harness, or continue with --allow-drift; the report is stamped.",
         )
     changed = changes(base, head, pairs)
     sides = ((base, [first for first, _ in pairs]), (head, [second for _, second in pairs]))
     doubts = list(dict.fromkeys(doubt for side, names in sides for doubt in side.doubts(names)))
     allowed, doubts = (doubts, []) if allow_inconclusive else ([], doubts)
-    # what nothing can be said of stays so, whatever is allowed
+    # without a verdict there is nothing to compare, whatever is allowed
     doubts += [
         f"no example has a verdict of {c.name} in both BASE and HEAD"
         for c in changed
@@ -181,7 +181,7 @@ def compare_runs(
 
 def _idle(gates: Gates, head: Side) -> list[str]:
     asked = [text for text in gates.must_pass if not gates_.selected(text, head)]
-    return [f"The gate must-pass {text} asks nothing: no example of HEAD matches it." for text in asked]
+    return [f"The gate must-pass {text} checks nothing: no example of HEAD matches it." for text in asked]
 
 
 def _notes(base: Side, head: Side, changed: Sequence[Change]) -> list[str]:
@@ -194,7 +194,7 @@ def _notes(base: Side, head: Side, changed: Sequence[Change]) -> list[str]:
     for one, other in ((base, head), (head, base)):
         if alone := sorted(one.examples - other.examples):
             few = ", ".join(alone[:5]) + (", …" if len(alone) > 5 else "")
-            notes.append(f"{figures.count(len(alone), 'example')} only in {one.label}, left out: {few}.")
+            notes.append(f"{figures.count(len(alone), 'example')} only in {one.label}, excluded: {few}.")
     for what, ours, theirs in (
         ("bakeoff", base.manifest.bakeoff_version, head.manifest.bakeoff_version),
         ("processor", base.manifest.host.cpu_model, head.manifest.host.cpu_model),

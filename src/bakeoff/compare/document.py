@@ -1,4 +1,4 @@
-"""A comparison as a document of plain blocks: what is said, before it is Markdown or a terminal's."""
+"""A comparison as a document of plain blocks: what is said, before it becomes Markdown or terminal output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bakeoff.verdict import describe
 
 LISTED = 50  # examples named of one turn
 WAYS: dict[Counting, str] = {
-    "score": "infra errors left out",
+    "score": "infra errors excluded",
     "as_deployed": "as deployed",
     "worst_case": "against HEAD, for BASE",
     "best_case": "for HEAD, against BASE",
@@ -22,7 +22,7 @@ WAYS: dict[Counting, str] = {
 
 
 def document(data: RunComparison) -> Iterator[Block]:
-    """The result first, then the gates, then what stands behind it."""
+    """The result first, then the gates, then the numbers behind it."""
     yield Callout("decision", data.sentence)
     yield Paragraph((*_run(data.base), "; ", *_run(data.head), "."))
     if data.simulated:
@@ -95,7 +95,7 @@ def _scores(data: RunComparison) -> Iterator[Block]:
         ],
     )
     yield Paragraph(
-        "Infrastructure errors are missing data: whatever they would have brought lies between the change that "
+        "Infrastructure errors are missing data: the true change lies between the change that "
         f"counts them {WAYS['worst_case']}, and the change that counts them {WAYS['best_case']}."
     )
     yield Table(

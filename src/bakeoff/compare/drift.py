@@ -1,4 +1,4 @@
-"""In what two harnesses differ, in words: results are comparable only where everything but the model is equal."""
+"""How two harnesses differ, in words: results are comparable only if everything but the model is equal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ABSENT = "nothing"
 
 
 def drift(base: Manifest, head: Manifest) -> list[str]:
-    """One phrase for each difference; none: the two are comparable. The text may quote the harness's own."""
+    """One phrase for each difference; none: the two are comparable. The text may quote the harness."""
     if base.fingerprint == head.fingerprint and base.fingerprint_parts:
         return []
     found: list[str] = []
@@ -37,10 +37,10 @@ def drift(base: Manifest, head: Manifest) -> list[str]:
             found += named[:LISTED]
             if (more := len(named) - LISTED) > 0:
                 found.append(f"{part}: {more} more differences")
-    # The image's key derives from other parts and from bakeoff's own runner: it is news only by itself
+    # The image's key derives from other parts and from bakeoff's runner: it matters only if nothing else differs
     if before.get("image") != after.get("image") and not found:
         found.append(
-            "image: built otherwise, by bakeoff's own recipe or runner "
+            "image: built differently, by another recipe or runner of bakeoff "
             f"(bakeoff {base.bakeoff_version} and {head.bakeoff_version}, "
             f"Python {base.image.python} and {head.image.python})"
         )
@@ -92,9 +92,9 @@ def _prompt(before: str, after: str) -> str:
 
 
 def _source(base: Manifest, head: Manifest) -> Iterator[str]:
-    """The files of the harness; what the model was first sent says more than that they differ."""
+    """The files of the harness; what was first sent to the model shows how they differ."""
     before, after = base.observed_harness, head.observed_harness
-    yield "source: the harness's own code differs"
+    yield "source: the harness's code differs"
     if before is None or after is None:
         return
     if before.system_prompt and after.system_prompt and before.system_prompt != after.system_prompt:
@@ -108,7 +108,7 @@ def _source(base: Manifest, head: Manifest) -> Iterator[str]:
         elif name not in old:
             yield f"tools: {name} added"
         elif old[name] != new[name]:
-            yield f"tools: {name} is described otherwise"
+            yield f"tools: {name} has another description or other parameters"
 
 
 def _packages(base: Manifest, head: Manifest) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """A comparison as JUnit XML: a CI server shows each gate and each example as a test.
 
 It is red exactly when the exit code is 1 (a failure) or 2 (an error: nothing was compared). An example that
-turned within noise is told, and fails nothing.
+turned within noise is reported, and fails nothing.
 """
 
 from __future__ import annotations

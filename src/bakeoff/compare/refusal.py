@@ -1,4 +1,4 @@
-"""A comparison that was refused: why, for whoever reads the files that were asked for. A CI job shows no stderr."""
+"""The reason for a refused comparison, in every requested file: a CI job may not show stderr."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def document(error: InputError, base: str, head: str) -> Iterator[Block]:
 
 
 def summary(error: InputError, base: str, head: str) -> JsonDict:
-    """The one JSON object: `refused` is true; `base` and `head` have but the name that the user gave."""
+    """The one JSON object: `refused` is true; `base` and `head` have only the name that the user gave."""
     return {
         "base": {"asked": base},
         "head": {"asked": head},

@@ -48,7 +48,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One run. `warnings`: what was found damaged and was left out."""
+    """One run. `warnings`: what was damaged and is excluded."""
 
     label: str  # BASE or HEAD
     manifest: Manifest

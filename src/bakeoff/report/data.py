@@ -1,8 +1,6 @@
-"""A run directory read once, front to back, into everything that the reports, the scoreboard and `--json`
-say.
+"""A run directory, read once into everything that the reports, the scoreboard and `--json` show.
 
-Bounded memory: of each trial only its outcome and a few numbers are kept, so that 100,000 trials are no
-matter.
+Memory is bounded: only the outcome and a few numbers of each trial are kept.
 """
 
 from __future__ import annotations
@@ -24,12 +22,8 @@ from bakeoff.report.excerpt import Excerpt
 from bakeoff.report.retried import Retried
 from bakeoff.text import figures
 
-SCORES: tuple[stats.Counting, ...] = (
-    "score",
-    "as_deployed",
-    "worst_case",
-    "best_case",
-)  # always told side by side
+# always shown side by side
+SCORES: tuple[stats.Counting, ...] = ("score", "as_deployed", "worst_case", "best_case")
 EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED = 0, 3, 130
 USED = (
     "cost_usd",
@@ -126,7 +120,7 @@ class CandidateReport:
 
     @property
     def wasted_share(self) -> float | None:
-        """Share of its tool calls that failed or told nothing new; None of no calls."""
+        """Share of its tool calls that failed or repeated an earlier call; None of no calls."""
         calls, errors, repeated = self.tool_calls, self.tool_errors, self.repeated_calls
         if calls is None or errors is None or repeated is None or not calls.mean:
             return None
@@ -238,7 +232,7 @@ class ReportData:
 
 
 def _not_run(manifest: Manifest) -> list[str]:
-    """What was left out for want of money, which is no verdict on anybody."""
+    """Trials that the budget did not cover; they have no verdict."""
     left = manifest.not_run
     return [f"{left.trials} trials were not run: {left.reason}."] if left else []
 
@@ -300,7 +294,7 @@ def _tools(trial: TrialRecord) -> dict[str, float]:
             "tool_errors": trial.tools.failed,
             "repeated_calls": trial.tools.repeated,
         }
-    # a line of before they were counted still has the runner's own count of errors
+    # lines written before tool calls were counted still have the runner's own count of errors
     return {"tool_errors": trial.attempts[-1].evidence.harness.tool_errors} if trial.attempts else {}
 
 
@@ -440,8 +434,8 @@ def _doubts(
 ) -> list[str]:
     """Why the numbers may not decide.
 
-    The error rate is asked of every candidate, not only of the run: each candidate's score is its own
-    measurement, and a bad one must not hide behind the others' good ones.
+    The limit applies to the error rate of every candidate: a bad measurement of one candidate must not hide
+    behind good ones of the others.
     """
     doubts = []
     if finished < manifest.trials_planned:

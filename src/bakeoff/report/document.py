@@ -1,7 +1,6 @@
-"""The report as a document of plain blocks: what is said, before it is Markdown or HTML.
+"""The report as a document of plain blocks, independent of Markdown and HTML.
 
-Every text in a block is literal. Only a renderer makes markup, and it escapes all it is given, so that no
-section has to remember to.
+Every text in a block is literal. Only a renderer makes markup, and it escapes everything it receives.
 """
 
 from __future__ import annotations

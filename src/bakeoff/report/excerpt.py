@@ -1,4 +1,4 @@
-"""How one trial went, in a few lines: the excerpt that stands for a cause in the report."""
+"""How one trial went, in a few lines: the example of a cause in the report."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ class Excerpt:
 
 
 def read(run: RunDirectory, trial_id: str) -> Excerpt:
-    """The excerpt of a trial; where its trajectory is missing or damaged, that is what it says."""
+    """The excerpt of a trial; it says so if the trajectory is missing or damaged."""
     try:
         trajectory = run.trajectory(trial_id)
     except (InputError, OSError) as error:
         return Excerpt(trial_id, [f"(the trajectory cannot be read: {error})"])
     if trajectory is None:
-        return Excerpt(trial_id, ["(no trajectory was written: the agent did not get so far)"])
-    told = list(told_lines(trajectory))
-    if (left_out := len(told) - FIRST - LAST) > 1:
-        told[FIRST:-LAST] = [f"… ({left_out} lines)"]
-    return Excerpt(trial_id, told or ["(the trajectory has no step)"])
+        return Excerpt(trial_id, ["(no trajectory was written: the agent did not get that far)"])
+    lines = list(trajectory_lines(trajectory))
+    if (omitted := len(lines) - FIRST - LAST) > 1:
+        lines[FIRST:-LAST] = [f"… ({omitted} lines)"]
+    return Excerpt(trial_id, lines or ["(the trajectory has no step)"])
 
 
-def told_lines(trajectory: JsonDict) -> Iterator[str]:
+def trajectory_lines(trajectory: JsonDict) -> Iterator[str]:
     """Each message, tool call and result of an ATIF trajectory as one line, whatever shape it has.
 
-    The system prompt is left out: it is the same in every trial, and stands in the report's harness section.
+    The system prompt is omitted: the report's harness section shows it.
     """
     for step in _dicts(trajectory.get("steps")):
         if step.get("source") == "system":

@@ -1,6 +1,6 @@
 """The report's plots, drawn by matplotlib as SVG that takes its colours from the page around it.
 
-Text stays text, so that it can be read aloud, searched and scaled. Colours are drawn as sentinels and then
+Text stays text: it can be read aloud, searched and scaled. Colours are drawn as sentinels and then
 become CSS variables: one picture serves a light and a dark page. Only this module imports matplotlib, whose 50
 MiB are loaded when a report is made and at no other time.
 """
@@ -27,7 +27,7 @@ ROW, MARGIN = 0.34, 0.75  # inches of height: of one candidate, of everything el
 NAME = 24  # characters of a candidate's name
 SQUEEZED = 20  # times as dear as another: side by side, the cheap ones would be one dot
 LABELLED = 12  # candidates whose names all have room beside their dots
-CAUSES = 8  # causes told apart by colour; the rest are one
+CAUSES = 8  # causes with a colour each; the rest share one
 
 # sentinel -> what the page calls the colour
 COLOURS = {
@@ -45,7 +45,7 @@ XLINK = "http://www.w3.org/1999/xlink"
 
 
 def draw(data: ReportData) -> dict[str, str]:
-    """The plots by name, each an `<svg>` element; one that has nothing to show is left out."""
+    """The plots by name, each an `<svg>` element; a plot without data is absent."""
     import matplotlib
 
     drawn = {}
@@ -66,7 +66,7 @@ def draw(data: ReportData) -> dict[str, str]:
         "hatch.color": PAGE,
         "hatch.linewidth": 0.8,
     }
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # its font cache is nothing to tell a user of
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # users need no news of its font cache
     with matplotlib.rc_context():
         matplotlib.rcdefaults()  # whatever the user's own matplotlibrc says
         matplotlib.rcParams.update(settings)
@@ -121,7 +121,7 @@ def _cost(data: ReportData) -> str | None:
             if cost.mean >= undercut and len(known) > LABELLED:
                 continue
             undercut = min(cost.mean, undercut)
-            label_at = min(100 * score.mean, label_at - 7)  # names of equal candidates stand below each other
+            label_at = min(100 * score.mean, label_at - 7)  # names of equal candidates go below each other
             axes.annotate(
                 _name(row, " "), (cost.mean, label_at), xytext=(8, 0), textcoords="offset points", va="center"
             )

@@ -1,4 +1,4 @@
-"""Whether trials that had to be tried again score differently from the others, which would bias the score."""
+"""Whether trials with several attempts score differently from the others, which would bias the score."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class Retried:
 
     @property
     def differs(self) -> bool:
-        """Whether the two groups can be told apart."""
+        """Whether the two groups differ significantly."""
         return self.p_adjusted is not None and self.p_adjusted < ALPHA
 
 
 def tested(groups: Mapping[str, tuple[Sequence[int], Sequence[int]]]) -> dict[str, Retried]:
     """Each candidate's (passed, judged) re-attempted and other trials, tested.
 
-    Repetitions of an example are taken as independent here, so that p is a little too small: the price of a
-    false warning is a second look.
+    Repetitions of an example are treated as independent, which makes p slightly too small. A false
+    warning costs only a second look.
     """
     p_values = {
         name: fisher_p(again[0], again[1] - again[0], once[0], once[1] - once[0])

@@ -11,7 +11,7 @@ def summary(data: ReportData) -> JsonDict:
     """The run in one object. Rates and scores are shares in [0, 1]; what is not known is null.
 
     Keys: `run_id`, `run_dir`, `report`, `html_report` (paths), `state` (running, finished, interrupted), `exit_code`,
-    `decision` (one sentence), `winner` (a candidate's name; null where none can be told apart, or
+    `decision` (one sentence), `winner` (a candidate's name; null if none can be distinguished, or
     inconclusive), `inconclusive`, `doubts` (why), `simulated`, `trials`, `trials_planned`, `infra_errors`,
     `infra_error_rate`, `max_error_rate`, `fingerprint`, `warnings`, `candidates`, `causes`.
 

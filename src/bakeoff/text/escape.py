@@ -45,7 +45,7 @@ def storable(value: Any) -> Any:
 
 
 def bounded(text: str, limit: int) -> str:
-    """The text itself, or its first `limit` characters and a note of how many were left out."""
+    """The text itself, or its first `limit` characters and a note of how many were cut."""
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit} more characters)"
 
 
@@ -77,14 +77,14 @@ def markdown(text: str, limit: int = CELL_LIMIT) -> str:
 
 
 def markdown_cell(text: str, limit: int = CELL_LIMIT) -> str:
-    """Text for one cell of a Markdown table; an empty one becomes a dash, so that the column is seen."""
+    """Text for one cell of a Markdown table; an empty one becomes a dash, which keeps the column visible."""
     return _inline(text, limit) or "–"
 
 
 def _inline(text: str, limit: int) -> str:
     """One line in which nothing is markup.
 
-    Backslashes before ASCII punctuation are CommonMark's own escape (section 2.4). Bare links are broken up
+    Backslashes before ASCII punctuation are the escape of CommonMark (section 2.4). Bare links are broken up
     too, since GitHub's dialect makes links of them without any markup.
     """
     escaped = _PUNCTUATION.sub(r"\\\1", line(text, limit))

@@ -14,7 +14,7 @@ MASK = "[redacted]"
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|_PAT$", re.IGNORECASE)
 _SHORTEST_SECRET = 8
 
-# What keys look like, for those that are in no variable of ours. Providers echo them half-masked:
+# What keys look like, for keys that are in no known variable. Providers echo them half-masked:
 # `sk-ab***yz`.
 _LOOKS_LIKE_KEY = re.compile(
     r"""
@@ -42,7 +42,7 @@ def secrets_of(environ: Mapping[str, str], *, also: Iterable[str | None] = ()) -
 def masked(value: Any, secrets: tuple[str, ...]) -> Any:
     """A JSON value with every known secret masked in its texts, keys of objects too.
 
-    Only known values: what merely looks like a key may be the agent's own data, and must stay as it was.
+    Only known values: what merely looks like a key may be the agent's data, and must stay unchanged.
     """
     if not secrets:
         return value
@@ -60,7 +60,7 @@ def masked(value: Any, secrets: tuple[str, ...]) -> Any:
 def redact(text: str, secrets: Iterable[str] = (), *, limit: int = MAX_MESSAGE_CHARS) -> str:
     """`text` without `secrets` and without anything that looks like a key, at most `limit` characters.
 
-    Redaction comes before the cut, so that no half of a key is left at the end.
+    Redaction comes before the cut: no half of a key stays at the end.
     """
     for secret in secrets:
         text = text.replace(secret, MASK)

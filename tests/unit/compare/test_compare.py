@@ -273,11 +273,11 @@ SLIM = "python:3.12-slim-bookworm"
             {"observed_harness": {"system_prompt": "a", "tools": [tool("x"), tool("y"), tool("z")]}},
             {"observed_harness": {"system_prompt": "b", "tools": [tool("w"), tool("y", "did"), tool("z")]}},
             [
-                "source: the harness's own code differs",
+                "source: the harness's code differs",
                 "prompt: line 1: a → b",
                 "tools: w added",
                 "tools: x removed",
-                "tools: y is described otherwise",
+                "tools: y has another description or other parameters",
             ],
         ),
         (
@@ -322,7 +322,7 @@ SLIM = "python:3.12-slim-bookworm"
             {},
             {"bakeoff_version": "0.2.0"},
             [
-                "image: built otherwise, by bakeoff's own recipe or runner (bakeoff 0.1.0 and 0.2.0, "
+                "image: built differently, by another recipe or runner of bakeoff (bakeoff 0.1.0 and 0.2.0, "
                 "Python 3.12.11 and 3.12.11)"
             ],
         ),
@@ -381,7 +381,7 @@ def test_must_pass(tmp_path: Path, good: RunDirectory) -> None:
     assert ([g.status for g in got.gates], got.exit_code) == (["unknown"], 3)
     idle = compared(good, head, Gates(must_pass=["suite=other"]))
     assert (idle.gates, idle.exit_code) == ([], 0)
-    assert "The gate must-pass suite=other asks nothing: no example of HEAD matches it." in idle.notes
+    assert "The gate must-pass suite=other checks nothing: no example of HEAD matches it." in idle.notes
 
 
 @pytest.mark.parametrize(

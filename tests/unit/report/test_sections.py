@@ -69,7 +69,7 @@ def test_each_difference_from_production_is_said_with_its_direction(
     assert not found or (said is not None and said in found[0])
 
 
-def test_production_stands_beside_the_run_and_what_is_unknown_is_named(tmp_path: Path) -> None:
+def test_production_is_shown_beside_the_run_and_what_is_unknown_is_named(tmp_path: Path) -> None:
     manifest = synthetic.manifest()
     manifest.config["production"] = {
         "cpus": 1.0,
@@ -85,7 +85,7 @@ def test_production_stands_beside_the_run_and_what_is_unknown_is_named(tmp_path:
     assert "does not say: pids, disk, network, turns, seconds, tool\\_seconds, tokens" in report
 
 
-def test_a_program_s_tools_have_no_limit_of_the_run_s(tmp_path: Path) -> None:
+def test_a_program_sets_no_time_limit_for_a_tool(tmp_path: Path) -> None:
     manifest = synthetic.manifest()
     manifest.config["harness"]["command"] = ["node", "agent.mjs"]
     manifest.config["production"] = {"tool_seconds": 30.0}
@@ -118,7 +118,7 @@ def test_the_example_of_a_production_section_is_valid(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("simulated", "infra_rate", "said"),
     [
-        (False, 0.0, "The model alone: anthropic:steady (steady) in the place of old:model."),
+        (False, 0.0, "The model alone: anthropic:steady (steady) instead of old:model."),
         (True, 0.0, "Nothing: steady is a simulation"),
         (False, 0.3, "supports no choice: old:model stays"),
     ],
@@ -242,7 +242,7 @@ def render_both(run: RunDirectory) -> str:
     return made
 
 
-def test_a_torn_last_line_is_left_out_and_named(tmp_path: Path) -> None:
+def test_a_torn_last_line_is_skipped_and_named(tmp_path: Path) -> None:
     run = synthetic.run_directory(tmp_path)
     path = run.path / "trials.jsonl"
     path.write_bytes(path.read_bytes()[:-200])
@@ -380,7 +380,7 @@ def test_thirty_candidates_are_still_readable(tmp_path: Path) -> None:
     first_screen = text.partition("\n## ")[0]
     assert len(report.decision.caveats) > 5
     assert first_screen.count("How infrastructure errors are counted decides") == 5
-    assert f"{len(report.decision.caveats) - 5} more reservations of this kind are below." in first_screen
+    assert f"{len(report.decision.caveats) - 5} more notes of this kind are below." in first_screen
     assert text.count("<summary>All 435 pairs</summary>") == 2
     leader = report.decision.leader
     assert text.count(f"| {leader} minus ") == 2 * 29

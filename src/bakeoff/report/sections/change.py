@@ -44,6 +44,6 @@ def _what(data: ReportData, change: JsonDict) -> str:
         return f"Nothing on the strength of this run, which supports no choice: {kept}."
     if winner.simulated:
         return f"Nothing: {winner.name} is a simulation, and cannot be put into production."
-    place = f" in the place of {today}" if today else ""
+    place = f" instead of {today}" if today else ""
     same = ", which production runs already" if today == winner.model else ""
     return f"The model alone: {winner.model} ({winner.name}){place}{same}."

@@ -1,4 +1,4 @@
-"""The decision in words, with its uncertainty and all that stands against believing it."""
+"""The decision in words, with its uncertainty and the reasons to doubt it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,7 @@ def _in_short(data: ReportData) -> Iterator[Phrase]:
         f"{figures.percent(max(rates, default=None))} for one candidate.",
     )
     found = production.differences(data)
-    answer = (
-        "harness.yaml does not say what production is like"
-        if found is None
-        else "no difference that is known"
-    )
+    answer = "harness.yaml does not say what production is like" if found is None else "no known difference"
     if found:
         answer = f"{figures.count(len(found), 'difference')}: {', '.join(dict.fromkeys(found))}"
     yield (Strong("Like production:"), f" {answer}.")
@@ -53,21 +49,21 @@ def blocks(data: ReportData) -> Iterator[Block]:
             "warning",
             (
                 Strong("Inconclusive"),
-                " means: too much of what happened was not the models' doing, or verdicts are missing. The "
-                "numbers below are shown so that the cause can be found, not to choose a model by. Without that "
-                f"reservation they would say: {data.decision.sentence}",
+                " means: too many trials failed for reasons outside the models, or verdicts are missing. Use "
+                "the numbers below to find the cause, not to choose a model. Without these "
+                f"doubts the decision would be: {data.decision.sentence}",
             ),
         )
     if simulated := [row.name for row in data.candidates if row.simulated]:
         yield Callout(
             "simulated",
             f"{', '.join(simulated)} made no call to any model. These numbers say how the harness and the box "
-            "behave, and nothing of a real model.",
+            "behave, and nothing about a real model.",
         )
     caveats = data.decision.caveats
     yield Items([*_in_short(data), *caveats[:CAVEATS_SHOWN]])
     if (more := len(caveats) - CAVEATS_SHOWN) > 0:
-        yield Paragraph(f"{more} more reservations of this kind are below.")
+        yield Paragraph(f"{more} more notes of this kind are below.")
     for warning in data.warnings[:WARNINGS_SHOWN]:
         yield Callout("warning", warning)
     if (more := len(data.warnings) - WARNINGS_SHOWN) > 0:
@@ -75,6 +71,6 @@ def blocks(data: ReportData) -> Iterator[Block]:
     yield Plot(
         "score",
         "Score with its 95 % interval",
-        "Share of trials that passed, infrastructure errors left out. Where two intervals overlap widely, the "
+        "Share of trials that passed, infrastructure errors excluded. If two intervals overlap widely, the "
         "two candidates may be equal.",
     )

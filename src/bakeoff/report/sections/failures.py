@@ -18,9 +18,7 @@ def blocks(data: ReportData) -> Iterator[Block]:
     """A row a cause and candidate; an excerpt a cause."""
     yield Heading("Why trials did not pass")
     if not data.causes:
-        yield Paragraph(
-            "Every trial passed." if data.n else "No trial was finished, so that there is none to explain."
-        )
+        yield Paragraph("Every trial passed." if data.n else "No trial finished.")
         return
     rank = {row.name: place for place, row in enumerate(data.candidates)}
     yield Paragraph(

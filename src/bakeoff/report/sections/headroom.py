@@ -1,4 +1,4 @@
-"""How close each candidate runs to the limits: the headroom that was left."""
+"""How close each candidate runs to the limits."""
 
 from __future__ import annotations
 

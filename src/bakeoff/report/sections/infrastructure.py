@@ -1,4 +1,4 @@
-"""What is the infrastructure error rate? By cause and candidate, what was tried again, and what it changes."""
+"""What is the infrastructure error rate? By cause and candidate, what was retried, and what it changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bakeoff.text import figures
 from bakeoff.verdict import INSIDE_CAUSES, describe
 
 SCORE_MEANINGS = {
-    "score": "infrastructure errors are left out: the fairest figure, if they hit all alike.",
+    "score": "infrastructure errors are excluded: the fairest figure if they affect all candidates equally.",
     "as_deployed": "a trial of which any attempt died of a pinned limit (memory, disk, processes, CPU) is a "
     "failure, whatever a re-attempt brought: production with these limits has no second container.",
     "worst_case": "every infrastructure error is a failure, and every such trial: the score cannot be lower.",
@@ -31,7 +31,7 @@ def blocks(data: ReportData) -> Iterator[Block]:
             Strong(f"{figures.percent(data.infra_error_rate)}"),
             f" of all trials ({data.infra_errors} of {data.n}) ended without a verdict on the model; above "
             f"{figures.percent(data.max_error_rate)} for any candidate the run is inconclusive. Only "
-            "infrastructure errors are tried again, in a fresh container; a model's failure is not.",
+            "infrastructure errors are attempted again, in a fresh container; a model's failure is not.",
         )
     )
     yield Table(
@@ -48,8 +48,8 @@ def blocks(data: ReportData) -> Iterator[Block]:
         ],
     )
     yield Paragraph(
-        "The interval is for this dataset, run again in this box; it does not cover what strikes many trials at "
-        "once, as an outage does."
+        "The interval is for this dataset, run again in this box; it does not cover events that affect many trials at "
+        "once, such as an outage."
     )
     yield from _causes(data)
     yield Plot(
@@ -84,7 +84,7 @@ def _causes(data: ReportData) -> Iterator[Block]:
 
 
 def _reattempts(data: ReportData) -> Iterator[Block]:
-    yield Heading("Attempts that were tried again", 3)
+    yield Heading("Attempts that were followed by another", 3)
     if not any(row.reattempts for row in data.candidates):
         yield Paragraph("None: every trial's first attempt was its last.")
         return
@@ -109,7 +109,7 @@ def _reattempts(data: ReportData) -> Iterator[Block]:
         if row.retried.differs:
             yield Callout(
                 "warning",
-                f"{row.name}: trials that were tried again pass {_share(*row.retried.again)}, the others "
+                f"{row.name}: trials with several attempts pass {_share(*row.retried.again)}, the others "
                 f"{_share(*row.retried.once)} (p = {figures.p_value(row.retried.p_adjusted)}). The "
                 "infrastructure did not hit all examples alike: read the four scores before the first one.",
             )
@@ -135,8 +135,8 @@ def _share(passed: int, judged: int) -> str:
 def _four_scores(data: ReportData) -> Iterator[Block]:
     yield Heading("The four scores", 3)
     yield Paragraph(
-        "Leaving infrastructure errors out can flatter a candidate. Where the four agree, they did not matter; "
-        "where worst and best case are far apart, the truth is between them and this run cannot say where."
+        "Excluding infrastructure errors can flatter a candidate. If the four agree, they did not matter; "
+        "if worst and best case are far apart, the true score is between them and this run cannot say where."
     )
     yield Items([(Strong(name), f": {SCORE_MEANINGS[name]}") for name in SCORES])
     rows = []
@@ -155,8 +155,8 @@ def _depends(data: ReportData) -> Iterator[Block]:
     if not pairs:
         return
     yield Paragraph(
-        "Which of two is better, when the errors are left out, counted as deployed, and counted at their worst "
-        "for the one and at their best for the other, and the reverse:"
+        "Which of two is better, when errors are excluded, counted as deployed, and counted at their worst "
+        "for one and at their best for the other, and the reverse:"
     )
     headings = ("Pair", *(name.replace("_", " ") for name in SCORES), "Depends")
     rows = [

@@ -1,4 +1,4 @@
-"""A table of pairs of candidates, which thirty candidates make 435 of: those of the leader open, all of them folded."""
+"""A table of pairs of candidates. Thirty candidates make 435 pairs: those of the leader are open, all are folded."""
 
 from __future__ import annotations
 

@@ -135,12 +135,12 @@ def _side_by_side(data: ReportData) -> list[tuple[str, ...]]:
 
 
 def shown(show: Callable[[Any], str], value: Any) -> str:
-    """A value as it reads; a dash where there is none."""
+    """A value as text; a dash for None."""
     return figures.UNKNOWN if value is None else show(value)
 
 
 def _throttled(data: ReportData) -> str:
-    """CPUs are not used up but waited for."""
+    """A CPU limit shows as time spent throttled."""
     waited = [row.throttled_seconds.max for row in data.candidates if row.throttled_seconds]
     return f"throttled for {figures.seconds(max(waited))}" if waited else figures.UNKNOWN
 
@@ -159,7 +159,7 @@ def _mismatches(data: ReportData) -> Iterator[Block]:
         yield Callout(
             "warning",
             (
-                "harness.yaml does not say what production gives the harness, so that this question stays open. "
+                "harness.yaml does not say what production gives the harness, so this question stays open. "
                 "Fill in the section ",
                 Code("production:"),
                 " with what you know and make the report again after the next run:",

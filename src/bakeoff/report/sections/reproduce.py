@@ -11,7 +11,7 @@ from bakeoff.text import figures
 
 
 def blocks(data: ReportData) -> Iterator[Block]:
-    """The command, the digests, the files; then the limits of it all."""
+    """The command, the digests, the files; then what the report does not cover."""
     manifest = data.manifest
     yield Heading("How to reproduce")
     yield Paragraph(
@@ -43,7 +43,7 @@ def blocks(data: ReportData) -> Iterator[Block]:
     items = [
         "Whether the examples are like your users' requests: it measures these examples only.",
         "Other resources: another memory or CPU limit can move scores by more than the models differ.",
-        "Another harness: the same models may rank otherwise with another prompt or other tools.",
+        "Another harness: the same models may rank differently with another prompt or other tools.",
         "What the attempts that were retried cost: tokens and costs are of each trial's last attempt.",
     ]
     if any(row.total_cost_usd is None for row in data.candidates):

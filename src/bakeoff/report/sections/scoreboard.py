@@ -13,10 +13,10 @@ from bakeoff.text import figures
 
 
 def blocks(data: ReportData) -> Iterator[Block]:
-    """From the whole to the parts."""
+    """Scores first, then the details."""
     yield Heading("Scoreboard")
     yield Paragraph(
-        "Score is the share of trials that passed, infrastructure errors left out. The interval holds the true "
+        "Score is the share of trials that passed, infrastructure errors excluded. The interval holds the true "
         "score with 95 % confidence; repetitions of one example (or cluster) count as related, not as new "
         "evidence."
     )
@@ -60,9 +60,17 @@ def _pairs(data: ReportData) -> Iterator[Block]:
         "Each pair is compared on the examples that both completed. The p-value is the chance of a difference at "
         "least this large if the two were equal; it is corrected for the number of pairs (Holm), and the interval "
         "is not. The smallest detectable difference is what this many examples would show four times out of "
-        "five: a smaller true difference stays unseen, and not seeing one is no proof that there is none."
+        "five: a smaller true difference goes undetected, and no detected "
+        "difference does not mean equal candidates."
     )
-    headings = ("Pair", "#Examples", "#Difference (points)", "#95 % interval", "#p, corrected", "Told apart")
+    headings = (
+        "Pair",
+        "#Examples",
+        "#Difference (points)",
+        "#95 % interval",
+        "#p, corrected",
+        "Distinguished",
+    )
     yield from of_pairs((*headings, "#Smallest detectable"), [_pair_row(pair) for pair in pairs], data)
 
 
@@ -104,7 +112,9 @@ def _slices(data: ReportData) -> Iterator[Block]:
             share = f"{row.counts['passed']}/{judged} ({figures.percent(row.score, 0)})"
             cells[row.name, row.candidate] = share + infra
         yield Heading(title, 3)
-        yield Paragraph("Passed of the trials that were judged; infrastructure errors apart.")
+        yield Paragraph(
+            "Passed of the trials that were judged; infrastructure errors are counted separately."
+        )
         yield Table(
             (by.capitalize(), *(f"#{row.name}" for row in data.candidates)),
             [
@@ -145,14 +155,14 @@ def _cost(data: ReportData) -> Iterator[Block]:
     yield Heading("Cost, latency and tokens", 3)
     yield Paragraph(
         "Of one trial with a verdict on the model. Cost and tokens are means; time is the agent's working time, "
-        "without queueing for the provider, which is told apart."
+        "without time queued for the provider, which has a column."
     )
     time = ("#Time p50", "#Time p95", "#Time, most", "#In the model p50", "#Queued p95")
     cost = ("#Cost of a trial", "#Cost of all", "#Cost of a pass", "#Tokens in", "#Tokens out")
     yield Table(("Candidate", *cost, *time), [_cost_row(row) for row in data.candidates])
     named = ""
     if len(data.candidates) > LABELLED:
-        named = " Named are those that no better one undercuts."
+        named = " Labels mark the candidates that no better one undercuts on cost."
     yield Plot("cost", "Score against cost", f"Higher is better, further left is cheaper.{named}")
     yield Plot(
         "latency",
