@@ -233,7 +233,8 @@ class Supervisor:
             signal=os.WTERMSIG(status) if os.WIFSIGNALED(status) else None,
             overflow=self.overflow,
             terminated=self.terminated,
-            stopped_for=self.stopped_for,
+            # a harness that exits closes its channel too, a moment before
+            stopped_for=self.stopped_for if os.WIFSIGNALED(status) else None,
             log_dropped=self.log_dropped,
             kernel=self.kernel(),
         )

@@ -153,6 +153,7 @@ def test_a_whole_trial_over_pipes(tmp_path: Path) -> None:
     assert (end["call_id"], end["result"], end["error"]) == ("c1", "3", None)
     [last] = said(lines, "supervisor/exit")
     assert (last["token"], last["exit_code"], last["signal"]) == ("t0", 0, None)
+    assert last["stopped_for"] is None
     assert (runner.workdir / "notes/a.txt").read_text() == "hello"
     assert b"a print of the harness" in runner.process.stderr.read()
 
@@ -255,7 +256,8 @@ def test_a_request_that_no_line_can_hold_fails_at_once_and_is_told(tmp_path: Pat
 def test_a_harness_that_closes_its_line_is_ended(tmp_path: Path) -> None:
     """Its next words would go into whatever has the descriptor's number by then, and nobody would answer."""
     lines = Runner(tmp_path, "build_mute").play([])
-    assert said(lines, "supervisor/exit")[0]["signal"] == 9
+    [last] = said(lines, "supervisor/exit")
+    assert (last["signal"], last["stopped_for"]) == (9, "channel_closed")
     assert not [line for line in lines if line.get("id") == wire.RUN_ID]
 
 
