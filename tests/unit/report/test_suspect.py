@@ -1,0 +1,31 @@
+"""A harness that breaks for every candidate alike is the suspect, and the run is in doubt."""
+
+from bakeoff.report import suspect
+
+
+def test_a_harness_that_breaks_for_every_candidate_alike_is_the_suspect() -> None:
+    [doubt] = suspect.harness({"a": 10, "b": 12}, {"a": 40, "b": 40}, 0.02)
+    assert doubt.startswith("the harness itself is the suspect: it broke in 25.0 % to 30.0 %")
+
+
+def test_a_harness_that_one_model_alone_breaks_is_no_suspect() -> None:
+    assert suspect.harness({"a": 12}, {"a": 40, "b": 40}, 0.02) == []
+    assert suspect.harness({"a": 38, "b": 2}, {"a": 40, "b": 40}, 0.02) == []
+
+
+def test_one_candidate_cannot_show_whether_it_is_the_harness() -> None:
+    assert suspect.harness({"a": 40}, {"a": 40}, 0.02) == []
+    assert suspect.harness({"a": 40}, {"a": 40, "b": 0}, 0.02) == []
+
+
+def test_a_tolerated_share_is_no_suspicion() -> None:
+    assert suspect.harness({"a": 1, "b": 1}, {"a": 100, "b": 100}, 0.02) == []
+
+
+def test_the_causes_that_count_are_in_the_table() -> None:
+    from bakeoff.verdict import CAUSES
+
+    assert set(suspect.BROKEN) <= {cause.code for cause in CAUSES}
+    assert suspect.counted(
+        [("a", "model.broke_harness", 2), ("a", "infra.harness_crash", 1), ("a", "model.refusal", 5)]
+    ) == {"a": 3}
