@@ -373,7 +373,14 @@ def collect(run: RunDirectory) -> ReportData:
         effective=effective.most_common(),
         failing=failing,
         warnings=[*manifest.notes, *_not_run(manifest), *run.warnings, *warnings],
-        doubts=_doubts(candidates, manifest, len(outcomes), max_error_rate),
+        doubts=[
+            *_doubts(candidates, manifest, len(outcomes), max_error_rate),
+            *suspect.harness(
+                suspect.counted([(each.candidate, each.cause, each.count) for each in causes.values()]),
+                {each.name: each.n for each in candidates},
+                max_error_rate,
+            ),
+        ],
         max_error_rate=max_error_rate,
         prompt_varies=prompts.differ(run, sampled.values()),
     )
