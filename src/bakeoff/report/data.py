@@ -17,7 +17,7 @@ from bakeoff.record.base import VerdictName
 from bakeoff.record.manifest import Manifest
 from bakeoff.record.store import HTML_REPORT, REPORT, RunDirectory
 from bakeoff.record.trial import ResourceLimits, TrialRecord
-from bakeoff.report import excerpt, retried, suspect
+from bakeoff.report import excerpt, prompts, retried, suspect
 from bakeoff.report.excerpt import Excerpt
 from bakeoff.report.retried import Retried
 from bakeoff.text import figures
