@@ -21,7 +21,6 @@ from langsmith.schemas import ExampleCreate
 
 from bakeoff import datasets
 from bakeoff.backends.base import Capacity
-from bakeoff.cli import doctor
 from bakeoff.config import loading
 from bakeoff.config.cache import cache_dir
 from bakeoff.config.schema import Config
@@ -30,7 +29,7 @@ from bakeoff.datasets.langsmith import attachment, cache
 from bakeoff.datasets.langsmith import example as form
 from bakeoff.errors import InputError
 from bakeoff.record.base import JsonDict
-from bakeoff.run import plan, preflight
+from bakeoff.run import examine, plan, preflight
 from tests.fakes.langsmith.server import Fault, LangSmithServer
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
@@ -581,7 +580,7 @@ def test_checks_that_need_more_than_the_dataset_name_the_example(client: Client,
 
 def test_doctor_says_which_version(client: Client, tmp_path: Path) -> None:
     _, _, last = edited(client)
-    check = next(iter(doctor._inputs(config(tmp_path))))
+    check = next(iter(examine._inputs(config(tmp_path))))
     assert (check.state, check.subject) == ("ok", "dataset")
     assert f"langsmith://{NAME}: 2 examples, version {last.isoformat()}" in check.says
 
