@@ -134,6 +134,68 @@ def openai(body: dict[str, Any], streamed: bool) -> list[dict[str, Any]]:
     return out
 
 
+def responses(body: dict[str, Any], streamed: bool) -> list[dict[str, Any]]:
+    """OpenAI's Responses API."""
+    told = [item for item in body["input"] if item.get("type") == "function_call_output"]
+    usage = {"input_tokens": 20, "output_tokens": 9, "total_tokens": 29}
+    usage["input_tokens_details"] = {"cached_tokens": 5}
+    usage["output_tokens_details"] = {"reasoning_tokens": 3}
+    part = {"type": "output_text", "text": str(told[-1]["output"]) if told else "", "annotations": []}
+    message = {
+        "type": "message",
+        "id": "msg_1",
+        "role": "assistant",
+        "status": "completed",
+        "content": [part],
+    }
+    call = {
+        "type": "function_call",
+        "id": "fc_1",
+        "call_id": "call_1",
+        "name": "get_order",
+        "status": "completed",
+    }
+    item = message if told else {**call, "arguments": json.dumps(ARGS)}
+    top = {
+        "id": "resp_2" if told else "resp_1",  # LangGraph takes messages with one id for one message
+        "object": "response",
+        "created_at": 1,
+        "model": body["model"],
+        "error": None,
+        "incomplete_details": None,
+        "parallel_tool_calls": True,
+        "tool_choice": "auto",
+        "tools": [],
+    }
+    done = {**top, "status": "completed", "output": [item], "usage": usage}
+    if not streamed:
+        return [done]
+    at = {"output_index": 0, "item_id": item["id"]}
+    if told:
+        empty, words = {**message, "content": [], "status": "in_progress"}, part["text"].split()
+        deltas: list[dict[str, Any]] = [
+            {"type": "response.output_text.delta", "content_index": 0, "delta": f"{word} ", "logprobs": []}
+            for word in words
+        ]
+    else:
+        empty, args = {**item, "arguments": "", "status": "in_progress"}, item["arguments"]
+        deltas = [
+            {"type": "response.function_call_arguments.delta", "delta": piece}
+            for piece in (args[:5], args[5:])
+        ]
+    events = [
+        {
+            "type": "response.created",
+            "response": {**top, "status": "in_progress", "output": [], "usage": None},
+        },
+        {"type": "response.output_item.added", "output_index": 0, "item": empty},
+        *({**delta, **at} for delta in deltas),
+        {"type": "response.output_item.done", "output_index": 0, "item": item},
+        {"type": "response.completed", "response": done},
+    ]
+    return [{**event, "sequence_number": number} for number, event in enumerate(events)]
+
+
 def anthropic(body: dict[str, Any], streamed: bool) -> list[dict[str, Any]]:
     last = body["messages"][-1]["content"]
     told = (
@@ -219,4 +281,4 @@ def google(body: dict[str, Any], streamed: bool) -> list[dict[str, Any]]:
     return out
 
 
-OTHERS = {"completions": openai, "messages": anthropic}
+OTHERS = {"completions": openai, "messages": anthropic, "responses": responses}

@@ -104,7 +104,7 @@ def test_time_that_only_queues_or_is_frozen_never_causes_a_time_limit(
         if kind != "begin":
             driver.step(kind, seconds)
     assert not driver.expired
-    assert clock.working(driver.now) == 0.0
+    assert clock.working(driver.now) < 1e-9  # floating-point sums of the spans
     assert not clock.out_of_time(driver.now)
     clock.replied("1", queued=driver.now - waiting)
     assert not clock.out_of_time(driver.now)

@@ -308,9 +308,17 @@ def test_a_sum_of_chunks_goes_back_as_the_message_it_is(server: ProviderServer, 
     assert sum(bool(piece) for piece in pieces) == 3
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_the_harness_sees_the_messages_that_production_sees(server: ProviderServer, model: str) -> None:
-    both = [converse(kind(server, model), [get_order, cancel_order], PLAIN) for kind in (production, through)]
+@pytest.mark.parametrize(
+    ("model", "params"), [*((model, {}) for model in MODELS), ("openai:gpt-x", {"use_responses_api": True})]
+)
+def test_the_harness_sees_the_messages_that_production_sees(
+    server: ProviderServer, model: str, params: dict[str, Any]
+) -> None:
+    both, sent = [], []
+    for kind in (production, through):
+        both.append(converse(kind(server, model, **params), [get_order, cancel_order], PLAIN))
+        sent.append(server.bodies())
+    assert sent[0] == sent[1]
     drawn = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")  # Google's client makes up ids of calls
     expected, seen = (
         json.loads(drawn.sub("-", json.dumps([one.model_dump(exclude={"id"}) for one in said])))
@@ -318,6 +326,25 @@ def test_the_harness_sees_the_messages_that_production_sees(server: ProviderServ
     )
     assert seen == expected
     assert seen[-1]["usage_metadata"]
+
+
+@pytest.mark.parametrize(
+    ("model", "params"), [*((model, {}) for model in MODELS), ("openai:gpt-x", {"use_responses_api": True})]
+)
+def test_a_harness_that_streams_sees_the_messages_that_production_sees(
+    server: ProviderServer, model: str, params: dict[str, Any]
+) -> None:
+    asked, seen = [PLAIN, HumanMessage("Where is A-17?")], []
+    counted = {"stream_usage": True} if model.startswith("openai") else {}  # the gateway needs the tokens
+    for kind, options in ((production, params | counted), (through, params)):
+        whole = None
+        for chunk in kind(server, model, **options).bind_tools([get_order]).stream(asked):
+            whole = chunk if whole is None else whole + chunk
+        assert whole is not None
+        drawn = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+        plain = json.loads(drawn.sub("-", json.dumps(whole.model_dump(exclude={"id"}))))
+        seen.append({key: plain[key] for key in ("content", "tool_calls", "usage_metadata")})
+    assert seen[1] == seen[0]
 
 
 @pytest.mark.parametrize("model", MODELS)
