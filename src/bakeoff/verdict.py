@@ -91,8 +91,8 @@ class Retry(Enum):
     """Whether an attempt with this cause is followed by another one, and when."""
 
     NEVER = ""
-    AFTER_BACKOFF = "tried again after a pause"
-    WHEN_BACKEND_RETURNS = "tried again when the backend answers"
+    AFTER_BACKOFF = "attempted again after a pause"
+    WHEN_BACKEND_RETURNS = "attempted again when the backend answers"
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,9 @@ def at_start(task: Task, host: Host, image: Image, slots: int) -> Manifest:
         max_concurrency=slots,
         trials_planned=len(task.trials),
         command=["bakeoff", *sys.argv[1:]],
-        overrides={key: value for key, value in asdict(task.overrides).items() if value not in (None, (), [])},
+        overrides={
+            key: value for key, value in asdict(task.overrides).items() if value not in (None, (), [])
+        },
         notes=[*_notes(config, image), *gateway.notes(config, task.environ)],
     )
 

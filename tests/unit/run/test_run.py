@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from bakeoff.datasets import Dataset
 from bakeoff.errors import InputError
 from bakeoff.record.manifest import Manifest
 from bakeoff.record.store import RunDirectory
-from bakeoff.run import plan, resume
+from bakeoff.run import manifest, plan, resume
 from bakeoff.run import run as runs
 from bakeoff.run.run import _opened
 from bakeoff.run.task import Task
@@ -28,6 +29,13 @@ def task(resumed: RunDirectory | None = None) -> Task:
 
 def start() -> Manifest:
     return synthetic.manifest(state="running", finished_at=None)
+
+
+def test_a_seed_of_0_is_applied_again_on_resume() -> None:
+    like, given = start(), Overrides(seed=0, examples=("status-*",))
+    asked = replace(task(), overrides=given)
+    written = json.loads(manifest.at_start(asked, like.host, like.image, slots=1).model_dump_json())
+    assert written["overrides"] == {"seed": 0, "examples": ["status-*"]}
 
 
 def test_a_bug_leaves_the_run_interrupted_and_is_not_hidden(tmp_path: Path) -> None:
