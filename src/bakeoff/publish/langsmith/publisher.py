@@ -58,7 +58,7 @@ def publish(source: Source, settings: Settings, environ: Mapping[str, str], say:
             done = experiment.finish(connection, source, begun)
             counts.add("feedback", done["sent"], done["present"])
         where = connection.url_of(published.id)
-    return Publication(where, counts.sent, counts.present, counts.warnings)
+    return Publication(where, dict(counts.sent), dict(counts.present), counts.warnings)
 
 
 @dataclass
