@@ -234,11 +234,13 @@ def _killed_from_within(e: Evidence) -> bool:
     harness = e.harness
     if e.replies == 0 or not _ended_early(e):
         return False
+    if (
+        harness.signal in _OWN_SIGNALS
+    ):  # also where its channel closed first: a crash takes a moment to be reaped
+        return False
     if harness.stopped_for is not None:
         return harness.stopped_for == "channel_closed"
-    if harness.error_type is not None:
-        return harness.error_type in _EXITS
-    return harness.signal is None or harness.signal not in _OWN_SIGNALS
+    return harness.error_type is None or harness.error_type in _EXITS
 
 
 def _garbled(e: Evidence) -> bool:

@@ -189,7 +189,7 @@ def test_the_page_is_one_file_with_sound_structure(browser: Browser, rich: Path)
     ids = page.evaluate("[...document.querySelectorAll('[id]')].map(each => each.id)")
     assert len(ids) == len(set(ids))
     targets = page.evaluate("[...document.querySelectorAll('nav a')].map(each => each.hash.slice(1))")
-    assert len(targets) == 8
+    assert len(targets) == 9
     assert set(targets) <= set(ids)
     levels = page.evaluate(
         "[...document.querySelectorAll('h1, h2, h3')].map(each => Number(each.tagName[1]))"

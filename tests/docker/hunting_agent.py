@@ -33,8 +33,12 @@ def readable(*roots: str):
 
 
 def own_memory():
-    """The writable memory of this process, through its own /proc."""
-    with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb") as memory:
+    """The writable memory of this process, through its own /proc; nothing where the kernel keeps it shut."""
+    try:
+        maps, memory = open("/proc/self/maps"), open("/proc/self/mem", "rb")
+    except PermissionError:
+        return
+    with maps, memory:
         for line in maps:
             span, rights = line.split()[:2]
             start, end = (int(part, 16) for part in span.split("-"))

@@ -308,7 +308,7 @@ def test_a_requirement_that_does_not_exist(project: Project) -> None:
         pytest.skip("no package index answers")
     said, hint = outcome.stderr.splitlines()
     assert (outcome.code, outcome.run) == (2, None)
-    assert re.match(r"error: harness\.yaml:\d+: harness\.requirements: .*tabulate==999", said)
+    assert re.match(r"error: harness\.yaml:\d+: harness\.requirements\[0\]: .*tabulate==999", said)
     assert hint.startswith("  hint: ")
 
 

@@ -248,30 +248,27 @@ def outside(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) ->
 
 
 def update(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) -> None:
-    """One trial at a time: while one holds, the container that is made ahead for the next one waits, and is changed."""
-    project = Project(scratch / "update")
-    project.config["trials"] = 2 * times * len(faults) + 1
-    project.row("row", call("wait", "waited", seconds=0.7))
-    todo = [fault for fault in faults for _ in range(times)]
-    hit: dict[str, Fault] = {}
-    doubtful: set[str] = set()
+    """While one trial holds, the container made ahead for the next one is changed. That ends the run: exit 4."""
     client = _engine()
-    with _running(project, "--max-concurrency", "1") as run:
-        while run.goes_on():
-            if not run.id or not todo or not _containers(client, run.id, status="running"):
-                continue
-            for container in _containers(client, run.id, status="created"):
-                if container in hit or not todo:
+    for number, fault in enumerate(fault for fault in faults for _ in range(times)):
+        project = Project(scratch / f"update-{number}")
+        project.config["trials"] = 8
+        project.row("row", call("wait", "waited", seconds=0.7))
+        hit: dict[str, Fault] = {}
+        doubtful: set[str] = set()
+        with _running(project, "--max-concurrency", "1") as run:
+            while run.goes_on():
+                if not run.id or hit or not _containers(client, run.id, status="running"):
                     continue
-                fault = todo[-1]
-                assert isinstance(fault.how, Update)
-                if not _docker("update", *fault.how.option, container):
-                    continue
-                if _state(client, container) == "created":
-                    hit[container] = todo.pop()
-                else:  # it started meanwhile: before the change or after it
-                    doubtful.add(container)
-    _judge_containers(scene, scene.took(run.outcome, client), hit, doubtful)
+                for container in _containers(client, run.id, status="created")[:1]:
+                    assert isinstance(fault.how, Update)
+                    if not _docker("update", *fault.how.option, container):
+                        continue
+                    if _state(client, container) == "created":
+                        hit[container] = fault
+                    else:  # it started meanwhile: before the change or after it
+                        doubtful.add(container)
+        _judge_containers(scene, scene.took(run.outcome, client, code=4), hit, doubtful)
 
 
 def no_image(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) -> None:

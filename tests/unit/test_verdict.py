@@ -171,6 +171,7 @@ CASES: dict[str, list[tuple[Evidence, bool | None, list[str]]]] = {
         (ended(signal=9).model_copy(update={"protocol_errors": ["noise"]}), None, []),
     ],
     "model.broke_harness": [
+        (ended(signal=11, stopped_for="channel_closed"), None, []),
         (ended(exit_code=1, error_type="builtins.KeyError", error_message="'A-99'"), None, []),
         (ended(exit_code=1, error_type="builtins.RecursionError"), None, []),
         (ended(exit_code=1, error_type="builtins.MemoryError"), None, []),

@@ -326,7 +326,8 @@ def _outcome(call: _Call, *, form: str | None, watched: bool) -> Any:
     if not call.offered:
         return "unknown_tool"
     if call.result is None:
-        return "not_run"
+        # A program may end with a call that it answers to nobody, for example `submit`.
+        return "not_run" if watched else "unseen"
     return "rejected" if watched and call.result.get("status") == "error" else "unseen"
 
 

@@ -67,6 +67,10 @@ class Line(Record):
     chunks: list[JsonDict] | None = None  # None: not streamed
 
 
+# What older recordings call `ModelReply.replayed_seconds`.
+OLD_REPLAYED, REPLAYED = b'"unwaited_seconds":', b'"replayed_seconds":'
+
+
 def tape_of(directory: Path, trial_id: str) -> Path:
     """The file of one trial."""
     return directory / f"{file_name(trial_id)}.jsonl"
@@ -77,7 +81,7 @@ def read_tape(path: Path) -> list[Line]:
     lines = []
     for number, raw in enumerate(path.read_bytes().splitlines(), start=1):
         try:
-            lines.append(Line.model_validate_json(raw))
+            lines.append(Line.model_validate_json(raw.replace(OLD_REPLAYED, REPLAYED)))
         except ValidationError as error:
             raise _damaged(path, number, error) from None
     return lines
