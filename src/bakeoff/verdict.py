@@ -251,7 +251,8 @@ def _garbled(e: Evidence) -> bool:
 
 def _broke(e: Evidence) -> bool:
     """After a reply of the model, the harness failed while it acted on it."""
-    ours = e.harness.stopped_for is not None  # the supervisor ended it: for that there is another cause
+    # The supervisor ended it, so another cause applies. A crash may close the channel before it is reaped.
+    ours = e.harness.stopped_for is not None and e.harness.signal not in _OWN_SIGNALS
     others = _killed_from_within(e) or _framework_limit(e)
     return e.replies > 0 and _ended_early(e) and not ours and not others
 

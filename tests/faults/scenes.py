@@ -152,7 +152,7 @@ def http(faults: Sequence[Fault], times: int, scratch: Path, scene: Scene) -> No
     """One candidate a fault, one row an injection: the server tells conversations apart by what is said in them."""
     project = Project(scratch / "http")
     project.config["harness"] |= {
-        "limits": {"turns": 4, "seconds": 5, "tool_seconds": 5},
+        "limits": {"turns": 4, "seconds": 5, "tool_seconds": 30},
         "retries": {"model_call": 2},
     }
     project.config["resources"]["reserve"] = {"cpus": 0.1, "memory": "64MiB"}
