@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # The one writable directory of every sandbox, also its HOME.
 WORKDIR = "/task"
 
-# Called when somebody outside freezes a sandbox (True) or lets it go on (False), with the moment of `time.monotonic()`.
+# Called when someone outside freezes a sandbox (True) or lets it go on (False), with the moment of `time.monotonic()`.
 OnFrozen = Callable[[bool, float], None]
 
 # Prints one line about a step that takes time.
@@ -72,7 +72,7 @@ class Sandbox(Protocol):
         ...
 
     def held(self) -> Literal["paused", "stopped"] | None:
-        """How somebody outside holds it right now; None: not at all, or the backend does not say."""
+        """How someone outside holds it right now; None: not at all, or the backend does not say."""
         ...
 
     def kill(self) -> bool:

@@ -44,7 +44,7 @@ class DockerFacts(Record):
     oom_killed: bool | None = None
     failed_step: Literal["image", "create", "attach", "start", "run", "inspect"] | None = None
     error: str | None = None
-    # `lost`: the container was killed or removed by somebody else; `unavailable`: the daemon did not answer
+    # `lost`: the container was killed or removed from outside; `unavailable`: the daemon did not answer
     error_kind: Literal["image", "start", "lost", "unavailable"] | None = None
     paused_seconds: float | None = None  # frozen from outside; none of it is the agent's time
     # What another process of the host did to it, by the backend's events or its state: nothing inside can write these
