@@ -59,7 +59,7 @@ def facts(root: str = ROOT, proc: str = "/proc") -> dict[str, Any]:
 def _facts_v2(root: str, proc: str) -> dict[str, Any]:
     cpu = _table(_read(root, "cpu.stat"))
     quota, _, period = (_read(root, "cpu.max") or "max 100000").partition(" ")
-    usage, throttled = cpu.get("usage_usec"), cpu.get("throttled_usec")
+    throttled = cpu.get("throttled_usec")
     return {
         "cgroup_version": 2,
         "memory_peak_bytes": _integer(_read(root, "memory.peak")),
@@ -67,7 +67,7 @@ def _facts_v2(root: str, proc: str) -> dict[str, Any]:
         "swap_limit_bytes": _swap(_limit(_read(root, "memory.swap.max")), proc),
         "oom_kills": _table(_read(root, "memory.events")).get("oom_kill"),
         "memory_limit_hits": _table(_read(root, "memory.events")).get("oom"),
-        "cpu_seconds": usage / 1e6 if usage is not None else None,
+        "cpu_seconds": cpu_seconds(root),
         "throttled_seconds": throttled / 1e6 if throttled is not None else None,
         "cpus_limit": int(quota) / int(period) if quota.isdigit() else None,
         "pids_peak": _integer(_read(root, "pids.peak")),
@@ -81,7 +81,6 @@ def _facts_v1(root: str, proc: str) -> dict[str, Any]:
         # co-mounted controllers ("cpu,cpuacct") have a symlink for each name
         return _read(root, name, file)
 
-    usage = _integer(controller("cpuacct", "cpuacct.usage"))
     throttled = _table(controller("cpu", "cpu.stat")).get("throttled_time")
     quota = _integer(controller("cpu", "cpu.cfs_quota_us"))
     period = _integer(controller("cpu", "cpu.cfs_period_us"))
@@ -96,13 +95,22 @@ def _facts_v1(root: str, proc: str) -> dict[str, Any]:
         "oom_kills": _table(controller("memory", "memory.oom_control")).get("oom_kill"),
         # Version 1 cannot say: memory.failcnt is 0 after an OOM kill at the container's own limit (Linux 6.18)
         "memory_limit_hits": None,
-        "cpu_seconds": usage / 1e9 if usage is not None else None,
+        "cpu_seconds": cpu_seconds(root),
         "throttled_seconds": throttled / 1e9 if throttled is not None else None,
         "cpus_limit": quota / period if quota is not None and quota > 0 and period else None,
         "pids_peak": _integer(controller("pids", "pids.peak")),
         "pids_limit": _limit(controller("pids", "pids.max")),
         "pids_refused": _table(controller("pids", "pids.events")).get("max"),
     }
+
+
+def cpu_seconds(root: str = ROOT) -> float | None:
+    """CPU time that the cgroup used so far."""
+    if version(root) == 2:
+        usage = _table(_read(root, "cpu.stat")).get("usage_usec")
+        return usage / 1e6 if usage is not None else None
+    usage = _integer(_read(root, "cpuacct", "cpuacct.usage"))
+    return usage / 1e9 if usage is not None else None
 
 
 def pids_current(root: str = ROOT) -> int | None:

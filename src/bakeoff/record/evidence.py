@@ -26,7 +26,9 @@ class KernelFacts(Record):
     memory_limit_hits: int | None = None
     cpu_seconds: float | None = None
     throttled_seconds: float | None = None
-    waited_seconds: float | None = None  # threads ready to run without a CPU, throttling included; sampled
+    waited_seconds: float | None = (
+        None  # ready to run while none of its threads ran, throttling included; sampled
+    )
     startup_cpu_seconds: float | None = None  # of these three, what went before the agent started
     startup_throttled_seconds: float | None = None
     startup_waited_seconds: float | None = None
