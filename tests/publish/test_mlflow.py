@@ -274,6 +274,8 @@ def counted(trials: list[dict[str, Any]]) -> dict[str, float]:
     metrics |= spread("tool_calls", (each["calls"] for each in tools))
     metrics |= spread("tool_errors", (each["failed"] for each in tools))
     metrics |= spread("repeated_calls", (each["repeated"] for each in tools))
+    metrics |= spread("rejected_calls", (each["rejected"] for each in tools))
+    metrics |= spread("unknown_tools", (each["unknown"] for each in tools))
     for name in ("memory_peak_bytes", "cpu_seconds", "throttled_seconds", "pids_peak", "disk_bytes"):
         metrics |= spread(name, (each[name] for each in observed))
     limit = trials[0]["resources"]["requested"]["memory_bytes"]

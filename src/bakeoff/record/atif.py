@@ -1,21 +1,18 @@
 """One attempt as a trajectory in ATIF, the Agent Trajectory Interchange Format, version 1.8.
 
-The conversation comes from the messages the harness ended with; tokens, cost and time come from the
-gateway's and the runner's own records of each call, matched to the messages they belong to. What cannot be
-matched (a call that failed, a sub-agent's call) is kept in `extra`, so that nothing of the evidence is lost
-on the way.
+Steps are the messages of all its conversations, in the order in which the gateway saw them. The record says which model
+call a message is the reply of, and which tool call a result answers: nothing is matched by id or text. Calls that are
+in no message (a model call that failed, a tool that the harness's own code called) are in `extra`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from bakeoff.record.base import JsonDict
 from bakeoff.record.evidence import Verdict
-from bakeoff.record.messages import too_deep
-from bakeoff.record.trial import AttemptResult, Example, ModelCall, ToolCall, TrialSpec
+from bakeoff.record.trial import AttemptResult, Example, Message, ModelCall, ToolCall, TrialSpec
 
 SCHEMA_VERSION = "ATIF-v1.8"
 # Characters of one call's arguments. Of longer ones `extra.cut` has the length, `extra.raw_arguments` the beginning.
@@ -40,29 +37,14 @@ def trajectory(
 ) -> JsonDict:
     """The attempt as an ATIF document: steps, tool calls with their results, metrics.
 
-    Times in `extra` are seconds since the agent started. A tool call whose arguments do not parse keeps its
-    text as `extra.raw_arguments` and is marked `extra.malformed`.
+    Times in `extra` are seconds since the agent started. A tool call whose arguments do not parse has their text as
+    `extra.raw_arguments` and is marked `extra.malformed`; one that did not run has its `extra.outcome`.
     """
-    calls = _CallMatcher(result.model_calls)
-    tools = {call.call_id: call for call in result.tool_calls}
-    given = sum(message.get("role") == "assistant" for message in example.messages)
-    steps: list[JsonDict] = []
-    asked: dict[str, JsonDict] = {}  # call id -> the latest step that asked for it
-    for message in [message.openai for message in result.messages] or example.messages:
-        if message.get("role") in ("tool", "function"):
-            _observe(steps, message, tools, asked)
-            continue
-        step: JsonDict = {"source": SOURCES.get(str(message.get("role")), "user"), "message": _text(message)}
-        if step["source"] == "agent":
-            # assistant turns that the example itself brings along were not made by this model
-            step |= {"is_copied_context": True} if given > 0 else _agent_part(message, calls, tools, model)
-            given -= 1
-        steps.append(step)
-        asked |= {call["tool_call_id"]: step for call in step.get("tool_calls", ())}
-    for step in steps:
-        _observe_unanswered(step, tools)
     usage, clock = result.usage, result.evidence.clock
     cached = [call.cached_tokens for call in result.model_calls if call.cached_tokens is not None]
+    steps = _steps(result, example, model)
+    replies = {message.model_call for message in result.messages}
+    asked = {position for message in result.messages for position in message.calls}
     return {
         "schema_version": SCHEMA_VERSION,
         "session_id": spec.trial_id,
@@ -91,25 +73,53 @@ def trajectory(
             "started_at": result.started_at.isoformat(),
             "finished_at": result.finished_at.isoformat(),
             "unmatched_model_calls": [
-                call.model_dump(mode="json", exclude_none=True) for call in calls.unmatched()
+                call.model_dump(mode="json", exclude_none=True)
+                for call in result.model_calls
+                if call.index not in replies
             ],
-            # a sub-agent's, or of messages that a middleware dropped
             "unmatched_tool_calls": [
                 call.model_dump(mode="json", exclude_none=True)
-                for call_id, call in tools.items()
-                if call_id not in asked
+                for position, call in enumerate(result.tool_calls)
+                if position not in asked
             ],
         },
     }
 
 
-def _agent_part(message: JsonDict, calls: _CallMatcher, tools: dict[str, ToolCall], model: str) -> JsonDict:
-    """What an agent step has beyond its text."""
-    call = calls.match(message)
+def _steps(result: AttemptResult, example: Example, model: str) -> list[JsonDict]:
+    calls = {call.index: call for call in result.model_calls}
+    steps: list[JsonDict] = []
+    asked: dict[int, tuple[JsonDict, str]] = {}  # position of a tool call -> its step, its id there
+    answered: set[int] = set()
+    for message in result.messages or [Message(openai=message) for message in example.messages]:
+        if message.openai.get("role") in ("tool", "function"):
+            _observe(steps, message, asked, result.tool_calls)
+            answered |= {message.answers} if message.answers is not None else set()
+            continue
+        source = SOURCES.get(str(message.openai.get("role")), "user")
+        step: JsonDict = {"source": source, "message": _text(message.openai)}
+        if message.model_call is not None:
+            names = _call_ids(message, result.tool_calls)
+            requested = [_tool_call(result.tool_calls[position], names[position]) for position in names]
+            step |= _reply(message, calls.get(message.model_call), requested, model)
+            asked |= {position: (step, name) for position, name in names.items()}
+        elif source == "agent":
+            step["is_copied_context"] = True  # an assistant's turn that no model call made
+        if message.conversation:
+            step["extra"] = {**step.get("extra", {}), "conversation": message.conversation}
+        steps.append(step)
+    for position, (step, name) in asked.items():
+        if position not in answered:
+            _observe_unanswered(step, name, result.tool_calls[position])
+    return steps
+
+
+def _reply(message: Message, call: ModelCall | None, requested: list[JsonDict], model: str) -> JsonDict:
+    """What a step of the model has beyond its text."""
     part: JsonDict = {"model_name": model}
-    if reasoning := _reasoning(message):
+    if reasoning := message.openai.get("reasoning_content"):
         part["reasoning_content"] = reasoning
-    if requested := [_tool_call(item, tools) for item in _requested(message, call)]:
+    if requested:
         part["tool_calls"] = requested
     if call:
         part["llm_call_count"] = 1
@@ -127,100 +137,57 @@ def _agent_part(message: JsonDict, calls: _CallMatcher, tools: dict[str, ToolCal
     return part
 
 
-def _requested(message: JsonDict, call: ModelCall | None) -> Iterator[JsonDict]:
-    """The tool calls a message asks for, OpenAI-style; malformed ones come from LangChain's record."""
-    seen = set()
-    for item in _dicts(message.get("tool_calls")):
-        seen.add(item.get("id"))
-        yield item
-    data = (call.message or {}).get("data") if call else None
-    for item in _dicts(data.get("invalid_tool_calls") if isinstance(data, dict) else None):
-        if item.get("id") not in seen:
-            yield {
-                "id": item.get("id"),
-                "function": {"name": item.get("name"), "arguments": item.get("args")},
-            }
+def _call_ids(message: Message, calls: list[ToolCall]) -> dict[int, str]:
+    """The ids of a message's calls, by position. A model's own need not be unique: a second one gets its position."""
+    names: dict[int, str] = {}
+    taken: set[str] = set()
+    for position in message.calls:
+        given = calls[position].call_id
+        names[position] = f"{given}#{position}" if not given or given in taken else given
+        taken.add(names[position])
+    return names
 
 
-def _tool_call(item: JsonDict, tools: dict[str, ToolCall]) -> JsonDict:
-    function = item["function"] if isinstance(item.get("function"), dict) else {}
-    arguments: Any = function.get("arguments")
-    extra: JsonDict = {}
-    cut = isinstance(arguments, str) and len(arguments) > MAX_ARGUMENTS
-    try:
-        parsed = json.loads(arguments) if isinstance(arguments, str) and not cut else arguments
-    except (ValueError, RecursionError):  # not JSON, or nested to blow the stack
-        parsed = None
-    if cut:
-        extra, parsed = {"cut": len(arguments), "raw_arguments": arguments[:MAX_ARGUMENTS]}, {}
-    elif not isinstance(parsed, dict) or too_deep(parsed):
-        extra = {
-            "malformed": True,
-            "raw_arguments": arguments if isinstance(arguments, str) else repr(arguments),
-        }
-        parsed = {}
-    if ran := tools.get(str(item.get("id"))):
-        extra |= ran.model_dump(include={"started", "seconds", "error", "timed_out"}, exclude_none=True)
-    call: JsonDict = {
-        "tool_call_id": str(item.get("id") or ""),
-        "function_name": str(function.get("name") or ""),
-        "arguments": parsed,
-    }
-    return call | ({"extra": extra} if extra else {})
+def _tool_call(call: ToolCall, ident: str) -> JsonDict:
+    extra: JsonDict = {} if call.outcome == "ran" else {"outcome": call.outcome}
+    arguments = call.args
+    if arguments is None:
+        extra |= {"malformed": True, "raw_arguments": call.raw_args or ""}
+    elif len(text := json.dumps(arguments, ensure_ascii=False)) > MAX_ARGUMENTS:
+        extra |= {"cut": len(text), "raw_arguments": text[:MAX_ARGUMENTS]}
+        arguments = None
+    extra |= _known({"started": call.started, "seconds": call.seconds, "error": call.error})
+    if call.timed_out:
+        extra["timed_out"] = True
+    made: JsonDict = {"tool_call_id": ident, "function_name": call.name, "arguments": arguments or {}}
+    return made | ({"extra": extra} if extra else {})
 
 
 def _observe(
-    steps: list[JsonDict], message: JsonDict, tools: dict[str, ToolCall], asked: dict[str, JsonDict]
+    steps: list[JsonDict],
+    message: Message,
+    asked: dict[int, tuple[JsonDict, str]],
+    calls: list[ToolCall],
 ) -> None:
-    """Attach a tool's result to the latest step that asked for it. A result that no step asked for becomes a step."""
-    call_id = str(message.get("tool_call_id") or "")
-    if step := asked.get(call_id):
-        entry: JsonDict = {"source_call_id": call_id, "content": _text(message)}
-        if (ran := tools.get(call_id)) and ran.error:
-            entry["extra"] = {"error": ran.error}
+    """Attach a tool's result to the step that asked for it. A result that no step asked for becomes a step."""
+    text = _text(message.openai)
+    if message.answers in asked:
+        step, name = asked[message.answers]
+        entry: JsonDict = {"source_call_id": name, "content": text}
+        if error := calls[message.answers].error:
+            entry["extra"] = {"error": error}
         step.setdefault("observation", {"results": []})["results"].append(entry)
         return
-    unasked = {"content": _text(message), "extra": {"tool_call_id": call_id}}
+    unasked = {"content": text, "extra": {"tool_call_id": str(message.openai.get("tool_call_id") or "")}}
     steps.append({"source": "system", "message": "", "observation": {"results": [unasked]}})
 
 
-def _observe_unanswered(step: JsonDict, tools: dict[str, ToolCall]) -> None:
+def _observe_unanswered(step: JsonDict, name: str, call: ToolCall) -> None:
     """A call that ran but whose result never reached the conversation still shows what the runner saw."""
-    answered = {entry.get("source_call_id") for entry in step.get("observation", {}).get("results", ())}
-    for call in step.get("tool_calls", ()):
-        ran = tools.get(call["tool_call_id"])
-        if ran is None or call["tool_call_id"] in answered or (ran.result is None and ran.error is None):
-            continue
-        entry = {"source_call_id": call["tool_call_id"], "content": ran.result or ran.error}
-        entry["extra"] = _known({"seen_by": "runner", "error": ran.error})
+    if call.result is not None or call.error is not None:
+        extra = _known({"seen_by": "runner", "error": call.error})
+        entry = {"source_call_id": name, "content": call.result or call.error, "extra": extra}
         step.setdefault("observation", {"results": []})["results"].append(entry)
-
-
-class _CallMatcher:
-    """Finds the model call that produced a message: the first with its text and its tool calls.
-
-    In order, but with gaps: a middleware may drop messages, and a sub-agent's calls are in no message at all.
-    """
-
-    def __init__(self, calls: list[ModelCall]) -> None:
-        self._open = sorted(calls, key=lambda call: call.index)
-
-    def match(self, message: JsonDict) -> ModelCall | None:
-        wanted = (_text(message), {item.get("id") for item in _dicts(message.get("tool_calls"))})
-        for call in self._open:
-            data = (call.message or {}).get("data")
-            if not isinstance(data, dict):
-                continue
-            valid = {item.get("id") for item in _dicts(data.get("tool_calls"))}
-            every = valid | {item.get("id") for item in _dicts(data.get("invalid_tool_calls"))}
-            # whether malformed calls are repeated in the message depends on who wrote it down
-            if wanted[0] == _text(data) and wanted[1] in (valid, every):
-                self._open.remove(call)
-                return call
-        return None
-
-    def unmatched(self) -> list[ModelCall]:
-        return self._open
 
 
 def _text(message: JsonDict) -> str:
@@ -236,23 +203,10 @@ def _text(message: JsonDict) -> str:
             parts.append(block)
         elif isinstance(block, dict) and isinstance(block.get("text"), str):
             parts.append(block["text"])
-        elif isinstance(block, dict) and block.get("type") not in ("tool_use", "thinking", "reasoning"):
+        elif isinstance(block, dict):
             parts.append(f"[{block.get('type', 'block')}]")
     return "\n".join(parts)
 
 
-def _reasoning(message: JsonDict) -> str:
-    """The model's own reasoning, where the provider showed it."""
-    if isinstance(direct := message.get("reasoning_content"), str):
-        return direct
-    blocks = _dicts(message.get("content"))
-    found = [block.get("thinking") or block.get("reasoning") for block in blocks]
-    return "\n".join(text for text in found if isinstance(text, str))
-
-
-def _dicts(value: Any) -> list[JsonDict]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _known(values: JsonDict) -> JsonDict:
+def _known(values: dict[str, Any]) -> JsonDict:
     return {key: value for key, value in values.items() if value is not None}

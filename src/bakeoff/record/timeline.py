@@ -55,6 +55,7 @@ class ToolCallEvent:
     result: str | None
     error: str | None
     timed_out: bool
+    outcome: str  # `ToolCall.outcome`
     model_call: int | None  # index of the call that asked for it, where known
 
 
@@ -166,6 +167,7 @@ def _tool_calls(trajectory: JsonDict, origin: datetime, end: datetime) -> Iterat
                 result=found.get("content"),
                 error=extra.get("error") or (found.get("extra") or {}).get("error"),
                 timed_out=bool(extra.get("timed_out")),
+                outcome=extra.get("outcome", "ran"),
                 model_call=(step.get("extra") or {}).get("model_call"),
             )
     for call in (trajectory.get("extra") or {}).get("unmatched_tool_calls", ()):
@@ -180,6 +182,7 @@ def _tool_calls(trajectory: JsonDict, origin: datetime, end: datetime) -> Iterat
             result=call.get("result"),
             error=call.get("error"),
             timed_out=bool(call.get("timed_out")),
+            outcome=call.get("outcome", "ran"),
             model_call=None,
         )
 

@@ -36,6 +36,8 @@ USED = (
     "tool_calls",
     "tool_errors",
     "repeated_calls",
+    "rejected_calls",
+    "unknown_tools",
 )
 GIVEN = (
     "memory_peak_bytes",
@@ -99,9 +101,11 @@ class CandidateReport:
     disk_bytes: Spread | None
     oom_kills: int
     bound: Mapping[str, int]  # limit -> trials that ran into it
-    tool_calls: Spread | None  # these three: None also where no trial's line counts them
+    tool_calls: Spread | None  # these five: None also where no trial's line counts them
     tool_errors: Spread | None
     repeated_calls: Spread | None
+    rejected_calls: Spread | None  # among the errors: answered without running the tool
+    unknown_tools: Spread | None  # among the errors: of a tool that the model was not offered
     contended: int  # trials whose last attempt got less than its reserve
     reattempts: int  # attempts beyond each trial's first
     recovered: int  # trials that a re-attempt brought from an infra error to a verdict on the model
@@ -293,6 +297,8 @@ def _tools(trial: TrialRecord) -> dict[str, float]:
             "tool_calls": trial.tools.calls,
             "tool_errors": trial.tools.failed,
             "repeated_calls": trial.tools.repeated,
+            "rejected_calls": trial.tools.rejected,
+            "unknown_tools": trial.tools.unknown,
         }
     # lines written before tool calls were counted still have the runner's own count of errors
     return {"tool_errors": trial.attempts[-1].evidence.harness.tool_errors} if trial.attempts else {}

@@ -21,6 +21,13 @@ from bakeoff.verdict import describe
 LOG_LINES = 20  # of the end of each attempt's log
 COMPARED_IDS = 5000  # for a suggestion: comparing is slow, and the reader waits
 STYLES = {"passed": "bold green", "failed": "bold red", "infra_error": "bold yellow"}
+OUTCOMES = {  # of a tool call that did not run
+    "rejected": "rejected",
+    "unknown_tool": "no such tool",
+    "malformed": "malformed arguments",
+    "not_run": "never ran",
+    "answer": "the answer's form",
+}
 SOURCES = {"system": "dim", "user": "bold cyan", "agent": "bold magenta"}
 
 
@@ -130,8 +137,8 @@ def _tool_call(call: JsonDict) -> Text:
     arguments = extra.get("raw_arguments") if extra.get("malformed") else _json(call.get("arguments"))
     text = Text("  → ", style="cyan")
     text.append(escape.line(f"{call.get('function_name')}({arguments})", limit=1000))
-    if extra.get("malformed"):
-        text.append("  malformed arguments", style="bold red")
+    if (outcome := OUTCOMES.get(extra.get("outcome", "ran"))) is not None:
+        text.append(f"  {outcome}", style="bold red")
     if "seconds" in extra:
         text.append(f"  {figures.seconds(extra['seconds'])}", style="dim")
     if extra.get("timed_out"):

@@ -68,7 +68,12 @@ def hostile_trial(run: RunDirectory) -> str:
         "tool_call_id": "c1",
         "function_name": f"get_order{ESC}",
         "arguments": {},
-        "extra": {"malformed": True, "raw_arguments": '{"order_id": ', "seconds": 0.25},
+        "extra": {
+            "malformed": True,
+            "outcome": "malformed",
+            "raw_arguments": '{"order_id": ',
+            "seconds": 0.25,
+        },
     }
     run.write_trajectory(
         record.trial_id,

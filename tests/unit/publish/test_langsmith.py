@@ -52,6 +52,7 @@ def tool_call(**changes: Any) -> ToolCallEvent:
         "result": "shipped",
         "error": None,
         "timed_out": False,
+        "outcome": "ran",
         "model_call": 0,
     }
     return ToolCallEvent(**(fields | changes))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,6 @@ from atif import Trajectory
 from bakeoff.errors import ModelErrorKind
 from bakeoff.record.atif import MAX_ARGUMENTS, trajectory
 from bakeoff.record.evidence import Evidence, ModelFault, Verdict
-from bakeoff.record.messages import DEEPEST
 from bakeoff.record.trial import (
     AttemptResult,
     Example,
@@ -31,44 +30,38 @@ SPEC = TrialSpec(trial_id="steady/refund/1", candidate="steady", example_id="ref
 USER = {"role": "user", "content": "Refund A-17"}
 
 
-def requested(call_id: str, name: str, arguments: str) -> dict[str, Any]:
-    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+def model_call(index: int, **fields: Any) -> ModelCall:
+    usage = {"input_tokens": 100, "output_tokens": 9, "cost_usd": 0.01}
+    return ModelCall(index=index, **({"started": index * 1.5, "seconds": 0.5, **usage} | fields))
 
 
-def model_call(
-    index: int, content: Any = "", tool_calls: Any = (), invalid: Any = (), **fields: Any
-) -> ModelCall:
-    data = {
-        "content": content,
-        "tool_calls": [{"id": each, "name": "get_order", "args": {}} for each in tool_calls],
-        "invalid_tool_calls": list(invalid),
-    }
-    defaults = {
-        "started": index * 1.5,
-        "seconds": 0.5,
-        "input_tokens": 100,
-        "output_tokens": 9,
-        "cost_usd": 0.01,
-    }
-    return ModelCall(index=index, message={"type": "ai", "data": data}, **(defaults | fields))
+def said(text: str, model_call: int | None = None, calls: Sequence[int] = (), **fields: Any) -> Message:
+    openai = {"role": "assistant", "content": text, **fields}
+    return Message(openai=openai, model_call=model_call, calls=list(calls))
 
 
-def document(
-    messages: list[dict[str, Any]], *, example: list[dict[str, Any]] | None = None, **fields: Any
-) -> dict[str, Any]:
+def got(text: str, answers: int | None) -> Message:
+    return Message(openai={"role": "tool", "tool_call_id": "c1", "content": text}, answers=answers)
+
+
+def tool_call(**fields: Any) -> ToolCall:
+    return ToolCall(**{"call_id": "c1", "name": "get_order", "args": {}, **fields})
+
+
+def document(messages: Sequence[Message], *, example: Any = (USER,), **fields: Any) -> dict[str, Any]:
     result = AttemptResult(
         attempt=2,
         evidence=Evidence(),
         requested=LIMITS,
         effective=LIMITS,
-        messages=[Message(openai=message) for message in messages],
+        messages=list(messages),
         started_at=NOW,
         finished_at=NOW,
         **fields,
     )
     made = trajectory(
         SPEC,
-        Example(id="refund", inputs={}, messages=example or [USER]),
+        Example(id="refund", inputs={}, messages=list(example)),
         result,
         agent_name="support-desk",
         agent_version="1",
@@ -83,28 +76,22 @@ def document(
 def test_a_whole_conversation() -> None:
     made = document(
         [
-            {"role": "system", "content": "Be kind."},
-            USER,
-            {
-                "role": "assistant",
-                "content": "",
-                "tool_calls": [requested("c1", "get_order", '{"order_id": "A-17"}')],
-            },
-            {"role": "tool", "tool_call_id": "c1", "content": "shipped"},
-            {"role": "assistant", "content": "It has shipped."},
+            Message(openai={"role": "system", "content": "Be kind."}),
+            Message(openai=USER),
+            said("", 0, [0], reasoning_content="hm"),
+            got("shipped", 0),
+            said("It has shipped.", 1),
         ],
-        model_calls=[model_call(0, "", ["c1"], cached_tokens=40), model_call(1, "It has shipped.")],
-        tool_calls=[
-            ToolCall(call_id="c1", name="get_order", args={}, started=0.6, seconds=0.2, result="shipped")
-        ],
+        model_calls=[model_call(0, cached_tokens=40), model_call(1)],
+        tool_calls=[tool_call(args={"order_id": "A-17"}, started=0.6, seconds=0.2, result="shipped")],
         usage=Usage(model_calls=2, input_tokens=200, output_tokens=18, cost_usd=0.02),
     )
     system, user, asks, answers = made["steps"]
     assert (system["source"], user["source"], asks["source"]) == ("system", "user", "agent")
     (call,) = asks["tool_calls"]
-    assert call["arguments"] == {"order_id": "A-17"}
-    assert call["extra"] == {"started": 0.6, "seconds": 0.2, "timed_out": False}
+    assert (call["arguments"], call["extra"]) == ({"order_id": "A-17"}, {"started": 0.6, "seconds": 0.2})
     assert asks["observation"]["results"] == [{"source_call_id": "c1", "content": "shipped"}]
+    assert asks["reasoning_content"] == "hm"
     assert asks["metrics"] == {
         "prompt_tokens": 100, "completion_tokens": 9, "cached_tokens": 40, "cost_usd": 0.01
     }  # fmt: skip
@@ -112,45 +99,47 @@ def test_a_whole_conversation() -> None:
     assert answers["extra"]["model_call"] == 1
     assert made["final_metrics"]["total_prompt_tokens"] == 200
     assert made["extra"]["verdict"]["cause"] == "model.wrong_answer"
-    assert made["extra"]["unmatched_model_calls"] == []
+    assert (made["extra"]["unmatched_model_calls"], made["extra"]["unmatched_tool_calls"]) == ([], [])
 
 
-def test_malformed_calls_stay_visible_from_either_record() -> None:
-    broken = {"id": "c2", "name": "refund", "args": '{"amount": ', "error": "Expecting value"}
+@pytest.mark.parametrize("ids", [("c1", "c1"), ("", "")])
+def test_calls_of_one_reply_with_one_id_keep_their_own_results(ids: tuple[str, str]) -> None:
+    calls = [tool_call(call_id=ident, started=i) for i, ident in enumerate(ids)]
     made = document(
-        [
-            {"role": "assistant", "content": "", "tool_calls": [requested("c1", "get_order", "{oops")]},
-            {"role": "assistant", "content": "again"},
-        ],
-        example=[USER],
-        model_calls=[model_call(0, "", ["c1"]), model_call(1, "again", invalid=[broken])],
+        [said("", 0, [0, 1]), got("first", 0), got("second", 1)],
+        model_calls=[model_call(0)],
+        tool_calls=calls,
     )
-    first, second = (step["tool_calls"][0] for step in made["steps"])
-    assert first["extra"] == {"malformed": True, "raw_arguments": "{oops"}
-    assert second["function_name"] == "refund"
-    assert second["extra"] == {"malformed": True, "raw_arguments": '{"amount": '}
-    assert second["arguments"] == {}
+    (step,) = made["steps"]
+    names = [call["tool_call_id"] for call in step["tool_calls"]]
+    assert len(set(names)) == 2
+    assert [(r["source_call_id"], r["content"]) for r in step["observation"]["results"]] == [
+        (names[0], "first"), (names[1], "second")
+    ]  # fmt: skip
 
 
-def test_arguments_that_are_no_object_are_malformed() -> None:
-    made = document([{"role": "assistant", "tool_calls": [requested("c", "t", "[1]")]}])
-    assert made["steps"][0]["tool_calls"][0]["extra"]["malformed"] is True
+@pytest.mark.parametrize(
+    ("call", "extra"),
+    [
+        ({"args": None, "raw_args": "{oops", "outcome": "malformed"},
+         {"malformed": True, "raw_arguments": "{oops", "outcome": "malformed"}),
+        ({"outcome": "unknown_tool", "error": "no such tool"},
+         {"outcome": "unknown_tool", "error": "no such tool"}),
+        ({"args": {"x": "y" * MAX_ARGUMENTS}},
+         {"cut": MAX_ARGUMENTS + 9, "raw_arguments": '{"x": "' + "y" * (MAX_ARGUMENTS - 7)}),
+        ({"timed_out": True, "started": 1}, {"timed_out": True, "started": 1}),
+    ],
+)  # fmt: skip
+def test_what_came_of_a_call(call: dict[str, Any], extra: dict[str, Any]) -> None:
+    made = document([said("", 0, [0])], tool_calls=[tool_call(**call)])
+    assert made["steps"][0]["tool_calls"][0]["extra"] == extra
 
 
-@pytest.mark.parametrize("depth", [DEEPEST + 1, 100_000])
-def test_arguments_nested_beyond_reason_are_malformed(depth: int) -> None:
-    raw = '{"x": ' + "[" * depth + "]" * depth + "}"
-    made = document([USER, {"role": "assistant", "content": "", "tool_calls": [requested("c1", "f", raw)]}])
-    [call] = made["steps"][-1]["tool_calls"]
-    assert (call["arguments"], call["extra"]["raw_arguments"]) == ({}, raw)
-
-
-def test_turns_the_example_brings_along_are_not_the_models() -> None:
-    given = [USER, {"role": "assistant", "content": "Which order?"}, {"role": "user", "content": "A-17"}]
+def test_turns_that_no_model_call_made_are_not_the_models() -> None:
+    question = Message(openai={"role": "user", "content": "A-17"})
     made = document(
-        [*given, {"role": "assistant", "content": "Which order?"}],
-        example=given,
-        model_calls=[model_call(0, "Which order?")],
+        [Message(openai=USER), said("Which order?"), question, said("Which order?", 0)],
+        model_calls=[model_call(0)],
     )
     brought, own = made["steps"][1], made["steps"][3]
     assert brought["is_copied_context"] is True
@@ -158,80 +147,47 @@ def test_turns_the_example_brings_along_are_not_the_models() -> None:
     assert own["metrics"]["prompt_tokens"] == 100
 
 
-def test_a_call_that_failed_or_is_in_no_message_is_kept() -> None:
+def test_calls_that_are_in_no_message_are_kept() -> None:
     fault = ModelFault(kind=ModelErrorKind.UNAVAILABLE, message="503", status=503, attempts=3)
     failed = ModelCall(index=1, started=2, seconds=1, error=fault)
+    own = tool_call(call_id="s1", started=0.3, seconds=0.1, result="found")
     made = document(
-        [USER, {"role": "assistant", "content": "done"}],
-        model_calls=[model_call(0, "a sub-agent said this"), failed, model_call(2, "done")],
+        [said("a sub-agent's", 0, [0]).model_copy(update={"conversation": 1}), said("done", 2)],
+        model_calls=[model_call(0), failed, model_call(2)],
+        tool_calls=[tool_call(), own],
     )
-    assert [call["index"] for call in made["extra"]["unmatched_model_calls"]] == [0, 1]
-    assert made["steps"][1]["extra"]["model_call"] == 2
-
-
-def test_a_tool_call_that_is_in_no_message_is_kept() -> None:
-    ran = ToolCall(call_id="s1", name="search", args={"q": 1}, started=0.3, seconds=0.1, result="found")
-    made = document(
-        [USER, {"role": "assistant", "tool_calls": [requested("c1", "delegate", "{}")]}],
-        tool_calls=[ran, ToolCall(call_id="c1", name="delegate", args={}, started=0.2)],
-    )
-    (kept,) = made["extra"]["unmatched_tool_calls"]
-    assert kept == ran.model_dump(exclude_none=True)
+    assert [call["index"] for call in made["extra"]["unmatched_model_calls"]] == [1]
+    assert made["extra"]["unmatched_tool_calls"] == [own.model_dump(exclude_none=True)]
+    assert [step["extra"].get("conversation") for step in made["steps"]] == [1, None]
 
 
 def test_a_tool_that_was_killed_shows_what_the_runner_saw() -> None:
-    made = document(
-        [{"role": "assistant", "tool_calls": [requested("c1", "export", "{}")]}],
-        tool_calls=[ToolCall(call_id="c1", name="export", args={}, started=1, error="Killed")],
-    )
+    made = document([said("", 0, [0])], tool_calls=[tool_call(started=1, error="Killed")])
     (result,) = made["steps"][0]["observation"]["results"]
     assert result["content"] == "Killed"
     assert result["extra"] == {"seen_by": "runner", "error": "Killed"}
 
 
 def test_a_result_nobody_asked_for_is_a_step_of_its_own() -> None:
-    made = document([USER, {"role": "tool", "tool_call_id": "c9", "content": "surprise"}])
-    assert made["steps"][1]["observation"]["results"][0]["extra"] == {"tool_call_id": "c9"}
+    made = document([Message(openai=USER), got("surprise", None)])
+    assert made["steps"][1]["observation"]["results"][0]["extra"] == {"tool_call_id": "c1"}
 
 
 def test_an_attempt_that_never_began_still_shows_the_task() -> None:
-    made = document([])
-    assert [step["message"] for step in made["steps"]] == ["Refund A-17"]
+    assert [step["message"] for step in document([])["steps"]] == ["Refund A-17"]
 
 
-def test_content_blocks_and_reasoning() -> None:
-    blocks = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "Hi"}, {"type": "image_url"}]
-    made = document([{"role": "assistant", "content": blocks}], model_calls=[model_call(0, blocks)])
-    (step,) = made["steps"]
-    assert step["message"] == "Hi\n[image_url]"
-    assert step["reasoning_content"] == "hm"
-    assert step["llm_call_count"] == 1
+def test_content_that_is_no_text_shows_its_type() -> None:
+    blocks = [{"type": "text", "text": "Hi"}, "there", {"type": "image_url"}]
+    made = document([], example=[{"role": "user", "content": blocks}, {"role": None, "content": 7}])
+    assert [step["message"] for step in made["steps"]] == ["Hi\nthere\n[image_url]", "7"]
 
 
-def test_hostile_shapes_are_survived() -> None:
-    document(
-        [
-            {
-                "role": "assistant",
-                "content": 7,
-                "tool_calls": ["x", {"function": "y"}, {"id": None, "function": {}}],
-            },
-            {"role": None, "content": None},
-            {"role": "tool"},
-        ],
-        model_calls=[ModelCall(index=0, started=0, seconds=0, message={"data": "nonsense"})],
-    )
-
-
-def test_huge_arguments_are_cut_and_many_results_take_linear_time() -> None:
-    raw = json.dumps({"text": "x" * MAX_ARGUMENTS})
-    made = document([USER, {"role": "assistant", "content": "", "tool_calls": [requested("c1", "f", raw)]}])
-    [call] = made["steps"][-1]["tool_calls"]
-    assert call["extra"] == {"cut": len(raw), "raw_arguments": raw[:MAX_ARGUMENTS]}
-    turns: list[dict[str, Any]] = []
-    for i in range(5_000):
-        turns.append({"role": "assistant", "content": "", "tool_calls": [requested(f"c{i}", "f", "{}")]})
-    turns += [{"role": "tool", "tool_call_id": f"c{i}", "content": "ok"} for i in range(5_000)]
+def test_many_calls_and_results_take_linear_time() -> None:
+    many = 10_000
+    turns = [said("", i, [i]) for i in range(many)] + [got("ok", i) for i in range(many)]
+    calls = [tool_call(call_id=f"c{i}") for i in range(many)]
     began = time.process_time()
-    assert len(document(turns)["steps"]) == 5_000
-    assert time.process_time() - began < 3.0
+    made = document(turns, model_calls=[model_call(i) for i in range(many)], tool_calls=calls)
+    assert len(made["steps"]) == many
+    assert time.process_time() - began < 5.0

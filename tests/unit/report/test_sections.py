@@ -219,10 +219,15 @@ def test_a_long_trajectory_is_cut_in_the_middle(tmp_path: Path) -> None:
 
 def test_wasted_calls_are_counted_and_old_lines_still_read(tmp_path: Path) -> None:
     counted = [
-        synthetic.trial(example=f"case-00{n}", tools={"calls": 4, "failed": 1, "repeated": 1})
+        synthetic.trial(
+            example=f"case-00{n}", tools={"calls": 4, "failed": 2, "repeated": 1, "rejected": 1, "unknown": n}
+        )
         for n in range(2)
     ]
-    assert collected(tmp_path / "new", counted).candidates[0].wasted_share == 0.5
+    report = collected(tmp_path / "new", counted)
+    assert report.candidates[0].wasted_share == 0.75
+    assert "| Tool errors | Rejected | No such tool |" in (text := markdown.render(report))
+    assert "| 2 (2) | 1 (1) | 0.5 (1) | 1 (1) | 75.0 % |" in text
     old = [record.model_copy(update={"tools": None}) for record in counted]
     (row, _) = collected(tmp_path / "old", old).candidates
     assert row.tool_calls is None

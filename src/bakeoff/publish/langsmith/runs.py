@@ -293,7 +293,7 @@ def _tool_call(attempt: AttemptEvent, call: ToolCallEvent, node: _Node) -> JsonD
     error = call.error
     if call.timed_out:
         error = error or "stopped at the tool's time limit"
-    if not ran:
+    if not ran and call.outcome not in ("unseen", "answer"):
         error = error or "never ran"
     return node.run(
         call.name or "tool",

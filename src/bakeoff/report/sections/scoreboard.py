@@ -129,16 +129,28 @@ def _trajectories(data: ReportData) -> Iterator[Block]:
     yield Paragraph(
         "What the agent did in a trial with a verdict on the model: mean, and the most in brackets. A step is a "
         "model call. A call is wasted when it ended in an error, or repeated an earlier one with the same "
-        "arguments and the same result."
+        "arguments and the same result. Among the errors are calls that never ran: rejected, because of their "
+        "arguments or by a person or a middleware, or of a tool that does not exist."
     )
     yield Table(
-        ("Candidate", "#Steps", "#Tool calls", "#Tool errors", "#Repeated calls", "#Wasted share"),
+        (
+            "Candidate",
+            "#Steps",
+            "#Tool calls",
+            "#Tool errors",
+            "#Rejected",
+            "#No such tool",
+            "#Repeated calls",
+            "#Wasted share",
+        ),
         [
             (
                 row.label,
                 _mean_and_max(row.model_calls),
                 _mean_and_max(row.tool_calls),
                 _mean_and_max(row.tool_errors),
+                _mean_and_max(row.rejected_calls),
+                _mean_and_max(row.unknown_tools),
                 _mean_and_max(row.repeated_calls),
                 figures.percent(row.wasted_share),
             )
