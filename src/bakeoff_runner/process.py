@@ -48,3 +48,9 @@ def place_shared_memory(directory: str) -> None:
     """Make /dev/shm a part of this directory, so that it has its limit. For root, where there is no /dev/shm."""
     with contextlib.suppress(OSError):
         os.symlink(directory, "/dev/shm")  # noqa: S108 - where POSIX shared memory and semaphores are
+
+
+def close_message_queues() -> None:
+    """Close the queues that engines mount for everybody: a file made there is a queue. For root."""
+    with contextlib.suppress(FileNotFoundError):
+        os.chmod("/dev/mqueue", 0o700)

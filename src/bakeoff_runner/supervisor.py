@@ -15,7 +15,7 @@ import sys
 import time
 from typing import Any
 
-from bakeoff_runner import cgroup, process, wire
+from bakeoff_runner import cgroup, process, syscalls, wire
 from bakeoff_runner.waits import Waits
 
 SAMPLE_MS = 250  # disk and (on old kernels) pids have no peak counter, so they are sampled at this pace
@@ -23,7 +23,6 @@ REPORT_SECONDS = 1.0  # how often it reports the memory in use, for the host's d
 CHUNK = 64 * 1024
 ENDING_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
 CPU_TIMES = ("cpu_seconds", "throttled_seconds", "waited_seconds")
-HARNESS_USER = 10001
 GRACE_SECONDS = 5.0  # for the last bytes in the pipes, once the harness has ended
 
 
@@ -258,10 +257,13 @@ def main() -> None:
     child_in, to_child = os.pipe()
     from_child, child_out = os.pipe()
     walled = os.getpid() == 1 and os.getuid() == 0
-    child_log, log_in = process.pipe_of(HARNESS_USER) if walled else os.pipe()
-    shared_memory = f"{os.environ.get('HOME')}/.shm"
+    home = os.environ.get("HOME", "/")
+    user = os.stat(home).st_uid  # the sandbox's own: the host mounts its one writable place for it
+    child_log, log_in = process.pipe_of(user) if walled else os.pipe()
+    shared_memory = f"{home}/.shm"
     if walled:
         process.place_shared_memory(shared_memory)
+        process.close_message_queues()
     pid = os.fork()
     if pid == 0:
         for end in (to_child, from_child, child_log):
@@ -274,7 +276,8 @@ def main() -> None:
             os.close(end)
         process.be_killed_first()
         if walled:
-            process.become(HARNESS_USER)
+            process.become(user)
+            syscalls.restrict()
             os.mkdir(shared_memory, 0o700)
         from bakeoff_runner.harness import serve
 

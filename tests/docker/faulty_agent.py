@@ -4,6 +4,7 @@ import ctypes
 import errno
 import json
 import os
+import pwd
 import resource
 import socket
 import subprocess
@@ -256,6 +257,8 @@ def probe() -> str:
         "cwd": os.getcwd(),
         "shared_memory": os.path.realpath("/dev/shm"),
         "against_the_supervisor": against_the_supervisor(),
+        "against_the_kernel": against_the_kernel(),
+        "user": pwd.getpwuid(os.getuid()).pw_name,
         "threads": threading.active_count(),
         "langchain_chat_models": sorted(m for m in sys.modules if m.startswith(("openai", "anthropic"))),
     }
@@ -292,6 +295,39 @@ def against_the_supervisor() -> dict:
         done["a child reads the harness's memory"] = "yes"
     if subprocess.run("echo noted > /dev/stderr", shell=True, check=False).returncode != 0:
         done["a child cannot write to /dev/stderr"] = "yes"
+    return done
+
+
+def against_the_kernel() -> dict:
+    """What this process may do to the kernel, beyond its container: nothing of this is to be in here."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def call(number, *arguments):
+        if libc.syscall(number, *arguments) < 0:
+            raise OSError(ctypes.get_errno(), "refused")
+        return "done"
+
+    numbers = {
+        "unshare": (272, 0x10000000), "clone into a user namespace": (56, 0x10000000 | 17, 0, 0, 0, 0),
+        "io_uring": (425, 8, ctypes.create_string_buffer(120)), "aio": (206, 8, ctypes.byref(ctypes.c_long(0))),
+        "keyctl": (250, 0, -3, 0), "add_key": (248, b"user", b"x", b"y", 1, -3), "bpf": (321, 0, 0, 0),
+        "perf": (298, ctypes.create_string_buffer(120), 0, -1, -1, 0), "userfaultfd": (323, 1),
+        "mq_open": (240, b"q", 0o102, 0o600, 0), "msgget": (68, 0, 0o1600),
+        "settimeofday": (164, ctypes.create_string_buffer(16), 0), "setns": (308, 0, 0), "x32": (0x40000027,),
+    }  # fmt: skip
+    deeds = {name: lambda arguments=arguments: call(*arguments) for name, arguments in numbers.items()}
+    deeds |= {
+        f"family {family}": lambda family=family: socket.socket(family, socket.SOCK_STREAM).close() or "open"
+        for family in (17, 38, 40)
+    }
+    deeds["affinity"] = lambda: os.sched_setaffinity(0, os.sched_getaffinity(0)) or "set"
+    deeds["queue by its file"] = lambda: open("/dev/mqueue/q", "w").close() or "made"
+    done = {}
+    for name, deed in deeds.items():
+        try:
+            done[name] = deed()
+        except OSError:
+            continue
     return done
 
 

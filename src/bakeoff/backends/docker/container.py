@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
+import random
 import socket
 import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any, Literal
 
 import docker.errors
 import requests.exceptions
 from docker import APIClient
-from docker.types import LogConfig
+from docker.types import LogConfig, Ulimit
 
 from bakeoff.backends.base import WORKDIR, Frame, OnFrozen, SandboxEnd, SandboxError, SandboxSpec
 from bakeoff.backends.docker.connection import DAEMON_GONE
 from bakeoff.backends.docker.pauses import PauseEvents
+from bakeoff.record.base import JsonDict
 from bakeoff.record.evidence import DockerFacts
 
-USER = "10001:10001"  # of the harness
+# Users of harnesses, one for each sandbox: the kernel limits inotify, pipes, pending signals and more by user, so one
+# sandbox could take them from another of the same user. The container's name carries the user's id, so that the engine
+# itself keeps two runs from taking the same.
+USERS = range(10001, 11001)
+_next_user = itertools.count(random.randrange(len(USERS)))  # noqa: S311 - another run begins elsewhere
 # The supervisor alone is root, so that the harness can neither signal it, trace it nor limit it. It needs no more than
 # this to start the harness as another user without any capability, and to kill it.
 SUPERVISOR = "0:0"
 SUPERVISOR_CAPABILITIES = ["SETUID", "SETGID", "SETPCAP", "KILL"]
 LABEL = "bakeoff"
 STDERR = 2
+# Else they are the daemon's own, which differ from host to host: up to a million files, and cores of any size in /task.
+ULIMITS = [Ulimit(name="nofile", soft=16384, hard=16384), Ulimit(name="core", soft=0, hard=0)]
 
 # The whole environment of a container: nothing of the host's goes in.
 ENVIRONMENT = {
@@ -48,44 +58,59 @@ def create(api: APIClient, spec: SandboxSpec) -> str:
     Raises:
         SandboxError: Docker refused or failed.
     """
+    for _ in USERS:
+        user = USERS[next(_next_user) % len(USERS)]
+        try:
+            made = _create(api, spec, user)
+        except docker.errors.ImageNotFound as error:
+            raise _failed("image", "image", error) from error
+        except docker.errors.APIError as error:
+            taken = error
+            if error.status_code == HTTPStatus.CONFLICT:
+                continue
+            raise _failed("create", "start", error) from error
+        except DAEMON_GONE as error:
+            raise _failed("create", "start", error) from error
+        return str(made["Id"])
+    raise _failed("create", "start", taken)
+
+
+def _create(api: APIClient, spec: SandboxSpec, user: int) -> JsonDict:
     limits = spec.limits
-    workdir = f"size={limits.disk_bytes},mode=0700,uid=10001,gid=10001,nosuid,nodev,exec"
-    try:
-        host_config = api.create_host_config(
-            mem_limit=limits.memory_bytes,
-            memswap_limit=limits.memory_bytes,  # memory + swap: equal means no swap
-            nano_cpus=round((limits.cpus or 0) * 1e9),
-            pids_limit=limits.pids,
-            cpu_shares=max(2, round(spec.reserved_cpus * 1024)),
-            mem_reservation=spec.reserved_memory_bytes,
-            network_mode="none",
-            cgroupns="private",  # whatever the daemon's default: version 2 would show the host's tree
-            ipc_mode="none",  # no /dev/shm of its own size: the supervisor makes it a part of /task
-            read_only=True,
-            tmpfs={WORKDIR: workdir},
-            cap_drop=["ALL"],
-            cap_add=SUPERVISOR_CAPABILITIES,
-            security_opt=["no-new-privileges"],
-            log_config=LogConfig(type="none"),  # a flood must not fill the daemon's disk
-        )
-        made = api.create_container(
-            spec.image,
-            command=list(spec.command),
-            entrypoint=[],
-            user=SUPERVISOR,
-            working_dir=WORKDIR,
-            environment=ENVIRONMENT,
-            labels={LABEL: spec.run_id},
-            stdin_open=True,
-            tty=False,
-            host_config=host_config,
-            use_config_proxy=False,  # or docker-py copies the user's proxy settings in
-        )
-    except docker.errors.ImageNotFound as error:
-        raise _failed("image", "image", error) from error
-    except DAEMON_GONE as error:
-        raise _failed("create", "start", error) from error
-    return str(made["Id"])
+    workdir = f"size={limits.disk_bytes},mode=0700,uid={user},gid={user},nosuid,nodev,exec"
+    host_config = api.create_host_config(
+        mem_limit=limits.memory_bytes,
+        memswap_limit=limits.memory_bytes,  # memory + swap: equal means no swap
+        nano_cpus=round((limits.cpus or 0) * 1e9),
+        pids_limit=limits.pids,
+        cpu_shares=max(2, round(spec.reserved_cpus * 1024)),
+        mem_reservation=spec.reserved_memory_bytes,
+        network_mode="none",
+        cgroupns="private",  # whatever the daemon's default: version 2 would show the host's tree
+        ipc_mode="none",  # no /dev/shm of its own size: the supervisor makes it a part of /task
+        read_only=True,
+        tmpfs={WORKDIR: workdir},
+        cap_drop=["ALL"],
+        cap_add=SUPERVISOR_CAPABILITIES,
+        security_opt=["no-new-privileges"],
+        ulimits=ULIMITS,
+        log_config=LogConfig(type="none"),  # a flood must not fill the daemon's disk
+    )
+    made: JsonDict = api.create_container(
+        spec.image,
+        name=f"{LABEL}-{user}",
+        command=list(spec.command),
+        entrypoint=[],
+        user=SUPERVISOR,
+        working_dir=WORKDIR,
+        environment=ENVIRONMENT,
+        labels={LABEL: spec.run_id},
+        stdin_open=True,
+        tty=False,
+        host_config=host_config,
+        use_config_proxy=False,  # or docker-py copies the user's proxy settings in
+    )
+    return made
 
 
 def pin(api: APIClient, container_id: str, cores: tuple[int, ...]) -> None:

@@ -17,6 +17,7 @@ from docker import DockerClient
 
 import bakeoff_runner
 from bakeoff.backends.base import Say
+from bakeoff.backends.docker.container import USERS
 from bakeoff.backends.docker.images import base_image, layers, local_wheels, npm, prune, wheels
 from bakeoff.backends.docker.images.layers import Added
 from bakeoff.backends.docker.images.target import Target
@@ -28,19 +29,20 @@ from bakeoff.harness.requirements import Place, Requirement
 from bakeoff.record.manifest import Image, ImageBase
 from bakeoff.text.escape import last_lines
 
-RECIPE = 2  # raise it when the steps below change
+RECIPE = 3  # raise it when the steps below change
 # The runner's chat model needs langchain-core; create_agent and init_chat_model are langchain's.
 AGENT_REQUIREMENTS = ("langchain",)
 SHOWN_LEFT_OUT = 8
 
-INSTALL = """set -e
+INSTALL = f"""set -e
 python3 -m venv /opt/venv
 set -- /opt/wheels/*.whl
 [ ! -e "$1" ] || /opt/venv/bin/pip --disable-pip-version-check install -q --no-index --no-deps --no-compile "$@"
 rm -rf /opt/wheels
 # unchecked: nothing can change below a read-only root, so nothing need be compared at import
 /opt/venv/bin/python -m compileall -q -j 2 --invalidation-mode unchecked-hash /opt/venv/lib || true
-echo 'agent:x:10001:10001::/task:/bin/sh' >> /etc/passwd
+# any of them may be a sandbox's user, and programs ask for its name
+for uid in $(seq {USERS.start} {USERS.stop - 1}); do echo "agent:x:$uid:$uid::/task:/bin/sh"; done >> /etc/passwd
 mkdir -p /task
 """
 

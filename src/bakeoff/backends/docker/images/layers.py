@@ -17,7 +17,7 @@ import docker.errors
 from docker import DockerClient
 
 from bakeoff.backends.docker.connection import DAEMON_GONE
-from bakeoff.backends.docker.container import ENVIRONMENT, LABEL, USER
+from bakeoff.backends.docker.container import ENVIRONMENT, LABEL, USERS
 from bakeoff.backends.docker.images.probe import READABLE_LOG
 from bakeoff.errors import UnfitEnvironment
 from bakeoff.harness.files import executable
@@ -93,7 +93,9 @@ def _add(
         if code == 0:
             repository, _, version = tag.partition(":")
             named = [f"LABEL {name}={value}" for name, value in labels.items()]
-            client.api.commit(made, repository, version, changes=[f"USER {USER}", "ENTRYPOINT []", *named])
+            client.api.commit(
+                made, repository, version, changes=[f"USER {USERS[0]}:{USERS[0]}", "ENTRYPOINT []", *named]
+            )
     finally:
         client.api.remove_container(made, v=True, force=True)
     return code, output
