@@ -207,6 +207,7 @@ def _stopped_on_purpose(e: Evidence) -> bool:
         return True
     if e.model_fault is not None and e.model_fault.kind in (
         ModelErrorKind.CONTEXT_OVERFLOW,
+        ModelErrorKind.LENGTH,
         ModelErrorKind.REFUSAL,
         ModelErrorKind.INVALID_TOOL_CALL,
     ):
@@ -618,8 +619,8 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "model.token_limit",
         "the token budget was used up, or the last message was cut at its length limit",
-        "gateway: tokens spent; finish reason `length`",
-        lambda c: c.evidence.token_limit_hit or _last(c.evidence).truncated,
+        "gateway: tokens spent; finish reason `length`, or the provider's error that says the same",
+        lambda c: c.evidence.token_limit_hit or _fault(_K.LENGTH)(c) or _last(c.evidence).truncated,
         lambda c: (
             "The token budget of the trial was used up."
             if c.evidence.token_limit_hit

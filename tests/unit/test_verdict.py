@@ -208,6 +208,7 @@ CASES: dict[str, list[tuple[Evidence, bool | None, list[str]]]] = {
     ],
     "model.token_limit": [
         (Evidence(token_limit_hit=True, harness=CRASH), None, []),
+        (fault(ModelErrorKind.LENGTH), None, []),
         (Evidence(harness=ANSWERED, answer=AnswerFacts(text="The", truncated=True)), False, ["answer"]),
     ],
     "model.time_limit": [
@@ -481,7 +482,7 @@ def test_a_model_is_blamed_only_when_no_infrastructure_fact_speaks(
         assert evidence.docker.error_kind is None
         assert not evidence.kernel.disk_full
         provider = evidence.model_fault.kind if evidence.model_fault else None
-        assert provider in (None, ModelErrorKind.CONTEXT_OVERFLOW, ModelErrorKind.REFUSAL)
+        assert provider in (None, "context_overflow", "length", "refusal", "invalid_tool_call")
 
 
 @given(evidences)

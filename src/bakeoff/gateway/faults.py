@@ -115,7 +115,8 @@ def heard(raw: RawReply, *, now: datetime | None = None) -> Fault | None:
         rate_limited = raw.status == 429
         kind = Kind.RATE_LIMITED if rate_limited else Kind.UNAVAILABLE if failed else Kind.BAD_RESPONSE
         return _fault(kind, text, _Heard(raw.status, "", "", raw.headers), now)
-    statement = raw.error or (raw.facts.statement if failed else None)
+    # of a body that has no place for an answer, too, whatever its status
+    statement = raw.error or (raw.facts.statement if failed or not raw.facts.place else None)
     if statement is None and failed:
         statement = ErrorBody(None, (), raw.quote)
     if statement is not None:
@@ -159,7 +160,7 @@ def unfinished(raw: RawReply, word: str | None, *, empty: bool) -> Fault | None:
 def _fault(kind: Kind, text: str, said: _Heard, now: datetime | None) -> Fault:
     wait = said.wait_seconds
     if wait is None:
-        wait = asked_wait(said.headers, said.message, now=now)
+        wait = asked_wait(said.headers, said.message, limited=kind is Kind.RATE_LIMITED, now=now)
     return Fault(kind, text, said.status, wait)
 
 

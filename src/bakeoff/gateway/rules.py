@@ -20,131 +20,177 @@ class Rule:
         kind: what the error means.
         source: whose error texts these are.
         said: the patterns.
-        code_only: of a 4xx, only codes and types count. (Of a 5xx this holds for every row: its message may quote
-            anything.)
+        code_only: of a 4xx, only codes and types count.
+        in_5xx: of a 5xx, the message counts too. Of every other row it does not: it may quote anything.
+        no_status: holds only where no status is known, which would say it better.
     """
 
     kind: Kind
     source: str
     said: re.Pattern[str]
     code_only: bool = False
+    in_5xx: bool = False
+    no_status: bool = False
 
 
-def _rule(kind: Kind, source: str, *patterns: str, code_only: bool = False) -> Rule:
-    return Rule(kind, source, re.compile("|".join(patterns), re.IGNORECASE), code_only)
+def _rule(kind: Kind, source: str, *patterns: str, **when: bool) -> Rule:
+    return Rule(kind, source, re.compile("|".join(patterns), re.IGNORECASE), **when)
 
 
 _TOOLS = r"(?:tool|function)s?(?:[ _-]?(?:use|call(?:s|ing)?|choice))?"
 _NOT = r"(?:not|n't|no provider|no endpoints? found)"
+_MAX = r"max_?(?:completion|output|new)?_?tokens[`'\"]?"
 
 RULES: tuple[Rule, ...] = (
     _rule(
         Kind.INVALID_TOOL_CALL,
         "the model's call or its JSON was malformed; console.groq.com/docs/tool-use and /structured-outputs",
-        r"tool_use_failed|json_validate_failed",
+        r"tool_use_failed|json_validate_failed|output_parse_failed",
         r"failed to call a function|tool call validation failed",
         r"failed to (?:parse|validate) (?:the )?(?:tool|function) call",
-        r"model (?:generated|produced|returned) (?:an )?(?:invalid|malformed) (?:tool|function)",
+        r"model (?:generated|produced|returned) (?:an )?(?:invalid|malformed) (?:sequence|tool|function)",
+        r"HarmonyError|unexpected tokens? (?:remaining|\d+ while)",
+    ),
+    _rule(
+        Kind.INVALID_TOOL_CALL,
+        "Ollama, llama.cpp: the server's parser of the model's text, under a 500",
+        r"error parsing tool call: raw=|failed to parse input at pos|failed to parse tool call arguments",
+        in_5xx=True,
+    ),
+    _rule(Kind.UNSUPPORTED, "llama.cpp, under a 500", r"tools? param requires --jinja", in_5xx=True),
+    _rule(
+        Kind.LENGTH,
+        "OpenAI: the model's answer did not fit into `max_tokens`",
+        r"could not finish the message because max_tokens",
     ),
     _rule(
         Kind.UNSUPPORTED,
         "no tools with this model: OpenRouter, Ollama, vLLM, Groq, Google, Bedrock, DeepSeek",
         rf"{_TOOLS}`?\b.{{0,60}}\b(?:is|are) (?:not |un)(?:supported|enabled|available)",
-        rf"{_NOT} (?:that )?(?:support|enable)\w*\b.{{0,40}}\b{_TOOLS}\b",
+        rf"{_NOT} (?:that |configured to )?(?:support|enable)\w*\b.{{0,40}}\b{_TOOLS}\b",
+        r"tool_choice\b.{0,80}\b(?:incompatible|not support|forces tool use)",
         r"no endpoints found that (?:support|can handle)",
         r"enable-auto-tool-choice|tools are only supported",
     ),
     _rule(
         Kind.UNSUPPORTED,
-        "`max_tokens` beyond the model: OpenAI, Anthropic, Groq, DeepSeek, Google, DashScope",
-        r"max_(?:completion_|output_|new_)?tokens`?'?.{0,60}\b(?:too large|at most|less than or equal)",
-        r"max_tokens: \d+ > \d+|at most \d+ (?:completion|output) tokens",
-        r"maximum allowed number of output tokens",
-        r"(?:range of|invalid) max_?(?:output_)?tokens|max_?output_?tokens.{0,60}range",
-        r"max_tokens`?.{0,20} must be (?:greater|at least)",
+        "`max_tokens` beyond the model: OpenAI, Anthropic, AWS, Groq, DeepSeek, Google, DashScope, Fireworks, Zhipu",
+        rf"{_MAX}.{{0,60}}\b(?:too large|at most|less than or equal|must be between|exceeds the maximum)",
+        rf"{_MAX}: \d+ (?:>|is not)|at most \d+ (?:completion|output) tokens|{_MAX}: integer (?:below|above)",
+        r"maximum allowed number of output tokens|maximum tokens you requested exceeds",
+        rf"(?:range of|invalid) {_MAX}|{_MAX}.{{0,60}}range|{_MAX}\s?参数",
+        rf"{_MAX}.{{0,20}} must (?:be (?:greater|at least)(?!.{{0,20}}got -)|have stream)",
+        r"streaming is required for operations",
     ),
     _rule(
         Kind.UNSUPPORTED,
         "a parameter that this model does not take; platform.openai.com/docs/guides/error-codes",
         r"\bunsupported[_ ](?:parameter|value)",
-        r"does not support the parameter",
-        r"param(?:eter)?s?\b.{0,60}\bnot supported (?:with|by|for) (?:this|the) model",
+        r"does not support the (?:\S+ )?parameter|does not support parameters",
+        r"(?:param(?:eter)?|argument)s?\b.{0,60}\bnot supported (?:with|by|for|on) (?:this|the) model",
+        r"(?:deprecated|cannot both be specified) for this model",
+        r"enable_thinking must be set|response_format\b.{0,40}\bunavailable",
     ),
     _rule(
         Kind.CONTEXT_OVERFLOW,
-        "OpenAI, Anthropic, Google, Mistral, llama.cpp, vLLM, LiteLLM, Together, DashScope",
+        "OpenAI, Anthropic, Google, AWS, Mistral, Cohere, Moonshot, Zhipu (1261), MiniMax, DashScope, Together,"
+        " LiteLLM, GitHub, llama.cpp, LM Studio, vLLM, SGLang, TGI",
         r"context_length_exceeded|exceed_context_size|ContextWindowExceeded|model_context_window",
-        r"maximum context length|context length is only|maximum prompt length",
-        r"(?:prompt|input) is too long|exceeds? the (?:available |maximum )?context",
-        r"context size.{0,30}exceeded|exceed context limit|range of input length",
-        r"input token count .*exceeds|input tokens exceed|exceeds the maximum number of tokens",
+        r"max_prompt_tokens_exceeded|^1261\b|exceeds max length",
+        r"maximum context length|context length is only|maximum prompt length|maximum model length",
+        r"(?:prompt|input) (?:is )?too long|exceed(?:s|ed)? (?:the |max |available |maximum )*context",
+        r"context (?:size|window).{0,30}exceed|exceed context limit|range of input length",
+        r"input token count .*(?:exceeds|only supports)|input tokens exceed",
+        r"exceeds the maximum number of tokens|number of input tokens.{0,20}(?:exceeds|cannot exceed)",
         r"too large for model with \d+ maximum|`inputs` tokens \+ `max_new_tokens` must be",
-        r"(?:input|prompt).{0,40}\b(?:longer|more) than.{0,40}\bcontext",
+        r"(?:input|prompt).{0,40}\b(?:longer|more) than.{0,40}\bcontext|input length.{0,20}\bexceeds",
+        r"`inputs` must have less than|too many tokens: (?:total|size)|exceeded model token limit",
+        r"reduce the length of the (?:messages|input)|tokens to keep from the initial prompt|keep the first \d+ tokens",
+        r"max_tokens must be at least 1, got -",
     ),
+    _rule(Kind.RATE_LIMITED, "DashScope, beside the code `insufficient_quota`", r"allocated quota exceeded"),
     _rule(
         Kind.AUTH,
-        "no money: OpenAI, Anthropic, OpenRouter, DeepSeek, DashScope, Zhipu (1113), xAI, LiteLLM",
+        "no money: OpenAI, Anthropic, Google, OpenRouter, Together, Moonshot, DeepSeek, DashScope, Zhipu (1113, 1309),"
+        " MiniMax (1008), SiliconFlow, Hugging Face, xAI, LiteLLM",
         r"insufficient[_ ](?:quota|balance|credits?|funds)|credit balance is too low",
         r"(?:not enough|more|out of|all (?:available|your)|exhausted .{0,20}) credits?\b",
         r"payment[ _]required|billing_(?:error|hard_limit\w*|not_active)|arrearage|overdue.payment",
         r"budget.{0,20}exceeded|key limit exceeded|spending limit",
-        r"usage limits?\b.{0,40}\bregain access|^1113\b|余额不足",
+        r"usage limits?\b.{0,40}\bregain access|^(?:1113|1309|MiniMax-1008)\b|余额不足",
+        r"exceeded_current_quota|balance is insufficient|credit[_ ]limit|included credits|enable billing",
     ),
     _rule(
         Kind.RATE_LIMITED,
-        "OpenAI, Anthropic, Groq, AWS, Google, DashScope, Zhipu (1302, 1303), MiniMax (1002)",
+        "OpenAI, Anthropic, Groq, AWS, Google, DashScope, LiteLLM, Zhipu (1302, 1303), MiniMax (1002, 1039, 1041)",
         r"\bThrottling(?:Exception)?\b|RateLimitReached|too[_ ]many[_ ]requests",
-        r"\brate[_ ]?limit(?:s|_error|_exceeded|ed|ing)?\b|request was throttled",
+        r"\brate[-_ ]?limit(?:s|_?error|_exceeded|ed|ing)?\b|request was throttled",
         r"RESOURCE_EXHAUSTED|\btokens per (?:minute|day)\b",
-        r"\blimit_(?:requests|tokens|burst_rate)\b|^(?:1302|1303|1002)\b",
+        r"\blimit_(?:requests|tokens|burst_rate)\b|^(?:1302|1303|MiniMax-(?:1002|1039|1041))\b",
     ),
     _rule(
         Kind.REFUSAL,
-        "a filter: OpenAI, Azure, Anthropic, xAI, OpenRouter, DeepSeek, DashScope, Volcengine, Zhipu, MiniMax",
-        r"content_(?:filter|moderation|blocked)|content.policy.violation|ResponsibleAIPolicyViolation",
+        "a filter: OpenAI, Azure, Anthropic, xAI, OpenRouter, DeepSeek, DashScope, Volcengine, Zhipu, MiniMax,"
+        " Moonshot, LiteLLM, Portkey, Cloudflare",
+        r"content_(?:filter|moderation|blocked)|content.?policy.?violation|ResponsibleAIPolicyViolation",
         r"content (?:management|filtering) policy|usage_policy_violation",
         r"violat\w+ (?:our |the )?(?:usage|content) (?:policy|policies|guidelines)",
         r"blocked by .*(?:safety|content filter|guardrail)|prompt_blocked|safety_block|SAFETY_CHECK",
-        r"\bmoderation\b|(?:was|is|been) flagged (?:by|for|as)|invalid_prompt",
+        r"\bmoderation(?:_blocked)?\b|considered high risk|rejected by our safety system",
+        r"guardrails?\b.{0,60}\b(?:failed|block|interven)|violated guardrail|(?:prompt|response) blocked",
+        r"(?:was|is|been) flagged (?:by|for|as)|invalid_prompt",
         r"content exists risk|data_?inspection_?failed|bio_policy|cyber_policy|misalignment_policy",
         r"(?:inappropriate|prohibited) content|sensitive[_ ]?(?:content|words)|SensitiveContentDetected",
-        r"RiskDetect|不安全或敏感|new_sensitive|^(?:1301|1026|1027)\b",
+        r"RiskDetect|不安全或敏感|new_sensitive|^(?:1301|MiniMax-102[67])\b",
     ),
     _rule(
         Kind.AUTH,
-        "key or account: OpenAI, Anthropic, Google, AWS",
-        r"API key not valid|(?:invalid|incorrect)[_ -]?(?:x-)?api[_ -]?key|authentication_error",
+        "key or account: OpenAI, Anthropic, Google, AWS, Groq, MiniMax (1004, 2049)",
+        r"API key (?:not valid|expired)|^MiniMax-(?:1004|2049)\b|terms acceptance",
+        r"(?:invalid|incorrect)[_ -]?(?:x-)?api[_ -]?key|authentication_error",
         r"Could not resolve authentication|Unable to locate cred|ExpiredToken|UnrecognizedClient",
         r"InvalidSignature|AccessDenied|permission_(?:error|denied)",
-        r"account.{0,30}(?:deactivated|suspended|disabled|banned|not active)",
+        r"(?:account|organization)\b.{0,30}(?:deactivated|suspended|disabled|banned|restricted|not active)",
         r"unsupported_country|country, region,? or territory|location is not supported",
     ),
     _rule(
+        Kind.BAD_REQUEST,
+        "OpenAI's Responses: what the request refers to is not kept",
+        r"\bitem with id\b.{0,80}\bnot found|previous_response_not_found",
+    ),
+    _rule(
         Kind.AUTH,
-        "an unknown model: OpenAI, Anthropic, Google, OpenRouter, DeepSeek, Mistral, Groq, Ollama, vLLM, Azure, AWS",
+        "an unknown model: OpenAI, Anthropic, Google, OpenRouter, DeepSeek, Mistral, Groq, Ollama, vLLM, Azure, AWS,"
+        " Zhipu (1211), LiteLLM",
         r"model_not_(?:found|available|active|exist\w*)|model_decommissioned|unknown[_ ]model",
         r"invalid[_ ]model\b|not a valid model|model identifier is invalid|DeploymentNotFound",
         r"\bmodels?\b.{0,200}\b(?:does not exist|do(?:es)? not have access|not found|not exist)",
         r"\bmodels?\b.{0,200}\bbeen (?:decommissioned|deprecated)",
         r"\bmodels?\b.{0,100}\b(?:no longer (?:available|supported)|end of life|is not available)",
         r"no endpoints found for|not found the model|unable to access model|^not_found_error: model",
-        r"no (?:available )?channels? (?:available )?for model",
+        r"no (?:available )?channels? (?:available )?for model|^1211\b|模型不存在|LLM Provider NOT provided",
+        r"on-demand throughput isn.t supported|does not work with the specified model",
     ),
     _rule(
         Kind.UNAVAILABLE,
-        "Anthropic, OpenAI, Google, AWS, Zhipu (1305), MiniMax",
+        "Anthropic, OpenAI, Google, AWS, Zhipu (1305)",
         r"overloaded|\bserver_error\b|internal_(?:server_)?error|api_error\b|InternalServer",
         r"service_?unavailable|\bUNAVAILABLE\b|\bINTERNAL\b|ModelNotReady|temporarily unavailable",
         r"no healthy upstream|upstream|bad gateway|(?:model|server) is (?:currently )?loading",
         r"server (?:is )?busy|at capacity|^1305\b",
         code_only=True,
     ),
-    _rule(Kind.TIMEOUT, "OpenAI, Google", r"\btimeout\b|timed[ _]out|DEADLINE_EXCEEDED", code_only=True),
+    _rule(
+        Kind.TIMEOUT,
+        "OpenAI, Google",
+        r"\btimeout(?:_error)?\b|timed[ _]out|DEADLINE_EXCEEDED",
+        code_only=True,
+    ),
     _rule(
         Kind.BAD_REQUEST,
         "OpenAI, Anthropic, Google, vLLM",
         r"invalid_request_error|INVALID_ARGUMENT|BadRequest|validation_error",
-        code_only=True,
+        no_status=True,
     ),
 )
 
@@ -187,8 +233,10 @@ def by_text(codes: str, message: str, status: int | None = None) -> Kind | None:
     server_error = status is not None and status >= 500
     client_error = status is not None and 400 <= status < 500
     for rule in RULES:
-        text = codes if server_error or (client_error and rule.code_only) else everything
-        if rule.said.search(text):
+        if rule.no_status and status is not None:
+            continue
+        only_codes = (server_error and not rule.in_5xx) or (client_error and rule.code_only)
+        if rule.said.search(codes if only_codes else everything):
             return _window(everything, rule.kind)
     return None
 
@@ -202,6 +250,8 @@ _SUMS = tuple(
         rf"(?P<prompt>{_N}) of (?:text )?input.{{0,80}}?(?P<answer>{_N}) in the output",
         rf"context limit: (?P<prompt>{_N}) \+ (?P<answer>{_N}) >",
         rf"(?P<prompt>{_N}) `inputs` tokens and (?P<answer>{_N}) `max_new_tokens`",
+        rf"(?P<prompt>{_N}) tokens from the input.{{0,40}}?(?P<answer>{_N}) tokens for the completion",
+        rf"requested (?P<answer>{_N}) output tokens.{{0,60}}?(?P<prompt>{_N}) input tokens",
         rf"(?P<prompt>{_N}) (?:input|prompt) tokens.{{0,80}}?(?P<answer>{_N}) (?:output|completion) tokens",
         rf"too large: (?P<answer>{_N})\..{{0,120}}?request has (?P<prompt>{_N}) input tokens",
     )

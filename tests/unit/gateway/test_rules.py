@@ -1,12 +1,17 @@
 """What providers' error texts mean, and how long they ask to wait."""
 
+import json
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bakeoff.errors import ModelErrorKind as Kind
+from bakeoff.gateway.faults import heard
 from bakeoff.gateway.policy.pauses import asked_wait
 from bakeoff.gateway.rules import RULES, by_status, by_text
+from bakeoff.gateway.transport.raw import RawReply
 
 SAID = [
     # status, codes, message, kind
@@ -152,7 +157,7 @@ def test_what_an_error_says(status: int | None, codes: str, message: str, kind: 
 def test_every_row_has_a_case_and_a_source() -> None:
     for rule in RULES:
         assert rule.source
-        assert any(kind is rule.kind for *_, kind in SAID) or rule.kind is Kind.TIMEOUT
+        assert rule.kind in {kind for *_, kind in SAID} | {error["kind"] for error in ERRORS}
 
 
 @pytest.mark.parametrize(
@@ -204,6 +209,8 @@ EPOCH = int(NOW.timestamp())
         ({"ratelimit-reset": "40"}, "", 40.0),
         ({"ratelimit": '"default";r=0;t=30'}, "", 30.0),
         ({"ratelimit": "limit=10, remaining=0, reset=50"}, "", 50.0),
+        ({"x-ratelimitbysize-reset": "34"}, "", 34.0),
+        ({"x-ratelimit-reset-tokens": "6m0s", "x-ratelimit-remaining-tokens": "900"}, "try again in 2s", 2.0),
         ({}, "Rate limit reached. Please try again in 1m26.4s.", 86.4),
         ({}, "Please retry after 26 seconds.", 26.0),
         ({}, "Please try again in 20ms.", 0.02),
@@ -217,3 +224,25 @@ EPOCH = int(NOW.timestamp())
 def test_how_long_a_provider_asks_to_wait(headers: dict[str, str], text: str, seconds: float | None) -> None:
     found = asked_wait(headers, text, now=NOW)
     assert found == (None if seconds is None else pytest.approx(seconds))
+
+
+@pytest.mark.parametrize(("remaining", "seconds"), [("900", None), ("0", 360.0)])
+def test_a_failure_that_is_no_rate_limit_waits_for_a_used_up_limit_only(
+    remaining: str, seconds: float | None
+) -> None:
+    headers = {"x-ratelimit-reset-tokens": "6m0s", "x-ratelimit-remaining-tokens": remaining}
+    assert asked_wait(headers, limited=False) == seconds
+
+
+ERRORS = [json.loads(line) for line in Path(__file__).with_name("errors.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: json.dumps(error)[:120])
+def test_what_a_body_says(error: dict[str, Any]) -> None:
+    raw = RawReply()
+    raw.begin(error["status"], {"content-type": "application/json"})
+    raw.feed(json.dumps(error["body"]).encode())
+    raw.end()
+    fault = heard(raw, now=NOW)
+    assert fault is not None
+    assert (fault.kind, fault.retry_after_seconds) == (error["kind"], error.get("wait"))

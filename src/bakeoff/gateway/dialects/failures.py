@@ -34,6 +34,7 @@ FAILURES: dict[ModelErrorKind | Limit, Failure] = {
     ModelErrorKind.AUTH: Failure(401, _INVALID, "invalid_api_key", "authentication_error"),
     ModelErrorKind.BAD_RESPONSE: Failure(502, "server_error", None, _API),
     ModelErrorKind.CONTEXT_OVERFLOW: Failure(400, _INVALID, "context_length_exceeded", _INVALID),
+    ModelErrorKind.LENGTH: Failure(400, _INVALID, None, _INVALID),
     ModelErrorKind.REFUSAL: Failure(400, _INVALID, "content_policy_violation", _INVALID),
     ModelErrorKind.BAD_REQUEST: Failure(400, _INVALID, None, _INVALID),
     ModelErrorKind.UNSUPPORTED: Failure(400, _INVALID, "unsupported_value", _INVALID),

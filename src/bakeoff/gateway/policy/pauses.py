@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
-_RESET = re.compile(r"(?:(anthropic|x)-)?ratelimit-(?:(.+)-)?reset(?:-(.+))?")
+_RESET = re.compile(r"(?:(anthropic|x)-)?ratelimit(?:bysize)?-(?:(.+)-)?reset(?:-(.+))?")
 # OpenAI: "Please try again in 1.2s", "in 6m0s", "in 20ms"; Azure: "Please retry after 26 seconds".
 _IN_WORDS = re.compile(
     r"(?:try again|retry|retry after|available again) (?:in|after) ((?:\d+(?:\.\d+)?\s*(?:ms|milliseconds?|"
@@ -28,35 +28,36 @@ _YEAR_2001 = 1e9  # a larger number is a moment, not a duration
 _LONGEST_SECONDS = 366 * 86_400.0  # a longer wait is not meant
 
 
-def asked_wait(headers: Mapping[str, str], text: str = "", *, now: datetime | None = None) -> float | None:
+def asked_wait(
+    headers: Mapping[str, str], text: str = "", *, limited: bool = True, now: datetime | None = None
+) -> float | None:
     """Seconds that the provider asks to wait, never negative; None where it does not say.
 
     Args:
         headers: of the response, names in lower case.
         text: its error message, read where no header helps.
+        limited: it is a rate limit. Providers send the state of the limits with every response, also with a 503 that
+            has nothing to do with them: then only a limit that is used up counts.
         now: what dates are measured from, in UTC.
     """
-    waits = _waits(headers, text, now or datetime.now(UTC))
+    waits = _waits(headers, text, limited, now or datetime.now(UTC))
     return next((wait for wait in waits if wait is not None and wait <= _LONGEST_SECONDS), None)
 
 
-def _waits(headers: Mapping[str, str], text: str, now: datetime) -> Iterator[float | None]:
+def _waits(headers: Mapping[str, str], text: str, limited: bool, now: datetime) -> Iterator[float | None]:
     """What each place says, the most telling one first."""
     for name in ("retry-after-ms", "x-ms-retry-after-ms"):
         if (number := _number(headers.get(name))) is not None:
             yield number / 1000
     for name in ("retry-after", "x-retry-after"):
         yield _moment_or_duration(headers.get(name), now)
-    yield _reset(headers, now)
-    if found := _IN_WORDS.search(text):
-        yield _duration(found[1])
-
-
-def _reset(headers: Mapping[str, str], now: datetime) -> float | None:
-    """The wait until the limits that are used up are reset; until the last of all, where none says which it is."""
     resets = dict(_resets(headers, now))
     used_up = [wait for limit, wait in resets.items() if _remaining(headers, limit) == 0]
-    return max(used_up or resets.values(), default=None)
+    yield max(used_up, default=None)
+    if found := _IN_WORDS.search(text):
+        yield _duration(found[1])
+    if limited:  # nobody says which of the limits it is
+        yield max(resets.values(), default=None)
 
 
 def _resets(headers: Mapping[str, str], now: datetime) -> Iterator[tuple[str, float]]:

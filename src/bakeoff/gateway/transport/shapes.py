@@ -6,6 +6,7 @@ compatible server speaks one dialect with another's fields in it. Nothing here r
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -54,7 +55,7 @@ class Facts:
     reasoning: str = ""
     garbled: str | None = None  # why a part is not JSON
     empty: str | None = None  # the place where the answer should be, and is not
-    objects: int = 0  # JSON objects read
+    place: bool = False  # there was a place for an answer, in whatever dialect
 
 
 def error_page(text: str) -> bool:
@@ -70,7 +71,7 @@ def read(value: Any, facts: Facts) -> None:
         return
     if not isinstance(value, dict):
         return
-    facts.objects += 1
+    facts.place = facts.place or bool(_PLACES & value.keys()) or not isinstance(value.get("message", ""), str)
     facts.error = facts.error or error_in(value)
     facts.statement = facts.statement or error_body(value)
     for word in _words(value):
@@ -82,6 +83,22 @@ def read(value: Any, facts: Facts) -> None:
     facts.empty = _empty(value)
 
 
+# Where dialects put an answer, or an event of its stream says what kind it is. `message` is one if it is no text.
+_PLACES = frozenset(
+    {
+        "choices",
+        "output",
+        "response",
+        "content",
+        "candidates",
+        "promptFeedback",
+        "usageMetadata",
+        "delta",
+        "type",
+    }
+)
+
+
 # --- errors ------------------------------------------------------------------------------------------
 
 
@@ -89,7 +106,12 @@ def error_in(value: Mapping[str, Any]) -> ErrorBody | None:
     """The error in a JSON object; None where it reports none."""
     for candidate in _error_places(value):
         if isinstance(candidate, str) and candidate.strip():
-            return ErrorBody(None, (), candidate[:_MAX_TEXT])
+            beside = {
+                key: value.get(key) for key in ("code", "type", "error_type", "status_code", "retry_after")
+            }
+            return _error({**beside, "message": candidate})
+        if isinstance(candidate, list) and candidate and isinstance(candidate[0], dict):
+            return _error(candidate[0])
         if isinstance(candidate, dict) and candidate:
             return _error(candidate)
     return None
@@ -106,10 +128,9 @@ def _error_places(value: Mapping[str, Any]) -> Iterator[Any]:
     yield _dict(value.get("x_groq")).get("error")
     base = _dict(value.get("base_resp"))  # MiniMax reports errors here, beside `choices: null`
     if base.get("status_code") not in (None, 0):
-        yield {"code": base["status_code"], "message": base.get("status_msg")}
-    errors = value.get("errors")
-    if isinstance(errors, list) and errors and value.get("success") is False:
-        yield errors[0]
+        yield {"code": f"MiniMax-{base['status_code']}", "message": base.get("status_msg")}
+    if "choices" not in value:
+        yield value.get("errors")
 
 
 def error_body(value: Any) -> ErrorBody | None:
@@ -119,15 +140,25 @@ def error_body(value: Any) -> ErrorBody | None:
     if not isinstance(value, dict):
         return ErrorBody(None, (), value[:_MAX_TEXT]) if isinstance(value, str) and value else None
     found = error_in(value)
-    if found is None and value.keys() & {"message", "Message", "detail", "msg", "code", "error_code"}:
+    if found is None and value.keys() & {
+        "message",
+        "Message",
+        "detail",
+        "msg",
+        "code",
+        "error_code",
+        "statusCode",
+    }:
         found = _error(value)
     return found
 
 
 def _error(error: Mapping[str, Any]) -> ErrorBody:
     code, metadata = error.get("code", error.get("error_code")), _dict(error.get("metadata"))
-    status = _status(code) or _status(error.get("status")) or _status(error.get("status_code"))
-    names = [code, error.get("type"), error.get("status"), error.get("Code")]
+    status = next(
+        filter(None, map(_status, (code, *map(error.get, ("status", "status_code", "statusCode"))))), None
+    )
+    names = [code, *map(error.get, ("type", "error_type", "status", "Code"))]
     names += [metadata.get("error_type"), _dict(error.get("innererror")).get("code")]
     if metadata.get("reasons"):  # OpenRouter: why moderation flagged the prompt
         names.append("moderation")
@@ -136,11 +167,15 @@ def _error(error: Mapping[str, Any]) -> ErrorBody:
     texts.append(metadata.get("raw"))
     message = " ".join(dict.fromkeys(_text(text) for text in texts if text))[:_MAX_TEXT]
     headers = {str(k).lower(): str(v) for k, v in _dict(metadata.get("headers")).items()}
-    return ErrorBody(status, codes, message, _retry_delay(error), headers)
+    return ErrorBody(status, codes, message, _asked_wait(error), headers)
 
 
-def _retry_delay(error: Mapping[str, Any]) -> float | None:
-    """Google's RetryInfo (google.rpc.error_details): `{"retryDelay": "36.5s"}`."""
+def _asked_wait(error: Mapping[str, Any]) -> float | None:
+    """Google's RetryInfo in google.rpc.error_details (`"36.5s"`); of Hugging Face and OpenRouter a number."""
+    beside = [error.get("retry_after"), error.get("estimated_time")]
+    for seconds in (*beside, _dict(error.get("metadata")).get("retry_after_seconds")):
+        if isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 <= seconds < math.inf:
+            return float(seconds)
     for detail in _dicts(error.get("details")):
         if match := re.fullmatch(r"(\d+(?:\.\d+)?)s", str(detail.get("retryDelay") or "")):
             return float(match[1])

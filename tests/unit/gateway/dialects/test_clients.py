@@ -393,6 +393,7 @@ OF_OPENAI = {
     ModelErrorKind.AUTH: openai.AuthenticationError,
     ModelErrorKind.BAD_RESPONSE: openai.InternalServerError,
     ModelErrorKind.CONTEXT_OVERFLOW: openai.BadRequestError,
+    ModelErrorKind.LENGTH: openai.BadRequestError,
     ModelErrorKind.REFUSAL: openai.BadRequestError,
     ModelErrorKind.BAD_REQUEST: openai.BadRequestError,
     ModelErrorKind.UNSUPPORTED: openai.BadRequestError,
