@@ -17,7 +17,10 @@ Decisions that the table makes (DESIGN.md, section 5, is the contract):
   first reply all of these are `infra.harness_crash`.
 - A signal that a process gets for its own fault (SIGSEGV, SIGABRT, ...) is an exception in this sense, not a kill.
 - `bad_request` is `infra.harness_crash`: the harness sent what this provider rejects. Never the model's.
-- A kill from within decides before a broken protocol: noise must not excuse it.
+- A kill from within decides before a broken protocol or a request that is too large: noise must not excuse it.
+- A failed model call is forgotten when its conversation gets a reply after all: the harness tried again, and the agent
+  was tested. So is a request that never left the sandbox, at the next reply. After a reply, a request without any
+  conversation in it is not the program's: a tool's child sent it.
 - A kernel that counts an OOM kill, but never saw the container at its own limit, killed for the host's memory or for a
   limit above the container: `infra.host_memory`, which is nobody's inside.
 - `MemoryError` without an OOM kill is an exception like others: the kernel enforces the pinned limit by killing, so an
@@ -244,10 +247,14 @@ def _killed_from_within(e: Evidence) -> bool:
     return harness.error_type is None or harness.error_type in _EXITS
 
 
+def _killed_by_signal(e: Evidence) -> bool:
+    """Such a kill decides before what the sandbox sent: noise must not excuse it."""
+    return e.harness.signal is not None and _killed_from_within(e)
+
+
 def _garbled(e: Evidence) -> bool:
-    """What the harness sent was not the protocol, and no answer came of it. A kill by a signal decides before it."""
-    killed = e.harness.signal is not None and _killed_from_within(e)
-    return bool(e.protocol_errors) and _unanswered(e) and not killed
+    """What the harness sent was not the protocol, and no answer came of it."""
+    return bool(e.protocol_errors) and _unanswered(e) and not _killed_by_signal(e)
 
 
 def _broke(e: Evidence) -> bool:
@@ -542,7 +549,10 @@ CAUSES: tuple[Cause, ...] = (
         "infra.output_limit",
         "what the sandbox sent went over a bound: bytes, lines, values, one request to the model",
         "supervisor and host: what they counted",
-        lambda c: _fault(_K.TOO_LARGE)(c) or (c.evidence.output_overflow and _unanswered(c.evidence)),
+        lambda c: (
+            (_fault(_K.TOO_LARGE)(c) and not _killed_by_signal(c.evidence))
+            or (c.evidence.output_overflow and _unanswered(c.evidence))
+        ),
         _overflow_says,
         inside=True,
     ),

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain
 from pathlib import Path
@@ -33,6 +34,7 @@ TASK = "task.json"
 ANSWERS = ("answer.txt", "answer.json")
 MAX_BODY = wire.MAX_LINE - 64 * 1024  # bytes of one request: it travels in one line
 MAX_ANSWER = 2**20  # bytes of an answer file that are read
+SILENCE_SECONDS = 1.0  # after which the rest of a body that is too large is not waited for
 NO_KEY = "held-by-the-gateway"
 SCRIPT = re.compile(r"[^-].*\.(js|mjs|cjs|ts|py|sh|rb|pl|php|lua|jar)")
 
@@ -109,8 +111,7 @@ def environment(url: str) -> dict[str, str]:
 def answer(workdir: Path) -> str | None:
     """The answer that the program left in a file: text as it is, JSON with sorted keys; None: it left none.
 
-    Raises:
-        ProgramFailed: `answer.json` is no JSON.
+    An `answer.json` that is not JSON is text: models write this file too, and what they wrote is their answer.
     """
     for name in ANSWERS:
         path = workdir / name
@@ -118,12 +119,10 @@ def answer(workdir: Path) -> str | None:
             continue
         with path.open("rb") as file:
             text = file.read(MAX_ANSWER).decode("utf-8", "replace")
-        if name.endswith(".txt"):
-            return text.strip()
         try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ProgramFailed(f"{name} is not JSON: {error}") from error
+            value = json.loads(text) if name.endswith(".json") else text.strip()
+        except (ValueError, RecursionError):
+            value = text.strip()
         return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
     return None
 
@@ -179,12 +178,10 @@ class _Handler(BaseHTTPRequestHandler):
         True  # header and body are two writes: the second would wait for an acknowledgement
     )
     server: Endpoint
-    unread = 0  # bytes of a refused body: its sender may read no answer before it has sent them all
 
     def do_POST(self) -> None:
         try:
             self._reply(self._exchange())
-            discard(self.rfile, self.unread)
         except ConnectionError:
             self.close_connection = True  # the program did not wait: its own affair
 
@@ -198,13 +195,15 @@ class _Handler(BaseHTTPRequestHandler):
         if not length.isdecimal() or int(length) > MAX_BODY:
             self.close_connection = True  # what follows would be read as the next request
             if length.isdecimal():
-                self.unread = int(length)
-                self.server.channel.report_too_large(self.unread)
+                self._too_large(int(length))
                 yield _refusal(413, "request_too_large", f"a request may have {MAX_BODY} bytes")
             else:
                 yield _refusal(411, "invalid_request_error", "the request has no Content-Length")
             return
         raw = self.rfile.read(int(length))
+        if len(raw) < int(length):
+            self.close_connection = True
+            return  # its sender has gone
         try:
             body = json.loads(raw) if raw else None
             grown = len(wire.encode({"params": body}))
@@ -218,9 +217,18 @@ class _Handler(BaseHTTPRequestHandler):
         assert isinstance(self.server, Endpoint)
         yield from self.server.exchange(self.command, self.path, body)
 
+    def _too_large(self, length: int) -> None:
+        """Report it once it has come: anyone in the container can announce a length, and that is no request."""
+        self.connection.settimeout(SILENCE_SECONDS)
+        with suppress(TimeoutError):
+            if discard(self.rfile, length):
+                self.server.channel.report_too_large(length)
+
     def _reply(self, said: Iterator[dict[str, Any]]) -> None:
         """One reply with its length, or, where there are pieces, in chunks (RFC 9112, section 7.1)."""
-        first = next(said)
+        first = next(said, None)
+        if first is None:
+            return
         if "status" in first:
             body = first["body"].encode("utf-8", "replace")
             self._head(first["status"], first["content_type"], "Content-Length", str(len(body)))

@@ -61,11 +61,15 @@ def flush() -> None:
             traceback.print_exc()
 
 
-def discard(body: BufferedIOBase, length: int) -> None:
-    """Take in a body that nobody wants, up to a bound: its sender reads no answer before it has sent all."""
+def discard(body: BufferedIOBase, length: int) -> bool:
+    """Take in a body that nobody wants, up to a bound: its sender reads no answer before it has sent all.
+
+    Returns whether as much came as was announced, or the bound.
+    """
     left = min(length, MOST_DISCARDED)
     while left > 0 and (piece := body.read(min(left, 2**16))):
         left -= len(piece)
+    return left == 0
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -95,11 +95,12 @@ class Conversation:
 
     # --- as it happens
 
-    def asked(self, model_call: int, request: ModelRequest) -> None:
-        """A request goes out: what is new in it is added."""
+    def asked(self, model_call: int, request: ModelRequest) -> int:
+        """A request goes out: what is new in it is added. Returns the number of its conversation."""
         thread = self._thread_of(request.messages)
         self._open[model_call] = thread, offered_names(request.tools)
         self._add(request.messages, thread)
+        return thread.number
 
     def replied(self, model_call: int, message: JsonDict) -> None:
         """The model's reply to a request."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from bakeoff.attempt.clock import Clock
 from bakeoff.attempt.conversation import Conversation
@@ -46,6 +47,9 @@ class Replied:
 class OutOfMoney:
     """The run's budget is spent: the trial is not run now."""
 
+
+# Faults of requests that did not reach the gateway, with no attempts.
+OWN_FAULTS = (ModelErrorKind.TOO_LARGE, ModelErrorKind.BAD_REQUEST)
 
 GatewayEvent = Piece | Replied | OutOfMoney
 OnCall = Callable[[ModelCall, ModelRequest], None]
@@ -97,6 +101,8 @@ class ModelCalls:
     turn_limit_hit: bool = False
     token_limit_hit: bool = False
     over: bool = False  # the attempt has ended: calls that are out give up
+    _conversations: dict[int, int] = field(default_factory=dict)  # model call -> its conversation
+    _fault_in: int | None = None  # the conversation of the call that met `fault`
     _ids: set[str] = field(default_factory=set)  # a line that is sent twice is not a second call
     _exchanges: dict[str, Exchange] = field(default_factory=dict)  # a program's open requests
 
@@ -136,7 +142,10 @@ class ModelCalls:
             if isinstance(asked, Exchange):
                 msgs.checked(asked.request.messages)
         except Refused as refused:
-            self.fault = ModelFault(kind=ModelErrorKind.BAD_REQUEST, message=str(refused)[:2000], attempts=0)
+            # After a reply, a body without a conversation is no request of the program: a tool's child sent it.
+            if self.replies == 0 or _has_conversation(event.body):
+                message = str(refused)[:2000]
+                self.fault = ModelFault(kind=ModelErrorKind.BAD_REQUEST, message=message, attempts=0)
             asked = refused.reply
         except NOT_THE_PROTOCOL as error:
             return self._refuse(event.ident, f"not a model/http: {type(error).__name__}: {error}"[:300])
@@ -162,7 +171,7 @@ class ModelCalls:
 
     def _start(self, ident: str, request: ModelRequest) -> None:
         self.first_request = self.first_request or request
-        self.conversation.asked(self.made, request)
+        self._conversations[self.made] = self.conversation.asked(self.made, request)
         trial = self.spec.trial
         context = CallContext(
             trial_id=trial.trial_id,
@@ -230,6 +239,7 @@ class ModelCalls:
         self.fault = fault = ModelFault(
             kind=error.kind, message=error.message, status=error.status, attempts=error.attempts
         )
+        self._fault_in = self._conversations[event.index]
         waited = self.clock.failed(event.ident, self.line.timer.now())
         if exchange is not None:
             self.line.send_http(event.ident, exchange.failed(error.kind, error.message))
@@ -270,8 +280,10 @@ class ModelCalls:
 
     def _hand_on(self, event: Replied, reply: ModelReply, exchange: Exchange | None) -> None:
         self.replies += 1
-        if self.fault is not None and self.fault.attempts == 0:
-            self.fault = None  # a request that never left the sandbox, and the agent went on to get its model
+        # The agent went on and got its model: the same conversation did, or the request never left the sandbox.
+        own = self.fault is not None and self.fault.kind in OWN_FAULTS and self.fault.attempts == 0
+        if own or self._fault_in == self._conversations[event.index]:
+            self.fault = None
         if exchange is not None:
             self.line.send_http(event.ident, exchange.answered(reply))
             return
@@ -289,3 +301,7 @@ class ModelCalls:
             output_tokens=sum(call.output_tokens or 0 for call in self.calls),
             cost_usd=None if None in costs else sum(cost for cost in costs if cost is not None),
         )
+
+
+def _has_conversation(body: Any) -> bool:
+    return isinstance(body, dict) and bool(body.get("messages") or body.get("input"))

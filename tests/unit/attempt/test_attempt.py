@@ -355,3 +355,58 @@ def test_a_tool_that_returns_directly_gives_the_answer_of_a_harness_that_is_not_
     assert run.evidence.answer is not None
     assert (run.evidence.answer.text, run.evidence.answer.source) == ("It is shipped.", "tool")
     assert run.evidence.disputed == []
+
+
+# --- calls that failed, and requests that were none
+
+CHAT = {"model": "m", "messages": [{"role": "user", "content": "1 + 2?"}]}
+OTHER = {"model": "m", "messages": [{"role": "user", "content": "a sub-agent's"}]}
+Step = JsonDict | int | Callable[[FakeHarness], object]
+
+
+def program(*steps: Step, answers: bool = True) -> Callable[[FakeHarness], Script]:
+    """A program that makes these requests, reports these sizes, and then answers."""
+
+    def script(harness: FakeHarness) -> Script:
+        harness.loaded()
+        harness.started()
+        for i, step in enumerate(steps):
+            if isinstance(step, int):
+                harness.notify("model/too_large", bytes=step)
+            elif isinstance(step, dict):
+                params = {"method": "POST", "path": "/v1/chat/completions", "body": step}
+                harness.say({"id": f"p{i}", "method": "model/http", "params": params})
+                yield f"p{i}"
+            else:
+                step(harness)
+        if answers:
+            harness.answer()
+
+    return script
+
+
+DOWN, REJECTED = error(ModelErrorKind.UNAVAILABLE), error(ModelErrorKind.BAD_REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("script", "replies", "cause"),
+    [
+        (program({}), [], "infra.harness_crash"),
+        (program(CHAT, {}), [], "model.wrong_answer"),  # a tool's child sent it
+        (program(CHAT, {"messages": [7]}), [], "infra.harness_crash"),
+        (program(CHAT, {"messages": [7]}, CHAT), [], "model.wrong_answer"),
+        (program(10**9), [], "infra.output_limit"),
+        (program(CHAT, 10**9, CHAT), [], "model.wrong_answer"),
+        (program(CHAT, 10**9, lambda h: h.die(9), answers=False), [], "model.killed_harness"),
+        (program(CHAT), [DOWN], "infra.provider_unavailable"),
+        (program(CHAT, CHAT), [DOWN, ai("4")], "model.wrong_answer"),  # the harness tried again
+        (program(CHAT, CHAT), [REJECTED, ai("4")], "model.wrong_answer"),
+        (program(OTHER, CHAT), [DOWN, ai("4")], "infra.provider_unavailable"),
+        (program(OTHER, CHAT), [REJECTED, ai("4")], "infra.harness_crash"),
+    ],
+)  # fmt: skip
+def test_a_call_that_failed_decides_unless_its_conversation_went_on(
+    script: Any, replies: list[Any], cause: str
+) -> None:
+    run = Run(script, *replies, attempt=spec(harness={"command": ["x"]}))
+    assert run.cause(False if run.evidence.harness.reached == "answered" else None, ["answer"]) == cause

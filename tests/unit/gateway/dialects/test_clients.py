@@ -543,6 +543,7 @@ def test_requests_that_are_no_requests(
         connection.sendall(request_bytes(host))
         assert connection.recv(4096).startswith(f"HTTP/1.1 {status} ".encode())
     assert gateway.requests == []
+    assert "model/too_large" not in dict(gateway.told), "a length that is only announced is no request"
 
 
 def test_a_request_that_would_not_fit_into_a_line_is_refused_not_cut(url: str, gateway: Gateway) -> None:
