@@ -610,7 +610,10 @@ def test_a_parameter_that_is_otherwise_there_is_told(mlflow_server: Server, tmp_
     send(run, mlflow_server.url, "otherwise")
     changed = run.manifest().model_copy(update={"bakeoff_version": "0.2.0"})
     (run.path / "manifest.json").write_text(changed.model_dump_json())
-    warnings = send(run, mlflow_server.url, "otherwise").warnings
+    (run.path / "report.md").unlink()
+    missing, *warnings = send(run, mlflow_server.url, "otherwise").warnings
+    assert "report.md is not in the run directory" in missing
+    assert f"`bakeoff report {run.path}` makes it" in missing
     assert len(warnings) == 2
     assert "has the parameter bakeoff_version otherwise" in warnings[0]
 

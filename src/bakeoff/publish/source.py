@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -105,7 +106,7 @@ def read(run: RunDirectory, *, allow_inconclusive: bool = False) -> Source:
         raise InputError(
             f"this run is not finished (its state is {manifest.state})",
             file=str(run.path),
-            hint=f"Finish it with `bakeoff run --resume {run.run_id}`; nothing was published.",
+            hint=f"Finish it with `bakeoff run --resume {shlex.quote(str(run.path))}`; nothing was published.",
         )
     report = data.collect(run)
     if report.n != manifest.trials_planned:

@@ -32,29 +32,23 @@ class Rows(Protocol):
         ...
 
 
-def check(config: Config, dataset: Rows) -> None:
-    """Refuse the first reference or evaluator that could not be scored. References come first: they run no code.
-
-    Args:
-        config: as `config.loading.load` returns it.
-        dataset: the rows that are to run.
+def check_references(config: Config, dataset: Rows) -> None:
+    """Refuse the first row whose reference is bad, or missing and needed. This runs no code of the user's.
 
     Raises:
-        InputError: with the file, line and key of the row, or of harness.yaml.
+        InputError: with the file, line and key of the row.
     """
-    check_references(config, dataset)
-    check_functions(config)
-
-
-def check_references(config: Config, dataset: Rows) -> None:
-    """Refuse the first row whose reference is bad, or missing and needed."""
     for spec in config.evaluators:
         if spec.use is None:
             _check_references(spec, dataset)
 
 
 def check_functions(config: Config) -> None:
-    """Refuse the first of the user's own functions that could not be called. This imports their modules."""
+    """Refuse the first of the user's own functions that could not be called. This imports their modules.
+
+    Raises:
+        InputError: with the line and key of harness.yaml.
+    """
     source = (config.root / config.harness.source).resolve()
     if source.is_dir() and (directory := str(SourceTree.of(source).directory)) not in sys.path:
         sys.path.append(directory)  # last and for good: see `user_function.load`

@@ -54,7 +54,7 @@ def test_an_unfinished_run_is_refused(tmp_path: Path, state: str) -> None:
     run = synthetic.run_directory(tmp_path, the_manifest=synthetic.manifest(state=state))
     with pytest.raises(InputError, match=f"not finished \\(its state is {state}\\)") as refused:
         source.read(run)
-    assert "--resume" in str(refused.value.hint)
+    assert f"--resume {run.path}`" in str(refused.value.hint)
 
 
 def test_a_run_that_lost_a_trial_is_refused(tmp_path: Path) -> None:

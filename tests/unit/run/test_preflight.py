@@ -263,6 +263,11 @@ def test_bad_evaluators(checks: Path, entry: str, problem: str, hint: str) -> No
 # --- reading code -----------------------------------------------------------------------------------
 
 
+def test_references_are_looked_at_before_the_user_s_code_runs(checks: Path) -> None:
+    (checks / "rows.jsonl").write_text(ROW.replace(', "trajectory": []', ""))
+    assert refused(checks, ("- final_answer", "- {use: 'desk_broken:polite'}")).key == "outputs.trajectory"
+
+
 def test_modules_of_a_tree_leave_out_what_cannot_be_imported(project: Path) -> None:
     (project / "src" / ".venv").mkdir()
     (project / "src" / ".venv" / "x.py").touch()

@@ -14,7 +14,7 @@ import pytest
 from bakeoff import datasets
 from bakeoff.config.loading import load as load_config
 from bakeoff.errors import InputError
-from bakeoff.scoring.check import check
+from bakeoff.scoring.check import check_functions, check_references
 
 HARNESS = """version: 1
 name: shop
@@ -33,7 +33,8 @@ def refused(root: Path, evaluator: str, *rows: dict[str, Any]) -> InputError:
     (root / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     config = load_config(root / "harness.yaml")
     with pytest.raises(InputError) as caught:
-        check(config, datasets.load(config))
+        check_references(config, datasets.load(config))
+        check_functions(config)
     assert caught.value.hint
     return caught.value
 
@@ -58,36 +59,13 @@ def test_a_bad_reference_names_its_row(
     assert problem in error.problem
 
 
-@pytest.mark.parametrize(
-    ("evaluator", "key", "problem"),
-    [
-        ("{use: gone_checks:f, threshold: 1}", "evaluators[0].use", "cannot import it: ModuleNotFoundError"),
-        ("{use: own_rules:absent, threshold: 1}", "evaluators[0].use", "cannot import it: AttributeError"),
-        ("{use: own_rules:compare, threshold: 1}", "evaluators[0].use", "cannot be an evaluator"),
-        (
-            "{trajectory_match: {overrides: {f: own_rules:one}}, threshold: 1}",
-            "evaluators[0].trajectory_match.overrides",
-            "cannot compare arguments",
-        ),
-    ],
-)
-def test_a_function_that_cannot_be_called_names_its_key(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluator: str, key: str, problem: str
-) -> None:
-    (tmp_path / "own_rules.py").write_text(
-        "def compare(made, wanted): return True\ndef one(made): return True\n"
-    )
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    error = refused(tmp_path, evaluator, {"answer": "1", "trajectory": []})
-    sys.modules.pop("own_rules", None)
-    assert (error.file, error.line, error.key) == (str(tmp_path / "harness.yaml"), 7, key)
-    assert problem in error.problem
-
-
-def test_references_are_looked_at_before_the_users_code_runs(
+def test_a_rule_that_cannot_compare_arguments_names_its_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "own_side_effect.py").write_text("raise SystemExit('it ran')")
+    (tmp_path / "own_rules.py").write_text("def one(made): return True\n")
     monkeypatch.setattr(sys, "path", list(sys.path))
-    evaluators = "{use: own_side_effect:f, threshold: 1}\n- {final_answer: {match: regex}, threshold: 1}"
-    assert refused(tmp_path, evaluators, {"answer": "("}).key == "outputs.answer"
+    error = refused(tmp_path, "{trajectory_match: {overrides: {f: own_rules:one}}, threshold: 1}")
+    sys.modules.pop("own_rules", None)
+    assert (error.file, error.line) == (str(tmp_path / "harness.yaml"), 7)
+    assert error.key == "evaluators[0].trajectory_match.overrides"
+    assert "cannot compare arguments" in error.problem

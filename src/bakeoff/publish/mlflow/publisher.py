@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -65,7 +66,8 @@ def publish(source: Source, settings: Settings, environ: Mapping[str, str], say:
     trials = _trials(source)
     counts, warnings = _Counts(), []
     warnings += [
-        f"{name} is not in the run directory, so it was not published; `bakeoff report {source.run_id}` makes it"
+        f"{name} is not in the run directory, so it was not published; "
+        f"`bakeoff report {shlex.quote(str(source.run.path))}` makes it"
         for name in files.missing_reports(source.run)
     ]
     complete: list[str] = []
