@@ -212,8 +212,8 @@ def test_metrics_are_those_of_the_trials_and_of_the_report(
     for name, run in runs(mlflow_server, "support-desk").items():
         expected = counted(rows(demonstration, name))
         # how sure they are is the report's to say
-        for score in ("score", "as_deployed", "worst_case", "best_case"):
-            estimate = getattr(report[name].scores, score)
+        for score, estimate in report[name].scores.by.items():
+            assert estimate is not None
             expected |= {f"{score}_low": estimate.low, f"{score}_high": estimate.high}
         rate = report[name].scores.infra_rate
         assert rate is not None

@@ -79,7 +79,7 @@ class Change:
     @property
     def tested(self) -> stats.Comparison:
         """The comparison that decides: infra errors excluded."""
-        return self.difference.by["score"]
+        return self.difference.by[stats.Counting.SCORE]
 
     def turned(self, turn: Turn) -> list[ExampleChange]:
         """The examples that turned so, those that changed most first."""

@@ -13,11 +13,11 @@ from bakeoff.text import figures
 from bakeoff.verdict import describe
 
 LISTED = 50  # examples named of one turn
-WAYS: dict[Counting, str] = {
-    "score": "infra errors excluded",
-    "as_deployed": "as deployed",
-    "worst_case": "against HEAD, for BASE",
-    "best_case": "for HEAD, against BASE",
+WAYS = {
+    Counting.SCORE: "infra errors excluded",
+    Counting.AS_DEPLOYED: "as deployed",
+    Counting.WORST_CASE: "against HEAD, for BASE",
+    Counting.BEST_CASE: "for HEAD, against BASE",
 }
 
 
@@ -96,7 +96,7 @@ def _scores(data: RunComparison) -> Iterator[Block]:
     )
     yield Paragraph(
         "Infrastructure errors are missing data: the true change lies between the change that "
-        f"counts them {WAYS['worst_case']}, and the change that counts them {WAYS['best_case']}."
+        f"counts them {WAYS[Counting.WORST_CASE]}, and the change that counts them {WAYS[Counting.BEST_CASE]}."
     )
     yield Table(
         (

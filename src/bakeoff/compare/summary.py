@@ -8,7 +8,8 @@ from bakeoff.compare.changes import Change, ExampleChange, Measure
 from bakeoff.compare.comparison import RunComparison
 from bakeoff.compare.side import Side
 from bakeoff.record.base import JsonDict
-from bakeoff.stats import Comparison, Estimate, ScoreSet
+from bakeoff.report.summary import scores
+from bakeoff.stats import Comparison
 
 
 def summary(data: RunComparison) -> JsonDict:
@@ -56,8 +57,8 @@ def _change(change: Change) -> JsonDict:
     return {
         "base": change.base,
         "head": change.head,
-        "base_scores": _scores(change.base_scores),
-        "head_scores": _scores(change.head_scores),
+        "base_scores": scores(change.base_scores),
+        "head_scores": scores(change.head_scores),
         "change": {way: _comparison(test) for way, test in change.difference.by.items()},
         "depends_on_infra": change.difference.depends,
         "newly_failing": [_example(each) for each in change.turned("newly failing")],
@@ -68,18 +69,6 @@ def _change(change: Change) -> JsonDict:
         "cost_usd": _measure(change.cost),
         "working_seconds": _measure(change.latency),
     }
-
-
-def _scores(scores: ScoreSet) -> JsonDict:
-    return {
-        name: _estimate(getattr(scores, name)) for name in ("score", "as_deployed", "worst_case", "best_case")
-    }
-
-
-def _estimate(estimate: Estimate | None) -> JsonDict:
-    if estimate is None:
-        return {"value": None, "interval": None}
-    return {"value": estimate.mean, "interval": [estimate.low, estimate.high]}
 
 
 def _comparison(test: Comparison) -> JsonDict:

@@ -22,8 +22,6 @@ from bakeoff.report.excerpt import Excerpt
 from bakeoff.report.retried import Retried
 from bakeoff.text import figures
 
-# always shown side by side
-SCORES: tuple[stats.Counting, ...] = ("score", "as_deployed", "worst_case", "best_case")
 EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED = 0, 3, 130
 USED = (
     "cost_usd",

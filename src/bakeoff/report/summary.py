@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from bakeoff.record.base import JsonDict
-from bakeoff.report.data import SCORES, CandidateReport, CauseReport, ReportData
-from bakeoff.stats import Estimate
+from bakeoff.report.data import CandidateReport, CauseReport, ReportData
+from bakeoff.stats import ScoreSet
 
 
 def summary(data: ReportData) -> JsonDict:
@@ -50,7 +50,7 @@ def summary(data: ReportData) -> JsonDict:
 
 
 def _candidate(row: CandidateReport) -> JsonDict:
-    scores = {name: _estimate(getattr(row.scores, name)) for name in SCORES}
+    four = scores(row.scores)
     return {
         "name": row.name,
         "model": row.model,
@@ -60,9 +60,9 @@ def _candidate(row: CandidateReport) -> JsonDict:
         "failed": row.counts["failed"],
         "infra_error": row.counts["infra_error"],
         "infra_error_rate": row.infra_error_rate,
-        "score": scores["score"]["value"],
-        "interval": scores["score"]["interval"],
-        "scores": scores,
+        "score": four["score"]["value"],
+        "interval": four["score"]["interval"],
+        "scores": four,
         "evaluators": dict(row.evaluators),
         "cost_usd": row.total_cost_usd,
         "mean_input_tokens": row.input_tokens.mean if row.input_tokens else None,
@@ -76,10 +76,15 @@ def _candidate(row: CandidateReport) -> JsonDict:
     }
 
 
-def _estimate(estimate: Estimate | None) -> JsonDict:
-    if estimate is None:
-        return {"value": None, "interval": None}
-    return {"value": estimate.mean, "interval": [estimate.low, estimate.high]}
+def scores(of: ScoreSet) -> JsonDict:
+    """The four scores: `{score: {value, interval}, ...}`."""
+    return {
+        counting: {
+            "value": estimate and estimate.mean,
+            "interval": estimate and [estimate.low, estimate.high],
+        }
+        for counting, estimate in of.by.items()
+    }
 
 
 def _cause(row: CauseReport) -> JsonDict:

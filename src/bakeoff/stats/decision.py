@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from bakeoff.stats.paired import Comparison, Sensitivity, sensitivities
-from bakeoff.stats.scores import Outcome, ScoreSet, score_set
+from bakeoff.stats.scores import Counting, Outcome, ScoreSet, score_set
 
 NAMED = 5  # candidates in one sentence
 
@@ -38,7 +38,7 @@ def decide(outcomes: Sequence[Outcome], candidates: Sequence[str] | None = None)
     sets = sorted((score_set(name, outcomes) for name in names), key=_best_first)
     ranked = [s.candidate for s in sets if s.score is not None]
     counted = sensitivities(outcomes, list(combinations(ranked, 2)))
-    comparisons = tuple(pair.by["score"] for pair in counted)
+    comparisons = tuple(pair.by[Counting.SCORE] for pair in counted)
     by_name = {s.candidate: s for s in sets}
     leader = ranked[0] if ranked else None
     against = [c for c in comparisons if c.first == leader]
@@ -145,10 +145,10 @@ def _caveats(sets: Sequence[ScoreSet], counted: Sequence[Sensitivity]) -> Iterab
 def depends_on_counting(pair: Sensitivity) -> str:
     """The sentence about a pair whose conclusion depends on how infrastructure errors are counted."""
     ways = {
-        "score": "excluded",
-        "as_deployed": "counted as deployed",
-        "worst_case": f"counted against {pair.first} and for {pair.second}",
-        "best_case": f"counted for {pair.first} and against {pair.second}",
+        Counting.SCORE: "excluded",
+        Counting.AS_DEPLOYED: "counted as deployed",
+        Counting.WORST_CASE: f"counted against {pair.first} and for {pair.second}",
+        Counting.BEST_CASE: f"counted for {pair.first} and against {pair.second}",
     }
     said: dict[int, list[str]] = {}
     for way, comparison in pair.by.items():

@@ -125,7 +125,7 @@ def sign_flip_p(cluster_sums: Sequence[float]) -> float:
 
 
 def compare(
-    outcomes: Iterable[Outcome], first: str, second: str, counting: Counting = "score", pairs: int = 1
+    outcomes: Iterable[Outcome], first: str, second: str, counting: Counting = Counting.SCORE, pairs: int = 1
 ) -> Comparison:
     """Compare two candidates on the examples that both completed at least once. `p_adjusted` is the unadjusted p.
 
@@ -145,20 +145,20 @@ def compare(
 
 def spread_of(outcomes: Iterable[Outcome], first: str, second: str) -> Spread | None:
     """How `first` minus `second` varies, as estimated from this run; None: there are too few clusters."""
-    rates = _Rates.of((o for o in outcomes if o.candidate in (first, second)), "score")
+    rates = _Rates.of((o for o in outcomes if o.candidate in (first, second)), Counting.SCORE)
     differences, clusters, trials = _paired(rates, rates, first, second)
     return _spread(differences, clusters, trials)
 
 
 def compare_all(
-    outcomes: Sequence[Outcome], candidates: Sequence[str], counting: Counting = "score"
+    outcomes: Sequence[Outcome], candidates: Sequence[str], counting: Counting = Counting.SCORE
 ) -> tuple[Comparison, ...]:
     """Every pair of candidates, with p-values adjusted by Holm over the pairs that have one."""
     return compare_pairs(outcomes, list(combinations(candidates, 2)), counting)
 
 
 def compare_pairs(
-    outcomes: Sequence[Outcome], pairs: Sequence[Pair], counting: Counting = "score"
+    outcomes: Sequence[Outcome], pairs: Sequence[Pair], counting: Counting = Counting.SCORE
 ) -> tuple[Comparison, ...]:
     """These pairs of candidates, with p-values adjusted by Holm over the pairs that have one."""
     compared = _compared(outcomes, pairs, counting, max(1, len(pairs)))
@@ -170,10 +170,9 @@ def compare_pairs(
 
 def sensitivities(outcomes: Sequence[Outcome], pairs: Sequence[Pair]) -> tuple[Sensitivity, ...]:
     """These pairs under every way to count infrastructure errors, each way corrected separately."""
-    ways: tuple[Counting, ...] = ("score", "as_deployed", "worst_case", "best_case")
-    by_way = {way: compare_pairs(outcomes, pairs, way) for way in ways}
+    by_way = {way: compare_pairs(outcomes, pairs, way) for way in Counting}
     return tuple(
-        Sensitivity(*pair, {way: by_way[way][index] for way in ways}) for index, pair in enumerate(pairs)
+        Sensitivity(*pair, {way: by_way[way][index] for way in Counting}) for index, pair in enumerate(pairs)
     )
 
 
@@ -193,7 +192,7 @@ def compare_measures(
 def _compared(
     outcomes: Sequence[Outcome], pairs: Sequence[Pair], counting: Counting, hypotheses: int
 ) -> list[Comparison]:
-    opposite: dict[Counting, Counting] = {"worst_case": "best_case", "best_case": "worst_case"}
+    opposite = {Counting.WORST_CASE: Counting.BEST_CASE, Counting.BEST_CASE: Counting.WORST_CASE}
     ours = _Rates.of(outcomes, counting)
     theirs = _Rates.of(outcomes, opposite[counting]) if counting in opposite else ours
     compared = []

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from statistics import fmean
-from typing import Literal
 
 from bakeoff.record.base import VerdictName
 from bakeoff.stats.intervals import Estimate, estimate, estimate_errors
 
-Counting = Literal["score", "as_deployed", "worst_case", "best_case"]
-"""How infrastructure errors count: the four scores of DESIGN.md, section 5."""
+
+class Counting(StrEnum):
+    """How infrastructure errors count: the four scores, always shown side by side."""
+
+    SCORE = "score"  # they are excluded
+    AS_DEPLOYED = "as_deployed"  # limit-caused trials are failures, as in production; others are excluded
+    WORST_CASE = "worst_case"  # every one of them, and every limit-caused trial, is a failure
+    BEST_CASE = "best_case"  # every one is a pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +50,11 @@ class Outcome:
         `as_deployed`, even if a later attempt reached a verdict. `worst_case` counts it too, because no other way to
         count may fall below it.
         """
-        if counting in ("as_deployed", "worst_case") and self.limit_caused:
+        if counting in (Counting.AS_DEPLOYED, Counting.WORST_CASE) and self.limit_caused:
             return 0.0
         if self.completed:
             return self.value
-        return {"worst_case": 0.0, "best_case": 1.0}.get(counting)
+        return {Counting.WORST_CASE: 0.0, Counting.BEST_CASE: 1.0}.get(counting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +67,12 @@ class ScoreSet:
     failed: int
     infra_errors: int
     limit_caused: int  # trials with any attempt that a limit ended
-    score: Estimate | None  # infrastructure errors excluded
-    # Limit-caused trials are failures, as in production; other infrastructure errors are excluded.
-    as_deployed: Estimate | None
-    worst_case: Estimate | None  # every infrastructure error and limit-caused trial is a failure
-    best_case: Estimate | None  # every infrastructure error is a pass
+    by: Mapping[Counting, Estimate | None]
     infra_rate: Estimate | None  # infrastructure errors among all trials: see `estimate_errors`
+
+    @property
+    def score(self) -> Estimate | None:
+        return self.by[Counting.SCORE]
 
 
 def score_set(candidate: str, outcomes: Iterable[Outcome]) -> ScoreSet:
@@ -84,10 +90,7 @@ def score_set(candidate: str, outcomes: Iterable[Outcome]) -> ScoreSet:
         failed=sum(o.verdict == "failed" for o in own),
         infra_errors=sum(not o.completed for o in own),
         limit_caused=sum(o.limit_caused for o in own),
-        score=rated("score"),
-        as_deployed=rated("as_deployed"),
-        worst_case=rated("worst_case"),
-        best_case=rated("best_case"),
+        by={counting: rated(counting) for counting in Counting},
         infra_rate=estimate_errors([float(not o.completed) for o in own], [o.example_id for o in own]),
     )
 

@@ -17,7 +17,7 @@ from bakeoff.publish import source
 from bakeoff.record.messages import to_openai
 from bakeoff.record.store import RunDirectory
 from bakeoff.record.trial import AttemptRecord, TrialRecord
-from bakeoff.report.data import GIVEN, SCORES, USED
+from bakeoff.report.data import GIVEN, USED
 from tests.fakes.langsmith.server import LangSmithServer
 from tests.publish.demonstration import publish as command
 
@@ -144,8 +144,7 @@ def test_an_experiment_says_what_made_its_numbers(
         }
         assert {key: given[key] for key in same} == json.loads(json.dumps(same))
         assert "get_order" in given["tools"]
-        for name in SCORES:
-            estimate = getattr(candidate.scores, name)
+        for name, estimate in candidate.scores.by.items():
             assert given["scores"][name] == (asdict(estimate) if estimate else None)
         for name in USED:
             spread = getattr(candidate, name)
@@ -168,8 +167,7 @@ def test_an_experiment_says_what_made_its_numbers(
             for each in server.state.feedback.values()
             if each["run_id"] is None and each["session_id"] == project.id
         }
-        estimates = {name: getattr(candidate.scores, name) for name in SCORES}
-        estimates["infra_error_rate"] = candidate.scores.infra_rate
+        estimates = {**candidate.scores.by, "infra_error_rate": candidate.scores.infra_rate}
         assert scores == {key: round(each.mean, 4) for key, each in estimates.items() if each}
         trials = list(client.list_runs(project_id=project.id, is_root=True))
         assert len(trials) == 10

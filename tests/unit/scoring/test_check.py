@@ -13,6 +13,7 @@ import pytest
 
 from bakeoff import datasets
 from bakeoff.config.loading import load as load_config
+from bakeoff.config.schema import Config
 from bakeoff.errors import InputError
 from bakeoff.scoring.check import check_functions, check_references
 
@@ -27,16 +28,11 @@ evaluators:
 GOOD = {"id": "good", "inputs": {"question": "?"}, "outputs": {"answer": "1", "trajectory": []}}
 
 
-def refused(root: Path, evaluator: str, *rows: dict[str, Any]) -> InputError:
+def project(root: Path, evaluator: str, *rows: dict[str, Any]) -> Config:
     (root / "harness.yaml").write_text(HARNESS.format(evaluator=evaluator))
     lines = [GOOD, *({**GOOD, "id": f"r{i}", "outputs": outputs} for i, outputs in enumerate(rows))]
     (root / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    config = load_config(root / "harness.yaml")
-    with pytest.raises(InputError) as caught:
-        check_references(config, datasets.load(config))
-        check_functions(config)
-    assert caught.value.hint
-    return caught.value
+    return load_config(root / "harness.yaml")
 
 
 @pytest.mark.parametrize(
@@ -54,7 +50,11 @@ def refused(root: Path, evaluator: str, *rows: dict[str, Any]) -> InputError:
 def test_a_bad_reference_names_its_row(
     tmp_path: Path, evaluator: str, outputs: dict[str, Any], key: str, problem: str
 ) -> None:
-    error = refused(tmp_path, evaluator, {"answer": "1", "trajectory": []}, outputs)
+    config = project(tmp_path, evaluator, {"answer": "1", "trajectory": []}, outputs)
+    with pytest.raises(InputError) as caught:
+        check_references(config, datasets.load(config))
+    error = caught.value
+    assert error.hint
     assert (error.file, error.line, error.key) == (str(tmp_path / "rows.jsonl"), 3, key)
     assert problem in error.problem
 
@@ -64,8 +64,11 @@ def test_a_rule_that_cannot_compare_arguments_names_its_key(
 ) -> None:
     (tmp_path / "own_rules.py").write_text("def one(made): return True\n")
     monkeypatch.setattr(sys, "path", list(sys.path))
-    error = refused(tmp_path, "{trajectory_match: {overrides: {f: own_rules:one}}, threshold: 1}")
+    config = project(tmp_path, "{trajectory_match: {overrides: {f: own_rules:one}}, threshold: 1}")
+    with pytest.raises(InputError) as caught:
+        check_functions(config)
     sys.modules.pop("own_rules", None)
+    error = caught.value
     assert (error.file, error.line) == (str(tmp_path / "harness.yaml"), 7)
     assert error.key == "evaluators[0].trajectory_match.overrides"
     assert "cannot compare arguments" in error.problem

@@ -21,7 +21,7 @@ from bakeoff.publish.langsmith.runs import CAUSE, SCORE, VERDICT, feedback_key, 
 from bakeoff.publish.source import Source
 from bakeoff.record.base import JsonDict
 from bakeoff.record.trial import ResourceLimits
-from bakeoff.report.data import GIVEN, SCORES, USED, CandidateReport
+from bakeoff.report.data import GIVEN, USED, CandidateReport
 from bakeoff.text.escape import storable
 
 if TYPE_CHECKING:
@@ -146,8 +146,7 @@ def _feedback_keys(source: Source) -> Iterator[str]:
 def _feedback(experiment: Experiment) -> Iterator[JsonDict]:
     """The four scores and the infra error rate, each with its interval in words."""
     scores = experiment.candidate.scores
-    named = {name: getattr(scores, name) for name in SCORES} | {"infra_error_rate": scores.infra_rate}
-    for name, estimate in named.items():
+    for name, estimate in (*scores.by.items(), ("infra_error_rate", scores.infra_rate)):
         if estimate is not None:
             yield {
                 "feedback_id": uuid5(experiment.id, name),
@@ -186,10 +185,8 @@ def _metadata(
         "num_repetitions": report.repetitions,
         "trials": candidate.n,
         "verdicts": dict(candidate.counts),
-        "scores": {
-            name: _plain(estimate) if (estimate := getattr(scores, name)) else None for name in SCORES
-        },
-        "infra_error_rate": _plain(scores.infra_rate) if scores.infra_rate else None,
+        "scores": {name: _plain(estimate) for name, estimate in scores.by.items()},
+        "infra_error_rate": _plain(scores.infra_rate),
         "causes": {each.cause: each.count for each in report.causes if each.candidate == candidate.name},
         "evaluator_means": dict(candidate.evaluators),
         "pass_at_k": candidate.pass_at_k,

@@ -25,11 +25,12 @@ from bakeoff.config.model_ref import ModelRef
 from bakeoff.record.base import JsonDict
 from bakeoff.record.timeline import AttemptEvent, ModelCallEvent, Timeline, ToolCallEvent
 from bakeoff.record.trial import TrialRecord
+from bakeoff.stats import Counting
 from bakeoff.text.escape import line, storable
 
 NAME_CHARACTERS = 128  # of a run's name: the API's maximum
-VERDICT, CAUSE, SCORE = "verdict", "cause", "score"
-RESERVED_KEYS = (VERDICT, CAUSE, SCORE, "as_deployed", "worst_case", "best_case", "infra_error_rate")
+VERDICT, CAUSE, SCORE = "verdict", "cause", Counting.SCORE
+RESERVED_KEYS = (VERDICT, CAUSE, *Counting, "infra_error_rate")
 PARAMS = {"temperature": "ls_temperature", "max_tokens": "ls_max_tokens", "stop": "ls_stop"}
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from bakeoff.publish.source import Source
 from bakeoff.record.base import JsonDict
 from bakeoff.record.trial import ResourceLimits
-from bakeoff.report.data import GIVEN, SCORES, USED, CandidateReport, Spread
+from bakeoff.report.data import GIVEN, USED, CandidateReport, Spread
 from bakeoff.stats import Estimate
 from bakeoff.text import escape
 
@@ -135,8 +135,8 @@ def _params(
 
 def _metrics(source: Source, candidate: CandidateReport) -> Iterator[tuple[str, float | None]]:
     report = source.report
-    for counting in SCORES:
-        yield from _estimate(counting, getattr(candidate.scores, counting))
+    for counting, estimate in candidate.scores.by.items():
+        yield from _estimate(counting, estimate)
     yield from _estimate("infra_error_rate", candidate.scores.infra_rate)
     yield "trials_finished", candidate.n
     for verdict, count in candidate.counts.items():

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from bakeoff.report.data import SCORES, CandidateReport, ReportData
+from bakeoff.report.data import CandidateReport, ReportData
 from bakeoff.report.document import Block, Callout, Code, Heading, Items, Paragraph, Plot, Strong, Table
 from bakeoff.report.sections.pairs import of_pairs
-from bakeoff.stats import depends_on_counting
+from bakeoff.stats import Counting, depends_on_counting
 from bakeoff.text import figures
 from bakeoff.verdict import INSIDE_CAUSES, describe
 
 SCORE_MEANINGS = {
-    "score": "infrastructure errors are excluded: the fairest figure if they affect all candidates equally.",
-    "as_deployed": "a trial of which any attempt died of a pinned limit (memory, disk, processes, CPU) is a "
+    Counting.SCORE: "infrastructure errors are excluded: the fairest figure if they affect all candidates equally.",
+    Counting.AS_DEPLOYED: "a trial of which any attempt died of a pinned limit (memory, disk, processes, CPU) is a "
     "failure, whatever a re-attempt brought: production with these limits has no second container.",
-    "worst_case": "every infrastructure error is a failure, and every such trial: the score cannot be lower.",
-    "best_case": "every infrastructure error is a pass: the score cannot be higher.",
+    Counting.WORST_CASE: "every infrastructure error is a failure, and every such trial: the score cannot be lower.",
+    Counting.BEST_CASE: "every infrastructure error is a pass: the score cannot be higher.",
 }
 
 DEPENDING_SHOWN = 20
@@ -138,14 +138,14 @@ def _four_scores(data: ReportData) -> Iterator[Block]:
         "Excluding infrastructure errors can flatter a candidate. If the four agree, they did not matter; "
         "if worst and best case are far apart, the true score is between them and this run cannot say where."
     )
-    yield Items([(Strong(name), f": {SCORE_MEANINGS[name]}") for name in SCORES])
+    yield Items([(Strong(name), f": {meaning}") for name, meaning in SCORE_MEANINGS.items()])
     rows = []
     for row in data.candidates:
-        four = [getattr(row.scores, name) for name in SCORES]
+        four = row.scores.by.values()
         rows.append(
             (row.label, *(f"{figures.score(each)} ({figures.score_interval(each)})" for each in four))
         )
-    yield Table(("Candidate", *(f"#{name}" for name in SCORES)), rows)
+    yield Table(("Candidate", *(f"#{name}" for name in Counting)), rows)
     yield from _depends(data)
 
 
@@ -158,14 +158,11 @@ def _depends(data: ReportData) -> Iterator[Block]:
         "Which of two is better, when errors are excluded, counted as deployed, and counted at their worst "
         "for one and at their best for the other, and the reverse:"
     )
-    headings = ("Pair", *(name.replace("_", " ") for name in SCORES), "Depends")
+    headings = ("Pair", *(name.replace("_", " ") for name in Counting), "Depends")
     rows = [
         (
             f"{pair.first} against {pair.second}",
-            *(
-                (pair.second, "neither", pair.first)[pair.by[name].conclusion + 1] if name in pair.by else ""
-                for name in SCORES
-            ),
+            *((pair.second, "neither", pair.first)[test.conclusion + 1] for test in pair.by.values()),
             "yes" if pair.depends else "no",
         )
         for pair in pairs
