@@ -605,7 +605,7 @@ def _copy_images(project: Project, environment: dict[str, str]) -> None:
     """The harness image and its base, so that nothing needs building there."""
     project.write()
     client = _engine()
-    config = loading.load(project.root / "harness.yaml", loading.Overrides())
+    config = loading.load(project.root / "harness.yaml")
     harness = image.ensure(client, config, client.info()["Architecture"], lambda _: None)
     base = base_image.ensure(client, config.harness.base_image, lambda _: None)
     names = [harness.reference, *client.api.inspect_image(base.image_id)["RepoTags"]]

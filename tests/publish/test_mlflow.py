@@ -23,9 +23,9 @@ import httpx
 import pytest
 
 from bakeoff import cli
+from bakeoff.config.targets import MLflow
 from bakeoff.publish import source
 from bakeoff.publish.mlflow import files, publisher
-from bakeoff.publish.mlflow.settings import Settings
 from bakeoff.publish.table import Publication
 from bakeoff.record.store import RunDirectory
 from bakeoff.report import data
@@ -52,7 +52,7 @@ def client(server: Server) -> Any:
 
 def send(run: RunDirectory, url: str, experiment: str, **environ: str) -> Publication:
     """Publish in this process, which has MLflow's client loaded already."""
-    settings = Settings(tracking_uri=url, experiment=experiment)
+    settings = MLflow(tracking_uri=url, experiment=experiment)
     return publisher.publish(source.read(run, allow_inconclusive=True), settings, environ, lambda line: None)
 
 

@@ -71,8 +71,7 @@ def publish(
 
 def _environment(run: RunDirectory, secrets: Sequence[str]) -> Mapping[str, str]:
     """This process's variables with `.env` and `key_command` of the harness file, where that can still be read."""
-    from bakeoff.config import loading
-    from bakeoff.gateway import keys
+    from bakeoff.config import keys, loading
 
     file = run.harness_file(run.manifest())
     return keys.environment(loading.load(file), secrets) if file.is_file() else dict(os.environ)

@@ -54,12 +54,12 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No live display.")] = False,
 ) -> None:
     """Run the bake-off that HARNESS describes and write its report."""
-    from bakeoff.config import loading
+    from bakeoff.config.overrides import Overrides
     from bakeoff.harness import contents
     from bakeoff.record.store import RunDirectory
     from bakeoff.run import run as runs
 
-    overrides = loading.Overrides(
+    overrides = Overrides(
         candidates=tuple(candidate or ()),
         examples=tuple(example or ()),
         suites=tuple(suite or ()),

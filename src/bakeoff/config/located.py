@@ -1,4 +1,4 @@
-"""Where each value was written, for errors: a file with the lines of its keys, or the command line."""
+"""Where each value was written, and the errors about it: a file with the lines of its keys, or the command line."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ class Located:
         file: as the user gave it.
         start: the 1-based line where it starts; None where no line is known.
         lines: the 1-based line of each key.
+        note: a sentence that every hint ends with.
     """
 
     file: str
     start: int | None = None
     lines: Mapping[Loc, int] = field(default_factory=dict, compare=False, repr=False)
+    note: str = ""
 
     def line(self, key: Loc | str) -> int | None:
         """The line of a key; for a key that is not there, of the section that should have it."""
@@ -33,6 +35,7 @@ class Located:
     def error(self, key: Loc | str, problem: str, hint: str | None) -> InputError:
         """The error about a key, which may be dotted: `candidates[1].model`. An empty key is the file itself."""
         shown = key if isinstance(key, str) else dotted(key)
+        hint = f"{hint or ''} {self.note}".strip() or None
         return InputError(problem, file=self.file, line=self.line(key), key=shown or None, hint=hint)
 
 
@@ -42,7 +45,7 @@ class CommandLine:
 
     options: Mapping[str, str] = field(default_factory=dict)
 
-    def error(self, loc: Loc, problem: str, hint: str) -> InputError:
+    def error(self, loc: Loc, problem: str, hint: str | None) -> InputError:
         """The error about the option that gives the setting at `loc`."""
         setting = str(loc[0]) if loc else ""
         option = self.options.get(setting, setting.replace("_", "-"))

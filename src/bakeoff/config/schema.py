@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, create_model
+from pydantic import BeforeValidator, Field, PrivateAttr
 
 from bakeoff.config.fitting import Loc
 from bakeoff.config.located import Located
 from bakeoff.config.model_ref import ModelRef
 from bakeoff.config.section import KeyedAddress, Section, VariableName
 from bakeoff.config.sizes import parse_size
+from bakeoff.config.targets import Publish
 from bakeoff.errors import InputError
-from bakeoff.publish.table import TARGETS
 
 Size = Annotated[int, BeforeValidator(parse_size)]  # written as 512MiB, kept in bytes
-T = TypeVar("T")
 
 
 def _one_or_more(value: object) -> object:
@@ -189,17 +188,6 @@ class Gates(Section):
     must_pass: list[str] = Field(
         default_factory=list
     )  # `suite=benchmark,severity<=0`: no trial of these may fail
-
-
-_targets: dict[str, Any] = {name: (target.settings | None, None) for name, target in TARGETS.items()}
-
-
-class Publish(create_model("_Targets", __base__=Section, **_targets)):  # type: ignore[misc]
-    """Targets that every conclusive run is published to at its end. Nothing here is in the fingerprint."""
-
-    def of(self, settings: type[T]) -> T | None:
-        """The section of the target that has these settings."""
-        return next((given for _, given in self if isinstance(given, settings)), None)
 
 
 class Config(Section):

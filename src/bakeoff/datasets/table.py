@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,13 +21,11 @@ class Format:
 
     Attributes:
         reads: whether the value is of this format.
-        problems: what is wrong with such a value, and a hint; nothing is read for it.
         load: reads and checks the dataset. Raises InputError.
         is_file: whether the value is the path of a file, relative to the harness file.
     """
 
     reads: Callable[[str], bool]
-    problems: Callable[[str], Iterator[tuple[str, str]]]
     load: Callable[[Config, JsonDict], Dataset]
     is_file: bool = False
 
@@ -44,11 +42,6 @@ def load(config: Config, *, pinned: JsonDict | None = None) -> Dataset:
         InputError: there is no such dataset, it has no rows, or its first bad row; or LangSmith cannot be reached.
     """
     return _format(config.dataset).load(config, pinned or {})
-
-
-def problems(dataset: str) -> Iterator[tuple[str, str]]:
-    """What is wrong with the name of a dataset, and a hint."""
-    return _format(dataset).problems(dataset)
 
 
 def local_file(config: Config) -> Path | None:
@@ -74,6 +67,6 @@ def _jsonl(config: Config, pinned: JsonDict) -> Dataset:
 
 # The first that reads the value is taken; the last reads every value as the path of a file.
 FORMATS = (
-    Format(reference.is_meant, reference.problems, _langsmith),
-    Format(lambda dataset: True, lambda dataset: iter(()), _jsonl, is_file=True),
+    Format(reference.is_meant, _langsmith),
+    Format(lambda dataset: True, _jsonl, is_file=True),
 )

@@ -1,9 +1,9 @@
-"""The publishing targets: one row each. A new target is one row here and one folder, `publish/<name>/`, with
+"""The publishing targets: one row each. A new target is one row here, its settings in `config.targets`, and one
+folder, `publish/<name>/`, with
 
-    settings.py    `Settings`, its section below `publish` in harness.yaml
     publisher.py   `publish`, a `Publisher`
 
-The configuration, `bakeoff publish` and its help read this table. It imports a target's folder when it is used, so
+`bakeoff publish` and its help read this table. It imports a target's folder when it is used, so
 that the command line starts fast.
 """
 
@@ -13,7 +13,6 @@ import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from bakeoff.config.extras import install_command
@@ -85,7 +84,10 @@ class Target:
 
     @property
     def settings(self) -> type[Section]:
-        return cast("type[Section]", self._module("settings").Settings)
+        """Its section below `publish` in harness.yaml."""
+        from bakeoff.config.targets import settings_of
+
+        return settings_of(self.name)
 
     def publisher(self) -> Publisher:
         """Its `publish`. Raises InputError when its extra is not installed."""
@@ -95,10 +97,7 @@ class Target:
                 key=f"--to {self.name}",
                 hint=f"Install it: {install_command(self.name)}",
             )
-        return cast(Publisher, self._module("publisher").publish)
-
-    def _module(self, name: str) -> ModuleType:
-        return importlib.import_module(f"bakeoff.publish.{self.name}.{name}")
+        return cast(Publisher, importlib.import_module(f"bakeoff.publish.{self.name}.publisher").publish)
 
 
 def _installed(package: str) -> bool:

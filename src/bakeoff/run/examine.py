@@ -9,7 +9,7 @@ from pathlib import Path
 from bakeoff import backends, gateway
 from bakeoff.backends.base import Backend, Check
 from bakeoff.config import loading
-from bakeoff.config.loading import Overrides
+from bakeoff.config.overrides import Overrides
 from bakeoff.config.schema import Config
 from bakeoff.errors import InputError, UnfitEnvironment
 from bakeoff.run import admission, plan, preflight, task

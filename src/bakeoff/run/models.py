@@ -21,8 +21,6 @@ from bakeoff.scoring import JudgeFactory
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
-    from bakeoff.scoring.llm_judge import LlmJudge
-
 
 @dataclass(frozen=True, slots=True)
 class Models:
@@ -71,8 +69,7 @@ def opened(task: Task, shared: RunContext) -> Iterator[Models]:
 def judge_factory(task: Task, shared: RunContext) -> JudgeFactory:
     """Makes the model of an `llm_judge`, which shares keys, limits and money with the candidates."""
 
-    def judge(options: LlmJudge) -> BaseChatModel:
-        model = ModelSpec(**{key: getattr(options, key) for key in ModelSpec.model_fields})
+    def judge(model: ModelSpec) -> BaseChatModel:
         retry = RetryPolicy(task.config.harness.retries.model_call)
         return gateway.judge_model(model, retry=retry, run=shared)
 

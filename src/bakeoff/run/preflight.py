@@ -10,11 +10,11 @@ from pathlib import Path
 
 from bakeoff.backends.base import Capacity
 from bakeoff.config.fitting import Loc, nearest
-from bakeoff.config.harness_source import Definitions, SourceTree, definitions, misfit
 from bakeoff.config.schema import Candidate, Config, EvaluatorSpec
 from bakeoff.datasets import Dataset
 from bakeoff.errors import InputError
 from bakeoff.harness import contents
+from bakeoff.harness.source import Definitions, SourceTree, definitions, misfit
 from bakeoff.record.trial import Example
 from bakeoff.run import plan
 from bakeoff.scoring.check import check_functions, check_references

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bakeoff import backends
 from bakeoff.backends.base import Backend
-from bakeoff.config.loading import Overrides
+from bakeoff.config.overrides import Overrides
 from bakeoff.record.store import RunDirectory
 from bakeoff.run import progress
 from bakeoff.run import run as story

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pydantic import TypeAdapter
 
 from bakeoff.config import loading
+from bakeoff.config.overrides import Overrides
 from bakeoff.errors import InputError
 from bakeoff.record.base import JsonDict
 from bakeoff.record.manifest import Manifest
@@ -32,7 +33,7 @@ def read_again(run: RunDirectory) -> Task:
         raise InputError(
             "this run is finished", file=str(run.path), hint="read it with `bakeoff show`, or start another"
         )
-    overrides = TypeAdapter(loading.Overrides).validate_python(manifest.overrides)
+    overrides = TypeAdapter(Overrides).validate_python(manifest.overrides)
     task = read(run.harness_file(manifest), overrides, pinned=manifest.dataset, resumed=run)
     _refuse_changes(run, _differing(manifest.config, loading.dump(task.config)))
     if task.dataset.digest != manifest.dataset["digest"]:

@@ -14,7 +14,7 @@ from typing import Literal
 from bakeoff import backends, scoring
 from bakeoff.backends.base import Backend, SandboxSpec
 from bakeoff.config.cache import require_cache
-from bakeoff.config.loading import Overrides
+from bakeoff.config.overrides import Overrides
 from bakeoff.errors import BakeoffError, Interrupted, UnfitEnvironment
 from bakeoff.record.manifest import Manifest
 from bakeoff.record.store import RunDirectory

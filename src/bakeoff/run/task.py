@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bakeoff import datasets, gateway
 from bakeoff.config import loading
+from bakeoff.config.overrides import Overrides
 from bakeoff.config.schema import Config
 from bakeoff.datasets import Dataset
 from bakeoff.record.base import JsonDict
@@ -31,7 +32,7 @@ class Task:
     dataset: Dataset
     profiles: list[Profile]
     trials: list[TrialSpec]
-    overrides: loading.Overrides
+    overrides: Overrides
     resumed: RunDirectory | None = None
 
     @cached_property
@@ -46,7 +47,7 @@ class Task:
 
 def read(
     path: Path,
-    overrides: loading.Overrides,
+    overrides: Overrides,
     *,
     pinned: JsonDict | None = None,
     resumed: RunDirectory | None = None,

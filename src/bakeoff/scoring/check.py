@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from bakeoff.config.fitting import Loc
-from bakeoff.config.harness_source import SourceTree
 from bakeoff.config.schema import Config, EvaluatorSpec
 from bakeoff.errors import InputError
+from bakeoff.harness.source import SourceTree
 from bakeoff.record.trial import Example
 from bakeoff.scoring.scorer import make
 from bakeoff.scoring.table import EVALUATORS

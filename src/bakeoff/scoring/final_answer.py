@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
-from bakeoff.config.section import Section
+from bakeoff.config.evaluators import FinalAnswer
 from bakeoff.record.trial import Example
 from bakeoff.record.values import same
 from bakeoff.scoring.types import Context, Evaluate, Flaw, Outputs, Score
@@ -16,22 +16,6 @@ from bakeoff.scoring.wording import comparable, plain
 # An agent can write a text that a careless pattern searches for hours. `regex`, unlike `re`, takes a time limit.
 REGEX_SECONDS = 2.0
 _FENCE = re.compile(r"```[\w-]*(.*?)(?:```|\Z)", re.DOTALL)
-
-
-class FinalAnswer(Section):
-    """1 when the final answer agrees with `outputs.answer`, else 0.
-
-    `exact`: the answer is the reference. `contains`: the reference is in the answer; of a list, every item. `regex`:
-    the pattern is found in the answer; of a list, every pattern. `json`: the answer, or the JSON in its code fence, is
-    the reference's value.
-
-    In `exact` and `contains`, typography, emphasis and case make no difference, and numbers are compared by value and
-    as whole numbers: docs/evaluators.md has the rules.
-    """
-
-    match: Literal["exact", "contains", "regex", "json"] = "contains"
-    case_sensitive: bool = False  # has no meaning for json
-    collapse_whitespace: bool = True  # exact and contains: white space counts as one space, none at the ends
 
 
 def make(options: FinalAnswer, _: Context) -> Evaluate:

@@ -5,41 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import cache
-from string import Formatter
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, Field
-
-from bakeoff.config.section import FormatError, KeyedAddress, Section, VariableName
+from bakeoff.config.evaluators import LlmJudge
 from bakeoff.record.trial import Example
 from bakeoff.scoring.types import Context, Evaluate, Outputs, Score
-
-PLACEHOLDERS = ("inputs", "outputs", "reference_outputs", "messages")
-
-
-def _prompt(prompt: str) -> str:
-    allowed = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
-    try:
-        fields = [field for _, field, _, _ in Formatter().parse(prompt) if field is not None]
-    except ValueError as error:
-        raise FormatError(f"is not a format string: {error}", "Write a literal brace as {{ or }}.") from None
-    for field in fields:
-        if field not in PLACEHOLDERS:
-            hint = f"Use {allowed}; write a literal brace as {{{{ or }}}}."
-            raise FormatError(f"has the unknown placeholder {{{field}}}", hint)
-    return prompt
-
-
-class LlmJudge(Section):
-    """A model's judgement of the answer, through openevals."""
-
-    model: Annotated[str, Field(min_length=1)]  # provider:model, as for a candidate
-    # With {inputs}, {outputs}, {reference_outputs}, {messages}. None: openevals' correctness prompt
-    prompt: Annotated[str, Field(min_length=1), AfterValidator(_prompt)] | None = None
-    params: dict[str, Any] = Field(default_factory=dict)  # temperature, max_tokens, ...
-    base_url: KeyedAddress | None = None  # an OpenAI-compatible server
-    api_key_env: VariableName | None = None  # environment variable that holds the key
-    continuous: bool = False  # a number from 0 to 1 in place of yes or no
 
 
 def make(options: LlmJudge, context: Context) -> Evaluate:

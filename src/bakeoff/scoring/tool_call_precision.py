@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import Literal
 
-from bakeoff.config.section import Section
+from bakeoff.config.evaluators import ToolCallPrecision
 from bakeoff.record.trial import Example
 from bakeoff.record.values import same
 from bakeoff.scoring import calls
 from bakeoff.scoring.types import Context, Evaluate, Outputs, Score
-
-
-class ToolCallPrecision(Section):
-    """The share of the calls made that the reference has."""
-
-    args: Literal["exact", "ignore"] = "exact"  # `ignore` compares names alone
 
 
 def make(options: ToolCallPrecision, _: Context) -> Evaluate:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Annotated, Any, Literal, get_args
+from typing import Any
 
-from pydantic import AfterValidator, Field
-
-from bakeoff.config.section import FormatError, Section
+from bakeoff.config.evaluators import TrajectoryMatch
 from bakeoff.record.base import JsonDict
 from bakeoff.record.trial import Example
 from bakeoff.record.values import same
@@ -19,41 +16,12 @@ from bakeoff.scoring.calls import Agree, ArgsAgree
 from bakeoff.scoring.types import Call, Context, Evaluate, Outputs, Score
 from bakeoff.scoring.user_function import load
 
-ArgsMode = Literal["exact", "ignore", "subset", "superset"]  # openevals' tool_args_match_mode
 _ARGS: dict[str, ArgsAgree] = {
     "exact": same,
     "ignore": calls.ignore,
     "subset": calls.subset,
     "superset": calls.superset,
 }
-
-
-def _override(rule: str | list[str]) -> str | list[str]:
-    if (
-        isinstance(rule, str)
-        and rule not in _ARGS
-        and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", rule)
-    ):
-        hint = (
-            f"Write one of {', '.join(get_args(ArgsMode))}, a list of argument names, or `module:function`."
-        )
-        raise FormatError(f"{rule!r} is no way to compare arguments", hint)
-    return rule
-
-
-class TrajectoryMatch(Section):
-    """1 when the tool calls match the reference trajectory, else 0.
-
-    `strict`: exactly the reference's calls, in its order; calls that the model asked for in one reply have no order
-    among themselves. `unordered`: exactly the reference's calls, in any order. `superset`: every call of the
-    reference, and perhaps others. `subset`: no call but the reference's.
-    """
-
-    mode: Literal["strict", "unordered", "subset", "superset"] = "strict"  # openevals' trajectory_match_mode
-    args: ArgsMode = "exact"  # how the arguments of two calls are compared
-    # Tool name -> another mode for that tool, the names of the arguments that alone must be equal (`a.b` is the key b
-    # of the argument a), or `module:function` of your own, called with the model's arguments and the reference's
-    overrides: dict[str, Annotated[str | list[str], AfterValidator(_override)]] = Field(default_factory=dict)
 
 
 def make(options: TrajectoryMatch, context: Context) -> Evaluate:

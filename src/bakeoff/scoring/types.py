@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bakeoff.config.fitting import Loc
+from bakeoff.config.schema import ModelSpec
 from bakeoff.config.section import Section
 from bakeoff.record.base import JsonDict
 from bakeoff.record.trial import Example
@@ -15,8 +16,6 @@ from bakeoff.verdict import Aspect
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
-
-    from bakeoff.scoring.llm_judge import LlmJudge
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +64,12 @@ Flaw = tuple[Loc, str, str]
 Options = TypeVar("Options", bound=Section)
 
 
-class JudgeFactory(Protocol):
-    """Makes the chat model of an `llm_judge` from its options, through the gateway."""
+JudgeFactory = Callable[[ModelSpec], "BaseChatModel"]
+"""Makes the chat model of an `llm_judge`, through the gateway. It raises `ModelCallError` when a call failed for good.
 
-    def __call__(self, options: LlmJudge) -> BaseChatModel:
-        """A chat model that raises `ModelCallError` when a call failed for good.
-
-        Raises:
-            InputError: no such model, no key, no provider package.
-        """
-        ...
+Raises:
+    InputError: no such model, no key, no provider package.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from uuid import UUID
 import pytest
 from langsmith import Client
 
+from bakeoff.config.targets import LangSmith
 from bakeoff.datasets.langsmith import snapshot
 from bakeoff.datasets.langsmith.account import Account
 from bakeoff.datasets.langsmith.example import row_files
@@ -27,7 +28,6 @@ from bakeoff.datasets.langsmith.reference import Reference
 from bakeoff.errors import InputError, NotPublished
 from bakeoff.publish import source
 from bakeoff.publish.langsmith import client, publisher
-from bakeoff.publish.langsmith.settings import Settings
 from bakeoff.publish.table import Publication
 from bakeoff.record.store import RunDirectory
 from bakeoff.record.trial import TrialRecord
@@ -80,7 +80,7 @@ def server() -> Iterator[LangSmithServer]:
 def publish(run: RunDirectory, server: LangSmithServer, **settings: Any) -> Publication:
     whole = source.read(run, allow_inconclusive=True)
     environ = {"LANGSMITH_API_KEY": server.api_key, "LANGSMITH_ENDPOINT": server.url}
-    return publisher.publish(whole, Settings(**settings), environ, print)
+    return publisher.publish(whole, LangSmith(**settings), environ, print)
 
 
 def client_of(server: LangSmithServer) -> Client:
@@ -664,7 +664,7 @@ def test_what_was_published_reads_back_as_the_same_rows(
     rewrite(rewritten, case_002={"outputs": {"answer": "delayed"}, "digest": "new"})
     publish(rewritten, server)
     environ = {"LANGSMITH_API_KEY": server.api_key, "LANGSMITH_ENDPOINT": server.url}
-    account = Account.of(Settings(), environ)
+    account = Account.of(LangSmith(), environ)
     read = snapshot.fetch(Reference(NAME, run.run_id), account)
     rows = {line.id: json.loads(line.row) for line in read.lines}
     wanted = [{name: row[name] for name in ("id", "inputs", "outputs", "metadata")} for row in run.examples()]

@@ -15,12 +15,10 @@ from typing import Any
 import pytest
 
 from bakeoff import cli
-from bakeoff.config.schema import Publish
+from bakeoff.config.targets import LangSmith, Otlp, Publish
 from bakeoff.errors import InputError, NotPublished, UnfitEnvironment
 from bakeoff.publish import publication, source
 from bakeoff.publish.journal import Journal
-from bakeoff.publish.langsmith.settings import Settings as LangSmith
-from bakeoff.publish.otlp.settings import Settings as Otlp
 from bakeoff.publish.otlp.spans import Tracing
 from bakeoff.publish.publication import Planned
 from bakeoff.publish.source import Source
@@ -238,7 +236,7 @@ def test_a_row_of_the_table_is_all_that_a_target_needs(target: Target) -> None:
     keys = target.settings.model_fields
     assert {target.url, target.label or target.url, target.key_env or target.url} <= keys.keys()
     assert target.publisher()
-    assert Publish(**{target.name: {}}).of(target.settings) == target.settings()
+    assert getattr(Publish(**{target.name: {}}), target.name) == target.settings()
     section = (ROOT / "docs/publishing.md").read_text().split(f"\n## {target.title}\n")[1].split("\n## ")[0]
     assert all(f"{key}:" in section or f"{target.name}.{key}" in section for key in keys)
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from bakeoff.backends.base import Sandbox, SandboxSpec
 from bakeoff.backends.fake import FakeBackend, FakeHarness, FakeSandbox, ManualTimer, Script, ai, one_question
-from bakeoff.config.loading import Overrides
+from bakeoff.config.overrides import Overrides
 from bakeoff.config.schema import Config
 from bakeoff.datasets import Dataset
 from bakeoff.errors import EvaluatorError

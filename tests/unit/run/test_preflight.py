@@ -10,9 +10,9 @@ import pytest
 
 from bakeoff import datasets
 from bakeoff.backends.base import Capacity
-from bakeoff.config.harness_source import SourceTree, definitions
 from bakeoff.config.loading import load
 from bakeoff.errors import InputError
+from bakeoff.harness.source import SourceTree, definitions
 from bakeoff.run import preflight
 
 HARNESS = """\

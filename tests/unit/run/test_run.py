@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bakeoff.backends.fake import FakeBackend
-from bakeoff.config.loading import Overrides
+from bakeoff.config.overrides import Overrides
 from bakeoff.datasets import Dataset
 from bakeoff.errors import InputError
 from bakeoff.record.manifest import Manifest

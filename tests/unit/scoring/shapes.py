@@ -8,10 +8,10 @@ from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 
+from bakeoff.config.evaluators import LlmJudge
 from bakeoff.config.schema import EvaluatorSpec
 from bakeoff.record.trial import Example
 from bakeoff.scoring import Outputs, Scorer, build
-from bakeoff.scoring.llm_judge import LlmJudge
 from bakeoff.scoring.types import Call
 
 A, B, C = ("get_order", {"id": "A-17"}), ("get_policy", {}), ("refund", {"id": "A-17", "amount": 5})

@@ -7,15 +7,17 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from bakeoff import datasets
+from bakeoff.config.evaluators import KINDS, BuiltIn
 from bakeoff.config.loading import load as load_config
 from bakeoff.config.schema import Config
 from bakeoff.errors import InputError
 from bakeoff.scoring.check import check_functions, check_references
+from bakeoff.scoring.table import EVALUATORS
 
 HARNESS = """version: 1
 name: shop
@@ -72,3 +74,9 @@ def test_a_rule_that_cannot_compare_arguments_names_its_key(
     assert (error.file, error.line) == (str(tmp_path / "harness.yaml"), 7)
     assert error.key == "evaluators[0].trajectory_match.overrides"
     assert "cannot compare arguments" in error.problem
+
+
+def test_every_built_in_of_harness_yaml_has_its_row() -> None:
+    assert tuple(EVALUATORS) == KINDS
+    for kind, row in EVALUATORS.items():
+        assert row.options in get_args(BuiltIn.model_fields[kind].annotation)

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from bakeoff.config.evaluators import FinalAnswer
 from bakeoff.errors import EvaluatorError
-from bakeoff.scoring.final_answer import FinalAnswer, flaws
+from bakeoff.scoring.final_answer import flaws
 from tests.unit.scoring.shapes import called, example, one
 
 FENCED = 'Here you are:\n```json\n{"a": 1}\n```\nAnything else?'

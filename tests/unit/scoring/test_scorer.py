@@ -12,12 +12,12 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableLambda
 from pydantic import ValidationError
 
+from bakeoff.config.evaluators import LlmJudge
 from bakeoff.config.schema import EvaluatorSpec
 from bakeoff.errors import EvaluatorError, InputError, ModelCallError, ModelErrorKind
 from bakeoff.record.evidence import AnswerFacts, Evidence
 from bakeoff.record.trial import AttemptResult, Message, ResourceLimits
 from bakeoff.scoring import Outputs, ScoreSheet, outputs_of
-from bakeoff.scoring.llm_judge import LlmJudge
 from tests.unit.scoring.shapes import WANTED, A, B, C, called, example, scorer, spec
 
 # --- the sheet --------------------------------------------------------------------------------------

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from bakeoff.config.evaluators import TrajectoryMatch
 from bakeoff.errors import EvaluatorError, InputError
 from bakeoff.record.evidence import Evidence
 from bakeoff.record.trial import AttemptResult, ResourceLimits, ToolCall
 from bakeoff.scoring import Outputs
 from bakeoff.scoring.calls import agree, ignore, pairs, turns
-from bakeoff.scoring.trajectory_match import TrajectoryMatch
 from bakeoff.scoring.types import Call
 from tests.unit.scoring.shapes import WANTED, A, B, C, called, example, one, scorer, spec
 

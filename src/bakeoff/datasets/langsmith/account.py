@@ -6,14 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from bakeoff.config.section import (
-    IN_API_KEY_ENV,
-    FormatError,
-    KeyedAddress,
-    Section,
-    VariableName,
-    check_address,
-)
+from bakeoff.config.section import IN_API_KEY_ENV, FormatError, check_address
+from bakeoff.config.targets import LangSmith
 
 if TYPE_CHECKING:
     from langsmith import Client
@@ -22,14 +16,6 @@ if TYPE_CHECKING:
 ENDPOINT = "https://api.smith.langchain.com"  # of the hosted service, in the United States
 ENDPOINT_ENV, WORKSPACE_ENV = "LANGSMITH_ENDPOINT", "LANGSMITH_WORKSPACE_ID"
 LOGS = ("langsmith", "urllib3")  # they quote half of the key, and attachments' signed addresses
-
-
-class AccountSettings(Section):
-    """What `publish.langsmith` says of the account; datasets `langsmith://NAME` are read with the same one."""
-
-    endpoint: KeyedAddress | None = None  # the API's address; default: LANGSMITH_ENDPOINT
-    api_key_env: VariableName = "LANGSMITH_API_KEY"  # environment variable with the key
-    workspace: str | None = None  # workspace id; default: LANGSMITH_WORKSPACE_ID
 
 
 class Unavailable(Exception):  # noqa: N818 - it reads as a state
@@ -56,7 +42,7 @@ class Account:
     workspace: str | None
 
     @classmethod
-    def of(cls, given: AccountSettings, environ: Mapping[str, str]) -> Account:
+    def of(cls, given: LangSmith, environ: Mapping[str, str]) -> Account:
         """The account that `publish.langsmith` names, else the environment. Raises Unavailable."""
         key = environ.get(given.api_key_env, "").strip()
         if not key:

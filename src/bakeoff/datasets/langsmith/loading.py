@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from bakeoff.config import keys
 from bakeoff.config.schema import Config
+from bakeoff.config.targets import LangSmith
 from bakeoff.datasets.base import Dataset
 from bakeoff.datasets.langsmith import cache, snapshot
-from bakeoff.datasets.langsmith.account import Account, AccountSettings, Unavailable
+from bakeoff.datasets.langsmith.account import Account, Unavailable
 from bakeoff.datasets.langsmith.example import OURS
-from bakeoff.datasets.langsmith.reference import Origin, Reference
-from bakeoff.datasets.langsmith.snapshot import ExamplePlace, Snapshot
+from bakeoff.datasets.langsmith.reference import Reference
+from bakeoff.datasets.langsmith.snapshot import Snapshot
+from bakeoff.datasets.origin import Origin
 from bakeoff.datasets.rows import Rows
-from bakeoff.gateway import keys
 from bakeoff.record.base import JsonDict
 
 
 def load(config: Config, pinned: JsonDict) -> Dataset:
     """Read and check the dataset, in the pinned version if there is one. Raises InputError as `table.load` does."""
-    reference = Reference.parse(config.dataset)
+    reference = Reference.of(config)
     origin = Origin.of(pinned)
     found = snapshot.kept(origin, str(pinned["digest"])) if origin else None
     if found is None:
@@ -24,7 +26,7 @@ def load(config: Config, pinned: JsonDict) -> Dataset:
     rows = Rows(lambda name, sha256, place: cache.file_path(sha256), id_key=("metadata", OURS, "id"))
     ids = {}
     for line in found.lines:
-        place = ExamplePlace(str(reference), line.id, line.url)
+        place = snapshot.place(reference, line.id, line.url)
         example = rows.add(line.row, place, f"by the example {line.example_id}")
         ids[example.id] = line.example_id
     return Dataset(
@@ -33,7 +35,7 @@ def load(config: Config, pinned: JsonDict) -> Dataset:
 
 
 def _fetched(config: Config, reference: Reference, pinned: Origin | None) -> Snapshot:
-    settings = config.publish.of(AccountSettings) or AccountSettings()
+    settings = config.publish.langsmith or LangSmith()
     environ = keys.environment(config, [settings.api_key_env])
     try:
         return snapshot.fetch(reference, Account.of(settings, environ), pinned)

@@ -20,12 +20,13 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, TypeAdapter
 
 from bakeoff.clients import quiet
-from bakeoff.config.fitting import Loc, dotted, fit, nearest
+from bakeoff.config.fitting import fit, nearest
+from bakeoff.config.located import Located
 from bakeoff.datasets.langsmith import attachment, cache
 from bakeoff.datasets.langsmith.account import LOGS, Account, Unavailable
 from bakeoff.datasets.langsmith.example import OURS, Ours, row_files, row_metadata
-from bakeoff.datasets.langsmith.reference import LATEST, PREFIX, Origin, Reference
-from bakeoff.errors import InputError
+from bakeoff.datasets.langsmith.reference import LATEST, PREFIX, Reference
+from bakeoff.datasets.origin import Origin
 from bakeoff.record.base import JsonDict
 
 if TYPE_CHECKING:
@@ -37,20 +38,6 @@ ATTACHMENT = "attachment."  # before each name, in the API
 PAGE = 100  # examples asked for at once: the API's maximum
 LISTED = 8  # names or tags that an error lists
 SEARCHED = 1000  # datasets, or versions of one, that are searched for a near name
-
-
-@dataclass(frozen=True)
-class ExamplePlace:
-    """One example, for errors: the dataset as harness.yaml names it, the example's id and its address."""
-
-    dataset: str
-    id: str
-    url: str
-
-    def error(self, loc: Loc, problem: str, hint: str) -> InputError:
-        where = f"{self.dataset}, example {self.id}"
-        hint = f"{hint} The example is at {self.url}." if self.url else hint
-        return InputError(problem, file=where, key=dotted(loc) or None, hint=hint)
 
 
 @dataclass(frozen=True)
@@ -270,12 +257,17 @@ def _moment(version: str) -> datetime | None:
 # --- an example -------------------------------------------------------------------------------------
 
 
+def place(reference: Reference, example: str, url: str) -> Located:
+    """One example, for errors: the dataset as harness.yaml names it, the example's UUID and its address."""
+    return Located(f"{reference}, example {example}", note=f"The example is at {url}." if url else "")
+
+
 def _line(example: _Example, reference: Reference, origin: Origin, http: requests.Session) -> Line:
     """The example as a row, with its attachments on disk."""
     metadata = example.metadata or {}
     url = f"{origin.url}/e/{example.id}" if origin.url else ""
-    place = ExamplePlace(str(reference), str(example.id), url)
-    ours = fit(Ours, metadata.get(OURS, {}), place, ("metadata", OURS))
+    here = place(reference, str(example.id), url)
+    ours = fit(Ours, metadata.get(OURS, {}), here, ("metadata", OURS))
     attachments = {}
     for name, presigned in example.attachments.items():
         try:
@@ -283,11 +275,11 @@ def _line(example: _Example, reference: Reference, origin: Origin, http: request
             attachments[name] = cache.keep_file(pieces)
         except attachment.NotDownloaded as error:
             problem = f"the attachment {name!r} cannot be downloaded ({error.reason})"
-            raise place.error(("attachments",), problem, "Try again, or attach it again.") from None
+            raise here.error(("attachments",), problem, "Try again, or attach it again.") from None
     for file, attached in ours.files.items():
         if attached not in attachments:
             hint = f"Attach it again, or take {file!r} out of `metadata.{OURS}.files`."
-            raise place.error(("attachments",), f"the attachment {attached!r} is missing", hint)
+            raise here.error(("attachments",), f"the attachment {attached!r} is missing", hint)
     files = row_files(attachments, ours)
     row = {
         "id": str(example.id) if ours.id is None else ours.id,

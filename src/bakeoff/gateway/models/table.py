@@ -72,7 +72,7 @@ def environment(config: Config) -> dict[str, str]:
     Raises:
         InputError: .env or a command is at fault.
     """
-    from bakeoff.gateway import keys
+    from bakeoff.config import keys
 
     return keys.environment(config, set(_key_variables(config)))
 

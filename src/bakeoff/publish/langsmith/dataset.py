@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
 from bakeoff.clients import chunks
+from bakeoff.config.targets import LangSmith
 from bakeoff.datasets.langsmith.example import OURS, attachment_names, metadata_of
-from bakeoff.datasets.langsmith.reference import Origin
+from bakeoff.datasets.origin import Origin
 from bakeoff.errors import InputError, NotPublished
 from bakeoff.publish.langsmith.client import LISTED_IDS, Connection
-from bakeoff.publish.langsmith.settings import Settings
 from bakeoff.publish.source import Source
 from bakeoff.record.base import JsonDict
 
@@ -111,7 +111,7 @@ class _Marker:
         return started, self.run_id
 
 
-def look_up(connection: Connection, source: Source, settings: Settings) -> DatasetLookup:
+def look_up(connection: Connection, source: Source, settings: LangSmith) -> DatasetLookup:
     """Find the dataset; writes nothing.
 
     Raises:

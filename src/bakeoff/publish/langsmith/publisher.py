@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from bakeoff.clients import chunks
+from bakeoff.config.targets import LangSmith
 from bakeoff.datasets.langsmith.account import Account, Unavailable
 from bakeoff.errors import InputError, NotPublished
 from bakeoff.publish.langsmith import dataset, experiment, runs
@@ -25,7 +26,6 @@ from bakeoff.publish.langsmith.client import Connection, connect
 from bakeoff.publish.langsmith.dataset import PublishedDataset
 from bakeoff.publish.langsmith.experiment import Experiment
 from bakeoff.publish.langsmith.runs import Place
-from bakeoff.publish.langsmith.settings import Settings
 from bakeoff.publish.source import Source
 from bakeoff.publish.table import Publication, Say
 from bakeoff.record.base import JsonDict
@@ -37,7 +37,7 @@ BATCH_REQUESTS = 5  # requests' worth of runs held in memory
 SAY_EVERY = 1000  # trials
 
 
-def publish(source: Source, settings: Settings, environ: Mapping[str, str], say: Say) -> Publication:
+def publish(source: Source, settings: LangSmith, environ: Mapping[str, str], say: Say) -> Publication:
     """Publish a run to LangSmith; see `table.Publisher`."""
     try:
         account = Account.of(settings, environ)

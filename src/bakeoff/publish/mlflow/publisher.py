@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from bakeoff.clients import quiet, variables
+from bakeoff.config.targets import MLflow
 from bakeoff.errors import InputError, NotPublished
 from bakeoff.publish.mlflow import fields, files, server
 from bakeoff.publish.mlflow.fields import Fields
 from bakeoff.publish.mlflow.files import INDEX, RESOURCES, Artifact, Entry, Index, TrialFiles
 from bakeoff.publish.mlflow.server import ADDRESS, FIRST, LOGS, RETRIES, Dataset, Server, ServerFailure
-from bakeoff.publish.mlflow.settings import Settings
 from bakeoff.publish.source import Source
 from bakeoff.publish.table import Publication, Say
 from bakeoff.record.trial import ResourceLimits
@@ -60,7 +60,7 @@ class _Trials:
     effective: Counter[ResourceLimits] = field(default_factory=Counter)
 
 
-def publish(source: Source, settings: Settings, environ: Mapping[str, str], say: Say) -> Publication:
+def publish(source: Source, settings: MLflow, environ: Mapping[str, str], say: Say) -> Publication:
     """Publish a run to an MLflow server; see `table.Publisher`."""
     url = _address(settings, environ)
     trials = _trials(source)
@@ -107,7 +107,7 @@ def _missing(source: Source, complete: Sequence[str], failure: ServerFailure) ->
     return f"{there}, {escape.line(', '.join(lacking))} not: {failure.problem}"
 
 
-def _address(settings: Settings, environ: Mapping[str, str]) -> str:
+def _address(settings: MLflow, environ: Mapping[str, str]) -> str:
     """The server's address. Raises InputError if there is none, or it is not http or https."""
     url = settings.tracking_uri or environ.get(ADDRESS) or ""
     key = "publish.mlflow.tracking_uri" if settings.tracking_uri else ADDRESS

@@ -15,20 +15,20 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 import httpx
 
+from bakeoff.config.targets import Otlp, OtlpProtocol
 from bakeoff.errors import InputError
-from bakeoff.publish.otlp.settings import Protocol, Settings
 from bakeoff.text.redact import secrets_of
 
 PREFIX = "OTEL_EXPORTER_OTLP_"
 TRACES = f"{PREFIX}TRACES_"
 RESOURCE = "OTEL_RESOURCE_ATTRIBUTES"
 PATH = "/v1/traces"
-DEFAULTS: Mapping[Protocol, str] = {
+DEFAULTS: Mapping[OtlpProtocol, str] = {
     "http/protobuf": "http://localhost:4318",
     "grpc": "http://localhost:4317",
 }
-PROTOCOLS: tuple[Protocol, ...] = ("http/protobuf", "grpc")
-COMPRESSIONS: Mapping[Protocol, Sequence[str]] = {
+PROTOCOLS: tuple[OtlpProtocol, ...] = ("http/protobuf", "grpc")
+COMPRESSIONS: Mapping[OtlpProtocol, Sequence[str]] = {
     "http/protobuf": ("none", "gzip", "deflate"),
     "grpc": ("none", "gzip"),
 }
@@ -55,7 +55,7 @@ class Destination:
         resource: OTEL_RESOURCE_ATTRIBUTES.
     """
 
-    protocol: Protocol
+    protocol: OtlpProtocol
     endpoint: str
     shown: str
     setting: str
@@ -91,7 +91,7 @@ class Destination:
         return ca, key, certificate
 
 
-def destination(settings: Settings, environ: Mapping[str, str]) -> Destination:
+def destination(settings: Otlp, environ: Mapping[str, str]) -> Destination:
     """The destination that settings, else the standard variables, else the standard's defaults name.
 
     Raises:
@@ -131,7 +131,7 @@ def _variable(environ: Mapping[str, str], what: str) -> str | None:
     return next((name for name in (TRACES + what, PREFIX + what) if environ.get(name)), None)
 
 
-def _endpoint(settings: Settings, protocol: Protocol, environ: Mapping[str, str]) -> tuple[str, str]:
+def _endpoint(settings: Otlp, protocol: OtlpProtocol, environ: Mapping[str, str]) -> tuple[str, str]:
     """The address with the path that HTTP needs, and what gave it."""
     if settings.endpoint:
         base, setting = settings.endpoint, "publish.otlp.endpoint"
@@ -146,7 +146,7 @@ def _endpoint(settings: Settings, protocol: Protocol, environ: Mapping[str, str]
     return base.rstrip("/") + PATH, setting
 
 
-def _parts(endpoint: str, setting: str, protocol: Protocol) -> SplitResult:
+def _parts(endpoint: str, setting: str, protocol: OtlpProtocol) -> SplitResult:
     try:
         parts = urlsplit(endpoint)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

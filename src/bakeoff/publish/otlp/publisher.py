@@ -14,13 +14,13 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 import bakeoff
+from bakeoff.config.targets import Otlp
 from bakeoff.errors import InputError, NotPublished
 from bakeoff.publish.journal import Journal
 from bakeoff.publish.otlp.destination import Destination, destination
 from bakeoff.publish.otlp.replies import Failure
 from bakeoff.publish.otlp.resource import resource
 from bakeoff.publish.otlp.sender import Sender
-from bakeoff.publish.otlp.settings import Settings
 from bakeoff.publish.otlp.spans import MAX_SPAN_BYTES, Tracing
 from bakeoff.publish.source import Source
 from bakeoff.publish.table import Publication, Say
@@ -31,7 +31,7 @@ SAY_EVERY = 1000  # trials
 KEPT = "what has arrived stays, and is not sent twice"
 
 
-def publish(source: Source, settings: Settings, environ: Mapping[str, str], say: Say) -> Publication:
+def publish(source: Source, settings: Otlp, environ: Mapping[str, str], say: Say) -> Publication:
     """Send every trial that the journal of this address does not have; see `table.Publisher`."""
     to = destination(settings, environ)
     plain, full = Journal(source.run, "otlp", to.shown), Journal(source.run, "otlp-content", to.shown)

@@ -7,9 +7,9 @@ import pytest
 
 from bakeoff import gateway
 from bakeoff.config import loading
+from bakeoff.config.keys import environment
 from bakeoff.config.schema import Config
 from bakeoff.errors import InputError
-from bakeoff.gateway.keys import environment
 from bakeoff.gateway.policy.context import RunContext
 
 CANARY = "canary-0123456789abcdef"

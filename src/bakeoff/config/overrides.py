@@ -1,0 +1,81 @@
+"""What the command line changes of a configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bakeoff.config.checks import SMALLEST_CPUS, SMALLEST_MEMORY
+from bakeoff.config.fitting import nearest
+from bakeoff.config.located import CommandLine
+from bakeoff.config.schema import Config
+from bakeoff.config.sizes import SizeError, parse_size
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the command line changes; None or empty leaves what the file says.
+
+    `examples` and `suites` are for `datasets.select`: a configuration does not know the dataset.
+    A `memory` or `cpus` below the reserve lowers the reserve to it: no floor stands above its ceiling.
+    """
+
+    candidates: tuple[str, ...] = ()  # names
+    examples: tuple[str, ...] = ()  # ids or fnmatch globs
+    suites: tuple[str, ...] = ()  # values of metadata.suite
+    trials: int | None = None
+    memory: str | None = None  # a size, 512MiB
+    cpus: float | None = None
+    seed: int | None = None
+    max_concurrency: int | None = None
+
+
+def apply(overrides: Overrides, config: Config) -> Config:
+    """The configuration as the command line changes it."""
+    resources: dict[str, float] = {}
+    changes: dict[str, Any] = {}
+    if overrides.memory is not None:
+        try:
+            resources["memory"] = parse_size(overrides.memory)
+        except SizeError as error:
+            raise CommandLine().error(("memory",), str(error), error.hint) from None
+        _at_least("memory", resources["memory"], SMALLEST_MEMORY, "Write for example 512MiB.")
+    if overrides.cpus is not None:
+        _at_least("cpus", overrides.cpus, SMALLEST_CPUS, "Write for example 0.5.")
+        resources["cpus"] = overrides.cpus
+    if resources:
+        changes["resources"] = config.resources.model_copy(update=resources)
+    for key in ("trials", "max_concurrency"):
+        if (value := getattr(overrides, key)) is not None:
+            _at_least(key, value, 1, "Write a whole number from 1.")
+            changes[key] = value
+    if overrides.seed is not None:
+        changes["seed"] = overrides.seed
+    if overrides.candidates:
+        names = [candidate.name for candidate in config.candidates]
+        for name in overrides.candidates:
+            if name not in names:
+                problem = f"there is no candidate {name!r}"
+                hint = f"Candidates in {config.file}: {', '.join(names)}."
+                if meant := nearest(name, names):
+                    hint = f"Did you mean {meant}? {hint}"
+                raise CommandLine().error(("candidate",), problem, hint)
+        changes["candidates"] = [one for one in config.candidates if one.name in overrides.candidates]
+    return reserve_below_ceiling(config.model_copy(update=changes), only_defaults=False)
+
+
+def _at_least(option: str, value: float, least: float, hint: str) -> None:
+    if not least <= value < float("inf"):
+        raise CommandLine().error((option,), f"{value} is less than {least} or not a number", hint)
+
+
+def reserve_below_ceiling(config: Config, *, only_defaults: bool) -> Config:
+    """Lower the reserve to the ceiling; `only_defaults` leaves a reserve that the file gives as it is."""
+    resources, reserve = config.resources, config.resources.reserve
+    lowered: dict[str, Any] = {
+        key: min(getattr(reserve, key), getattr(resources, key))
+        for key in ("cpus", "memory")
+        if not (only_defaults and key in reserve.model_fields_set)
+    }
+    reserve = reserve.model_copy(update=lowered)
+    return config.model_copy(update={"resources": resources.model_copy(update={"reserve": reserve})})
