@@ -16,6 +16,7 @@ Decisions that the table makes (DESIGN.md, section 5, is the contract):
   the kernel's OOM killer nor the supervisor sent `model.killed_harness`, as is an exit without an answer. Before the
   first reply all of these are `infra.harness_crash`.
 - A signal that a process gets for its own fault (SIGSEGV, SIGABRT, ...) is an exception in this sense, not a kill.
+- A result of an unknown form is `infra.harness_crash` too: the model did its part.
 - `bad_request` is `infra.harness_crash`: the harness sent what this provider rejects. Never the model's.
 - A kill from within decides before a broken protocol or a request that is too large: noise must not excuse it.
 - A failed model call is forgotten when its conversation gets a reply after all: the harness tried again, and the agent
@@ -75,6 +76,8 @@ _NO_LIMIT_NAME = re.compile(r"Rate_?Limit|Context|Size|Memory|File|Time|^(builti
 
 # Signals that a process gets for what it did itself.
 _OWN_SIGNALS = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL})
+# What the runner raises where the agent ended well and its result is of no form that is known.
+WRONG_RESULT = "bakeoff_runner.harness.WrongResult"
 # Exceptions that are a way to end a process.
 _EXITS = frozenset({"builtins.SystemExit", "builtins.KeyboardInterrupt"})
 
@@ -261,7 +264,7 @@ def _broke(e: Evidence) -> bool:
     """After a reply of the model, the harness failed while it acted on it."""
     # The supervisor ended it, so another cause applies. A crash may close the channel before it is reaped.
     ours = e.harness.stopped_for is not None and e.harness.signal not in _OWN_SIGNALS
-    others = _killed_from_within(e) or _framework_limit(e)
+    others = _killed_from_within(e) or _framework_limit(e) or e.harness.error_type == WRONG_RESULT
     return e.replies > 0 and _ended_early(e) and not ours and not others
 
 
@@ -574,7 +577,7 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "infra.harness_crash",
-        "the harness failed before the model had replied, or sent a request that the provider rejects",
+        "the harness failed before the model had replied, sent what the provider rejects, or returned no answer",
         "supervisor: exit code and signal; runner: exception; gateway: HTTP 400, no replies",
         _crashed,
         _crash_says,

@@ -22,6 +22,10 @@ TRACEBACK_CHARS = 4000
 INTERRUPT_CHARS = 2000
 
 
+class WrongResult(TypeError):  # noqa: N818 - reads as what happened
+    """The agent ended well, and what it returned has no answer that bakeoff can read."""
+
+
 def serve(rpc_in: int, rpc_out: int) -> NoReturn:
     """Run one trial over the two file descriptors, in the main thread, and leave without interpreter shutdown."""
     channel = Channel(rpc_in, rpc_out)
@@ -122,28 +126,51 @@ def outcome(result: Any) -> dict[str, Any]:
     decide, where it stopped for that.
 
     Raises:
-        TypeError: the harness returned something else.
+        WrongResult: the harness returned something else.
     """
     from langchain_core.messages import convert_to_messages, message_to_dict
+    from pydantic_core import to_jsonable_python
 
     from bakeoff_runner.chat_model import whole
 
-    state = getattr(result, "value", result)  # langgraph's GraphOutput has the state and the interrupts
-    interrupts = getattr(result, "interrupts", None) or (
-        state.get("__interrupt__") if isinstance(state, dict) else None
-    )
-    if not isinstance(state, dict) or not ("messages" in state or interrupts):
-        raise TypeError(f'the harness must return {{"messages": [...]}}, not {type(result).__name__}')
-    out: dict[str, Any] = {
-        "messages": [message_to_dict(whole(m)) for m in convert_to_messages(state.get("messages", []))]
-    }
+    state = state_of(result)
+    interrupts = getattr(result, "interrupts", None) or state.get("__interrupt__")
+    if not ({"messages", "structured_response"} & state.keys() or interrupts):
+        keys = f" with the keys {', '.join(map(str, state))}" if state else ""
+        raise WrongResult(f'the harness must return {{"messages": [...]}}, not {type(result).__name__}{keys}')
+    try:
+        messages = convert_to_messages(state.get("messages", []))
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise WrongResult(f"what the harness returned as `messages` is none: {error}") from error
+    out: dict[str, Any] = {"messages": [message_to_dict(whole(message)) for message in messages]}
     structured = state.get("structured_response")
     if structured is not None:
-        plain = structured.model_dump(mode="json") if hasattr(structured, "model_dump") else structured
-        out["answer"] = plain if isinstance(plain, str) else json.dumps(plain, sort_keys=True, default=str)
+        plain = to_jsonable_python(structured, by_alias=False, fallback=str)
+        out["answer"] = (
+            plain if isinstance(plain, str) else json.dumps(plain, sort_keys=True, ensure_ascii=False)
+        )
     if interrupts:
         out["interrupt"] = "; ".join(map(awaited_decision, interrupts))[:INTERRUPT_CHARS]
     return out
+
+
+def state_of(result: Any) -> dict[str, Any]:
+    """The final state that a result is: a dict, or an answer alone, as a text, a message or a list of messages."""
+    from langchain_core.messages import BaseMessage
+
+    state = getattr(result, "value", result)  # langgraph's GraphOutput has the state and the interrupts
+    match state:
+        case dict() if "messages" not in state and isinstance(state.get("output"), str):
+            return {"structured_response": state["output"]}  # the key of LangChain's AgentExecutor
+        case dict():
+            return state
+        case str():
+            return {"structured_response": state}
+        case BaseMessage():
+            return {"messages": [state]}
+        case list():
+            return {"messages": state}
+    return {}
 
 
 def awaited_decision(interrupt: Any) -> str:

@@ -21,6 +21,7 @@ from bakeoff.record.evidence import (
 from bakeoff.verdict import (
     CAUSES,
     INSIDE_CAUSES,
+    WRONG_RESULT,
     Retry,
     attribute,
     describe,
@@ -131,6 +132,7 @@ CASES: dict[str, list[tuple[Evidence, bool | None, list[str]]]] = {
         ),
         (Evidence(harness=HarnessFacts(reached="started", exit_code=0)), None, []),
         (ended(0, exit_code=1, error_type="langgraph.errors.GraphRecursionError"), None, []),
+        (ended(3, exit_code=1, error_type=WRONG_RESULT), None, []),
         (ended(0, exit_code=None, signal=9, stopped_for="channel_closed"), None, []),
         (Evidence(harness=HarnessFacts(reached="started", exit_code=1, error_type="MemoryError")), None, []),
         (fault(ModelErrorKind.BAD_REQUEST), None, []),

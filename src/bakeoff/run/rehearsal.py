@@ -1,7 +1,8 @@
 """One conversation of each candidate with a scripted model, in a real sandbox, before the first call is paid for.
 
 It finds a harness that cannot run: one that fails before it asks its model anything would fail so in every trial. What
-it does with the scripted reply says nothing, since it may rightly refuse it.
+it does with the scripted reply says nothing, since it may rightly refuse it. But if it ends well, its result must be of
+a form that is known.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from bakeoff.record.evidence import HarnessFacts
 from bakeoff.record.trial import Example, TrialSpec
 from bakeoff.run.models import Models
 from bakeoff.run.task import Task
+from bakeoff.verdict import WRONG_RESULT
 
 # An example can be at fault too, so the harness must fail on this many before it is refused.
 EXAMPLES = 2
@@ -51,7 +53,7 @@ def rehearse(task: Task, backend: Backend, sandbox: SandboxSpec, models: Models)
     """Rehearse each candidate that asks a provider; of simulated, local and replayed models no call costs anything.
 
     Raises:
-        InputError: the harness fails before it asks its model.
+        InputError: the harness fails before it asks its model, or returns what has no answer.
     """
     paid = [each.name for each in task.config.candidates if not each.ref.own]
     with ThreadPoolExecutor(max(1, min(2, len(paid))), thread_name_prefix="rehearsal") as pool:
@@ -65,6 +67,8 @@ def rehearse(task: Task, backend: Backend, sandbox: SandboxSpec, models: Models)
             )
             error = f"{failure.error_type}: {failure.error_message}"
             problem = f"the harness fails before it asks its model ({name}): {error}"
+            if failure.error_type == WRONG_RESULT:
+                problem = f"{failure.error_message} ({name})"
             hint = "Correct it: every trial would end like this. No model was asked."
             raise task.config.error(("harness", key), problem, hint)
 
@@ -86,7 +90,7 @@ def _sample(examples: Sequence[Example]) -> Sequence[Example]:
 def _conversation(
     task: Task, backend: Backend, sandbox: SandboxSpec, card: ModelCard, example: Example
 ) -> HarnessFacts | None:
-    """One attempt with the scripted model: how the harness failed, if it did before it asked."""
+    """One attempt with the scripted model: how the harness failed, if every trial would end so."""
     files, digests = task.dataset.file_digests, {d: p for p, d in task.dataset.file_digests.items()}
     limits = task.config.harness.limits.model_dump() | {"seconds": SECONDS}
     spec = AttemptSpec(
@@ -112,4 +116,5 @@ def _conversation(
         )
         result = attempt.run()
     harness = result.evidence.harness
-    return harness if harness.error_type is not None and not result.model_calls else None
+    failed = harness.error_type is not None and not result.model_calls
+    return harness if failed or harness.error_type == WRONG_RESULT else None

@@ -17,7 +17,9 @@ from bakeoff import backends, cli
 from bakeoff.backends.base import Capacity
 from bakeoff.backends.fake import FakeBackend
 from bakeoff.cli.init import write
+from bakeoff.record.evidence import VerdictName
 from bakeoff.run import run as runs
+from tests.fakes import synthetic
 
 BAKEOFF = str(Path(sys.executable).parent / "bakeoff")
 
@@ -310,6 +312,19 @@ def test_a_dry_run_refuses_what_a_run_would(command: Command, tmp_path: Path) ->
     agent = tmp_path / "my_agent/agent.py"
     agent.write_text(agent.read_text().replace("def build_agent", "def build"))
     assert one_error(command("run", "--dry-run")) == one_error(command("run"))
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("passed", 0), ("infra_error", 3)])
+def test_quiet_says_one_line_only_where_the_numbers_cannot_decide(
+    command: Command, tmp_path: Path, verdict: VerdictName, code: int
+) -> None:
+    # `bakeoff run --quiet` ends with this command
+    records = [synthetic.trial("hasty", f"case-{n:03}", verdict=verdict) for n in range(12)]
+    manifest = synthetic.manifest(["hasty"], repetitions=1)
+    run = synthetic.run_directory(tmp_path / "runs", records, manifest)
+    said = command("report", str(run.path), "--finish", "quiet")
+    assert (said.code, said.out, said.err.count("\n")) == (code, "", int(code == 3))
+    assert ("INCONCLUSIVE: " in said.err) == (code == 3)
 
 
 def test_help_names_values_and_shows_no_type_of_python(command: Command) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from bakeoff.errors import InputError
 from bakeoff.record.evidence import DockerFacts
 from bakeoff.run.engine import sandbox_spec
 from bakeoff.run.rehearsal import rehearse
+from bakeoff.verdict import WRONG_RESULT
+from tests.unit.attempt.test_attempt import after_a_reply
 from tests.unit.run.bench import Bench
 from tests.unit.run.test_engine import crash_after_reply, crash_at_start
 
@@ -45,6 +48,12 @@ def test_one_example_at_fault_refuses_nothing(tmp_path: Path) -> None:
 
 def test_what_a_harness_makes_of_the_scripted_reply_refuses_nothing(tmp_path: Path) -> None:
     rehearsed(tmp_path, crash_after_reply)
+
+
+def test_a_result_of_no_known_form_is_refused(tmp_path: Path) -> None:
+    wrong = partial(FakeHarness.fail, error_type=WRONG_RESULT, text="must return messages, not int")
+    with pytest.raises(InputError, match="must return messages, not int"):
+        rehearsed(tmp_path, after_a_reply(wrong))
 
 
 def test_where_no_call_costs_anything_nothing_is_rehearsed(tmp_path: Path) -> None:

@@ -5,7 +5,10 @@ import signal
 import sqlite3
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
@@ -28,6 +31,7 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command, interrupt
 from pydantic import BaseModel
 
+from bakeoff.verdict import WRONG_RESULT
 from tests.unit.runner.forked import ai, answer, call, play, result, said
 
 
@@ -355,15 +359,60 @@ class Sum(BaseModel):
     """The answer."""
 
     total: int
+    day: date = date(2026, 1, 2)
 
 
-def test_a_structured_response_is_the_answer(tmp_path: Path) -> None:
-    def build(model: Any, context: Any) -> Any:
-        return create_agent(model, [], response_format=ToolStrategy(Sum))
+@dataclass
+class Place:
+    """The answer."""
 
-    end = result(play(tmp_path, build, call("Sum", total=3)))["result"]
-    assert end["answer"] == '{"total": 3}'
+    town: str
+
+
+def structured(schema: Any) -> Callable[[Any], Any]:
+    return lambda model: create_agent(model, [], response_format=ToolStrategy(schema))
+
+
+def returns(make: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """An agent that asks its model once, and returns what is made of the reply."""
+    return lambda model: RunnableLambda(lambda inputs: make(model.invoke(inputs["messages"])))
+
+
+@pytest.mark.parametrize(
+    ("agent", "reply", "answer"),
+    [
+        (structured(Sum), call("Sum", total=3), '{"day": "2026-01-02", "total": 3}'),
+        (structured(Place), call("Place", town="Zürich"), '{"town": "Zürich"}'),
+        (returns(lambda reply: {"messages": [], "structured_response": Place("Ulm")}), ai(), '{"town": "Ulm"}'),
+        (returns(lambda reply: reply.text), ai("3"), "3"),
+        (returns(lambda reply: {"input": "?", "output": reply.text}), ai("3"), "3"),
+    ],
+)  # fmt: skip
+def test_a_structured_response_or_a_text_is_the_answer(
+    tmp_path: Path, agent: Any, reply: Any, answer: str
+) -> None:
+    end = result(play(tmp_path, lambda model, context: agent(model), reply))["result"]
+    assert end["answer"] == answer
     assert "interrupt" not in end
+
+
+@pytest.mark.parametrize("make", [lambda reply: reply, lambda reply: [reply]])
+def test_a_message_alone_is_the_answer(tmp_path: Path, make: Any) -> None:
+    assert answer(play(tmp_path, lambda model, context: returns(make)(model), ai("3"))) == "3"
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda reply: {"draft": reply, "next": 1}, "not dict with the keys draft, next"),
+        (lambda reply: 3, "not int"),
+        (lambda reply: {"messages": [{"content": reply}]}, "as `messages` is none"),
+    ],
+)
+def test_a_result_without_an_answer_is_the_harness_s_mistake(tmp_path: Path, make: Any, problem: str) -> None:
+    error = result(play(tmp_path, lambda model, context: returns(make)(model), ai("3")))["error"]
+    assert error["data"]["type"] == WRONG_RESULT
+    assert problem in error["message"]
 
 
 def count(n: int) -> str:
