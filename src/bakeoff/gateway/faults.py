@@ -134,13 +134,14 @@ def _stated(statement: ErrorBody, raw: RawReply, failed: bool, now: datetime | N
     return _fault(kind, statement.text or f"HTTP {raw.status}", said, now)
 
 
-def unfinished(raw: RawReply, word: str | None, *, empty: bool) -> Fault | None:
+def unfinished(raw: RawReply, word: str | None, *, empty: bool, cut: bool = False) -> Fault | None:
     """Why a reply that reports no error is not the model's whole answer; None where it is.
 
     Args:
         raw: what came.
         word: the finish word, by the provider's bytes or by the client's message.
         empty: the message holds neither text nor calls.
+        cut: the arguments of a call do not parse. With a finish word that is the model's doing.
     """
     shown, finish = meaning(word) or ("", None)
     if finish is Finish.BROKEN:
@@ -148,8 +149,8 @@ def unfinished(raw: RawReply, word: str | None, *, empty: bool) -> Fault | None:
     if finish is Finish.UNKNOWN:
         text = f"nobody knows whether the reply is whole: its finish reason is {shown[:80]!r}"
         return Fault(Kind.BAD_RESPONSE, text)
-    if finish is None and raw.streamed:
-        return Fault(Kind.UNAVAILABLE, "the stream ended without its end: no finish reason came")
+    if finish is None and (raw.streamed or cut):
+        return Fault(Kind.UNAVAILABLE, "the reply ended without its end: no finish reason came")
     if empty and (finish is None or (finish is Finish.STOP and raw.facts.empty and not raw.streamed)):
         return Fault(
             Kind.BAD_RESPONSE, f"the reply has no answer: {raw.facts.empty or 'nor a finish reason'}"

@@ -168,9 +168,16 @@ RULES: tuple[Rule, ...] = (
         r"\bmodels?\b.{0,200}\bbeen (?:decommissioned|deprecated)",
         r"\bmodels?\b.{0,100}\b(?:no longer (?:available|supported)|end of life|is not available)",
         r"no endpoints found for|not found the model|unable to access model|^not_found_error: model",
-        r"no (?:available )?channels? (?:available )?for model|^1211\b|模型不存在|LLM Provider NOT provided",
-        r"on-demand throughput isn.t supported|does not work with the specified model",
+        r"\bNotFoundError\b|no (?:available )?channels? (?:available )?for model|^1211\b|模型不存在",
+        r"on-demand throughput isn.t supported|does not work with the specified model|LLM Provider NOT provided",
     ),
+    _rule(
+        Kind.AUTH,
+        "Anthropic, Google: an address or a model",
+        r"\bnot_found_error\b|^\d*\s?NOT_FOUND\b",
+        no_status=True,
+    ),
+    _rule(Kind.TOO_LARGE, "Anthropic", r"\brequest_too_large\b", no_status=True),
     _rule(
         Kind.UNAVAILABLE,
         "Anthropic, OpenAI, Google, AWS, Zhipu (1305)",

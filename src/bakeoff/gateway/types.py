@@ -106,15 +106,19 @@ class ModelReply:
     reasoning_tokens: int | None = None  # of the output tokens
     first_token_seconds: float | None = None  # from the last try's start; None when nothing was streamed
     replayed_seconds: float = 0.0  # of `seconds`: what a recorded call took and its replay did not
-    reasoning: str | None = None  # that came beside the message: LangChain's OpenAI class leaves it out
+    # What came beside the message, and LangChain's OpenAI class leaves out
+    reasoning: str | None = None
+    refusal: str | None = None
 
     @property
     def recorded(self) -> JsonDict:
-        """The message for the record: with reasoning that the harness, as in production, does not see."""
-        if not self.reasoning:
+        """The message for the record: with what the harness, as in production, does not see."""
+        beside = {"reasoning_content": self.reasoning, "refusal": self.refusal}
+        beside = {name: text for name, text in beside.items() if text}
+        if not beside:
             return self.message
         data = self.message["data"]
-        kwargs = {**(data.get("additional_kwargs") or {}), "reasoning_content": self.reasoning}
+        kwargs = {**(data.get("additional_kwargs") or {}), **beside}
         return {**self.message, "data": {**data, "additional_kwargs": kwargs}}
 
 

@@ -6,6 +6,7 @@ gateway treats the reply as the provider's broken answer and shows the word. It 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -63,7 +64,7 @@ WORDS: tuple[tuple[str, str, dict[Finish, str]], ...] = (
             Finish.STOP: "stop",
             Finish.LENGTH: "max_tokens continuation",
             Finish.REFUSAL: "safety recitation language blocklist prohibited_content spii image_safety"
-            " image_prohibited_content image_recitation model_armor jailbreak",
+            " image_prohibited_content image_recitation model_armor jailbreak blocked_other",
             Finish.BAD_CALL: "malformed_function_call unexpected_tool_call too_many_tool_calls",
         },
     ),
@@ -111,6 +112,21 @@ WORDS: tuple[tuple[str, str, dict[Finish, str]], ...] = (
     ),
     ("Baidu Qianfan", "https://cloud.baidu.com/doc/qianfan-api", {Finish.STOP: "normal"}),
     (
+        "Amazon Titan, AI21",
+        "https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters.html",
+        {Finish.STOP: "finish finished endoftext"},
+    ),
+    (
+        "LM Studio",
+        "https://lmstudio.ai/docs/typescript/api-reference/llm-prediction-stop-reason",
+        {
+            Finish.STOP: "eosfound stopstringfound",
+            Finish.CALLS: "toolcalls",
+            Finish.LENGTH: "maxpredictedtokensreached contextlengthreached",
+            Finish.BROKEN: "userstopped modelunloaded failed",
+        },
+    ),
+    (
         "OpenRouter and other routers, in their own spelling",
         "https://openrouter.ai/docs/api-reference/errors",
         {
@@ -130,7 +146,7 @@ WORDS: tuple[tuple[str, str, dict[Finish, str]], ...] = (
         "https://huggingface.co/docs/text-generation-inference/reference/api_reference",
         {
             Finish.STOP: "eos_token eos stop_sequence",
-            Finish.LENGTH: "length token_limit",
+            Finish.LENGTH: "length token_limit context_length_exceeded",
             Finish.BROKEN: "not_finished cancelled time_limit error",
         },
     ),
@@ -153,7 +169,13 @@ _PRECEDENCE = list(Finish)
 # Where LangChain's classes put the word in `response_metadata`.
 _KEYS = ("finish_reason", "stop_reason", "stopReason", "done_reason")
 # How an API spells "not yet": no word at all.
-_NO_WORD = frozenset({"", "null", "none", "finish_reason_unspecified", "unspecified"})
+_NO_WORD = re.compile("null|none|(?:finish_reason_)?unspecified")
+
+
+def deciding(before: str | None, word: str) -> str | None:
+    """Of two words of one stream, the one that decides, where the later one is a word at all."""
+    found = [(one, found[1]) for one in (before, word) if (found := meaning(one))]
+    return min(found, key=lambda one: _PRECEDENCE.index(one[1]), default=(before, None))[0]
 
 
 def meaning(word: str | None) -> tuple[str, Finish] | None:
@@ -162,8 +184,8 @@ def meaning(word: str | None) -> tuple[str, Finish] | None:
     Some gateways send the word in two chunks of a stream, and LangChain joins them: `stopstop` is `stop`. Of several
     words the one decides that is first in `Finish`.
     """
-    plain = (word or "").strip().lower().replace("-", "_")
-    if plain in _NO_WORD:
+    plain = _NO_WORD.sub("", (word or "").strip().lower().replace("-", "_"))
+    if not plain:
         return None
     parts = _parts(plain.removeprefix("finish_reason_"))
     if parts is None:

@@ -204,6 +204,7 @@ class ProviderBackend:
             finish_reason=found[0] if found else None,
             first_token_seconds=tries.stream.first_token_seconds,
             reasoning=masked(raw.facts.reasoning, self._policy.secrets) or None,
+            refusal=masked(raw.facts.refusal, self._policy.secrets) or None,
         )
 
 
@@ -270,6 +271,8 @@ def received(ask: Callable[[], AIMessage], raw: RawReply, *, wired: bool, route:
             message = ask()
     except Exception as error:  # noqa: BLE001 - the SDKs share no base class; classify() names them all
         fault = classify(error, raw if wired else None)
+        if raw.facts.bad_call and fault.kind is ModelErrorKind.BAD_RESPONSE:
+            fault = replace(fault, kind=ModelErrorKind.INVALID_TOOL_CALL)
         if wired and raw.status is None:
             if (
                 fault.kind is ModelErrorKind.BAD_RESPONSE
@@ -278,11 +281,10 @@ def received(ask: Callable[[], AIMessage], raw: RawReply, *, wired: bool, route:
             elif route:
                 fault = replace(fault, text=f"{fault.text} ({route})")
         raise ProviderFault(fault) from None
-    empty = not (
-        message.text or message.tool_calls or message.invalid_tool_calls or refusal_of(vars(message))
-    )
+    said = message.text or message.tool_calls or message.invalid_tool_calls
+    empty = not (said or raw.facts.refusal or refusal_of(vars(message)))
     word = raw.facts.word or word_of(message.response_metadata)
-    if problem := heard(raw) or unfinished(raw, word, empty=empty):
+    if problem := heard(raw) or unfinished(raw, word, empty=empty, cut=bool(message.invalid_tool_calls)):
         raise ProviderFault(problem)
     return message
 
@@ -358,11 +360,13 @@ def _tool(schema: JsonDict, *, strict: bool) -> JsonDict | BaseTool:
 
 
 def counts_of(message: AIMessage, raw: RawReply) -> TokenCounts:
-    """What the provider says was used: by its own bytes, or else as its class reads them.
+    """What the provider says was used: by its own bytes, or as its class reads them where there are none.
 
-    A count that cannot be makes all of them unknown, since half of them would be a guess.
+    A class makes 0 of a missing count and 1 of `true`. A count that cannot be makes all of them unknown, since half of
+    them would be a guess.
     """
-    counts = raw.facts.counts or _read(cast("Mapping[str, Any] | None", message.usage_metadata))
+    read = None if raw.status else cast("Mapping[str, Any] | None", message.usage_metadata)
+    counts = raw.facts.counts or _read(read)
     beside = (counts.cached or 0) + (counts.cache_written or 0)
     if (
         counts.input is not None and counts.input < beside

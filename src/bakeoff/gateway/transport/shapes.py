@@ -6,6 +6,7 @@ compatible server speaks one dialect with another's fields in it. Nothing here r
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bakeoff.gateway.types import TokenCounts
+from bakeoff.record.finish import deciding
 
 MAX_TOKENS = 10**9  # a larger count of one call is not a count
 _MAX_REASONING = 2**20  # characters that are kept
@@ -52,6 +54,8 @@ class Facts:
     statement: ErrorBody | None = None  # the same, of a body whose HTTP status says that it is one
     word: str | None = None  # why it ended
     counts: TokenCounts | None = None
+    refusal: str = ""  # the model's, in the words that LangChain's OpenAI class drops from a stream
+    bad_call: bool = False  # the model called a tool with JSON that is no object, which no class can read
     reasoning: str = ""
     garbled: str | None = None  # why a part is not JSON
     empty: str | None = None  # the place where the answer should be, and is not
@@ -75,7 +79,11 @@ def read(value: Any, facts: Facts) -> None:
     facts.error = facts.error or error_in(value)
     facts.statement = facts.statement or error_body(value)
     for word in _words(value):
-        facts.word = word
+        facts.word = deciding(facts.word, word)
+    for choice in _dicts(value.get("choices"))[:1]:
+        message, delta = _dict(choice.get("message")), _dict(choice.get("delta"))
+        facts.refusal = (facts.refusal + _string(message.get("refusal") or delta.get("refusal")))[:_MAX_TEXT]
+        facts.bad_call = facts.bad_call or any(map(_no_object, _dicts(message.get("tool_calls"))))
     for text in _reasoning(value):
         facts.reasoning = (facts.reasoning + text)[:_MAX_REASONING]
     if counts := _counts(value):
@@ -104,7 +112,7 @@ _PLACES = frozenset(
 
 def error_in(value: Mapping[str, Any]) -> ErrorBody | None:
     """The error in a JSON object; None where it reports none."""
-    for candidate in _error_places(value):
+    for candidate in map(_inner, _error_places(value)):
         if isinstance(candidate, str) and candidate.strip():
             beside = {
                 key: value.get(key) for key in ("code", "type", "error_type", "status_code", "retry_after")
@@ -115,6 +123,13 @@ def error_in(value: Mapping[str, Any]) -> ErrorBody | None:
         if isinstance(candidate, dict) and candidate:
             return _error(candidate)
     return None
+
+
+def _inner(error: Any) -> Any:
+    """A router's error may hold its upstream's whole body."""
+    while isinstance(error, dict) and isinstance(error.get("error"), dict):
+        error = error["error"]
+    return error
 
 
 def _error_places(value: Mapping[str, Any]) -> Iterator[Any]:
@@ -204,7 +219,8 @@ def _words(value: Mapping[str, Any]) -> Iterator[str]:
         yield from _word(holder.get("stop_reason"))
     for candidate in _dicts(value.get("candidates"))[:1]:
         yield from _word(candidate.get("finishReason"))
-    yield from _word(_dict(value.get("promptFeedback")).get("blockReason"))
+    blocked = _dict(value.get("promptFeedback")).get("blockReason")
+    yield from _word("blocked_other" if blocked == "OTHER" else blocked)
     response = _response(value)
     if response and str(value.get("type")) not in (
         "response.created",
@@ -222,6 +238,15 @@ def _words(value: Mapping[str, Any]) -> Iterator[str]:
 def _word(word: Any) -> Iterator[str]:
     if isinstance(word, str) and word:
         yield word
+
+
+def _no_object(call: Mapping[str, Any]) -> bool:
+    """Whether the arguments of a tool call are JSON, and no object. `null` and JSON in a string are a server's slip."""
+    try:
+        arguments = json.loads(_dict(call.get("function")).get("arguments") or "{}")
+        return isinstance(arguments, list | bool | int | float)
+    except (TypeError, ValueError, RecursionError):
+        return False
 
 
 def _response(value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -245,9 +270,7 @@ def _reasoning(value: Mapping[str, Any]) -> Iterator[str]:
     """The fields of compatible servers that LangChain's OpenAI class drops; other reasoning stays in the message."""
     for choice in _dicts(value.get("choices"))[:1]:
         for holder in (_dict(choice.get("message")), _dict(choice.get("delta"))):
-            text = holder.get("reasoning_content") or holder.get("reasoning")
-            if isinstance(text, str):
-                yield text
+            yield _string(holder.get("reasoning_content") or holder.get("reasoning"))
 
 
 # --- usage -------------------------------------------------------------------------------------------
@@ -267,13 +290,14 @@ def _counts(value: Mapping[str, Any]) -> TokenCounts | None:
 def _usages(value: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Where providers put the usage: the protocol's place first."""
     yield _dict(value.get("usage"))
+    yield _dict(_dict(value.get("usage")).get("tokens"))  # Cohere
     yield _dict(_dict(value.get("message")).get("usage"))
     yield _dict(_response(value).get("usage"))
     yield _dict(value.get("usageMetadata"))
     yield _dict(_dict(value.get("x_groq")).get("usage"))
     for choice in _dicts(value.get("choices"))[:1]:  # Moonshot
         yield _dict(choice.get("usage"))
-    yield _dict(_dict(value.get("meta")).get("tokens"))  # Cohere
+    yield _dict(_dict(value.get("meta")).get("tokens"))  # Cohere, version 1
     if "eval_count" in value:  # Ollama
         yield {"input_tokens": value.get("prompt_eval_count", 0), "output_tokens": value["eval_count"]}
 
@@ -299,6 +323,11 @@ def _read_counts(usage: Mapping[str, Any]) -> TokenCounts:
     thoughts = _count(usage, "thoughtsTokenCount")  # Google: beside the candidates'
     if thoughts is not None:
         counts.reasoning, counts.output = thoughts, (counts.output or 0) + thoughts
+    if (of_tools := _count(usage, "toolUsePromptTokenCount")) and counts.input is not None:  # the same
+        counts.input += of_tools
+    # xAI: beside the completion's, as the sum shows
+    if counts.reasoning and counts.total and _count(usage, "total_tokens") == counts.total + counts.reasoning:
+        counts.output = (counts.output or 0) + counts.reasoning
     return counts
 
 
@@ -315,9 +344,15 @@ def _later(before: TokenCounts | None, now: TokenCounts) -> TokenCounts:
 def _count(usage: Mapping[str, Any], *names: str) -> int | None:
     """The first of these counts that is given. Raises ValueError when it cannot be."""
     value = next((usage[name] for name in names if usage.get(name) is not None), None)
-    if value is not None and not (type(value) is int and 0 <= value < MAX_TOKENS):
+    if value is None:
+        return None
+    if type(value) not in (int, float) or not 0 <= value < MAX_TOKENS or value != int(value):
         raise ValueError(f"not a count of tokens: {value!r}")
-    return value
+    return int(value)
+
+
+def _string(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _dict(value: Any) -> Mapping[str, Any]:

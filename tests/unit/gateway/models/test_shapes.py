@@ -128,6 +128,24 @@ CHAT = [
         )
         for word, facts in (("stop", ""), ("length", "truncated"), ("content_filter", "refusal"))
     ),
+    *(
+        Shape(
+            f"chat {word}, then stop",
+            "openai:m",
+            None,
+            [*WORDS, REST, chunk(finish=word), chunk(finish="stop"), chunk(finish="null"), DONE],
+            error,
+            text="" if error else TEXT,
+            finish="stop" if word == "null" else word,
+            facts=facts,
+        )
+        for word, facts, error in (
+            ("null", "", None),
+            ("length", "truncated", None),
+            ("content_filter", "refusal", None),
+            ("error", "", K.UNAVAILABLE),
+        )
+    ),
     Shape("chat cut", "openai:m", None, [*WORDS], K.UNAVAILABLE),
     Shape("chat cut with DONE", "openai:m", None, [*WORDS, DONE], K.UNAVAILABLE),
     Shape(
@@ -144,7 +162,43 @@ CHAT = [
         finish="tool_calls",
         facts="invalid_tool_call",
     ),
+    Shape(
+        "chat cut arguments without an end",
+        "openai:m",
+        chat(None, None, tool_calls=[call('{"order')]),
+        error=K.UNAVAILABLE,
+    ),
+    Shape(
+        "chat arguments that are a list",
+        "openai:m",
+        chat(None, "tool_calls", tool_calls=[call('["A-17"]')]),
+        error=K.INVALID_TOOL_CALL,
+    ),
+    Shape(
+        "chat arguments in a string",
+        "openai:m",
+        chat(None, "tool_calls", tool_calls=[call(json.dumps(ARGS))]),
+        error=K.BAD_RESPONSE,
+    ),
+    *(
+        Shape(
+            f"chat calls with {name} ids",
+            "openai:m",
+            chat(None, "tool_calls", tool_calls=[{**call(ARGS), "id": ident}] * 2),
+            [
+                chunk({"role": "assistant", "tool_calls": [{"index": i, **call(ARGS), "id": ident}]})
+                for i in range(2)
+            ]
+            + [chunk(finish="tool_calls"), DONE],
+            calls=["A-17", "A-17"],
+            finish="tool_calls",
+        )
+        for name, ident in (("equal", "x"), ("empty", ""), ("no", None))
+    ),
     chat_error("server error", SERVER_ERROR, K.UNAVAILABLE),
+    chat_error(
+        "error in an error", {"error": {"error": {"message": "slow down", "code": 429}}}, K.RATE_LIMITED
+    ),
     chat_error("rate limit", RATE, K.RATE_LIMITED),
     chat_error("credits", {"error": {"message": "Not enough credits", "code": 402}}, K.AUTH),
     chat_error("error as text", {"error": "upstream is down"}, K.UNAVAILABLE),
@@ -199,14 +253,36 @@ CHAT = [
         text=TEXT,
         tokens=(5020, 9, 5000),
     ),
-    Shape("chat odd usage", "openai:m", chat(usage={**USAGE, "prompt_tokens": -1}), text=TEXT),
+    *(
+        Shape(f"chat usage {usage}", "openai:m", {**chat(), "usage": usage}, text=TEXT)
+        for usage in (
+            {},
+            {"total_tokens": 29},
+            {**USAGE, "prompt_tokens": -1},
+            {**USAGE, "prompt_tokens": True},
+            {**USAGE, "prompt_tokens": None, "completion_tokens": None},
+        )
+    ),
+    Shape(
+        "chat xAI's usage",
+        "openai:m",
+        chat(usage={**USAGE, "total_tokens": 129, "completion_tokens_details": {"reasoning_tokens": 100}}),
+        text=TEXT,
+        tokens=(20, 109, None),
+    ),
     Shape(
         "chat NaN",
         "openai:m",
         json.dumps(chat(usage={**USAGE, "prompt_tokens": float("nan")})),
         error=K.BAD_RESPONSE,
     ),
-    Shape("chat refusal", "openai:m", chat(None, refusal="I will not."), facts="refusal"),
+    Shape(
+        "chat refusal",
+        "openai:m",
+        chat(None, refusal="I will not."),
+        [chunk({"role": "assistant", "refusal": "I will "}), chunk({"refusal": "not."}, "stop"), DONE],
+        facts="refusal",
+    ),
     Shape("chat page", "openai:m", "<html>502 Bad Gateway</html>", ["<html>502</html>"], K.BAD_RESPONSE),
 ]
 
@@ -411,6 +487,13 @@ MESSAGES = [
         [*spoken(None), f"event: error\ndata: {json.dumps(OVERLOADED)}\n\n"],
         K.UNAVAILABLE,
     ),
+    Shape("messages no usage", "anthropic:m", {**message(), "usage": None}, text=TEXT, finish="end_turn"),
+    Shape(
+        "messages unknown model",
+        "anthropic:m",
+        {"type": "error", "error": {"type": "not_found_error", "message": "model: m"}},
+        error=K.AUTH,
+    ),
     Shape(
         "messages server tool",
         "anthropic:m",
@@ -449,16 +532,19 @@ GOOGLE = [
     gemini("SAFETY", facts="refusal"),
     gemini("MALFORMED_FUNCTION_CALL", facts="invalid_tool_call", text=""),
     gemini("OTHER", K.BAD_RESPONSE),
-    Shape(
-        "google blocked prompt",
-        "google_genai:gemini-x",
-        {
-            "promptFeedback": {"blockReason": "PROHIBITED_CONTENT"},
-            "usageMetadata": {"promptTokenCount": 20, "totalTokenCount": 20},
-        },
-        finish="prohibited_content",
-        tokens=(20, None, None),
-        facts="refusal",
+    *(
+        Shape(
+            f"google blocked prompt, {reason}",
+            "google_genai:gemini-x",
+            {
+                "promptFeedback": {"blockReason": reason},
+                "usageMetadata": {"promptTokenCount": 20, "totalTokenCount": 20},
+            },
+            finish=word,
+            tokens=(20, None, None),
+            facts="refusal",
+        )
+        for reason, word in (("PROHIBITED_CONTENT", "prohibited_content"), ("OTHER", "blocked_other"))
     ),
 ]
 
@@ -512,7 +598,7 @@ def check(shape: Shape, reply: ModelReply) -> None:
     assert (reply.input_tokens, reply.output_tokens) == shape.tokens[:2]
     assert (reply.cached_tokens or None) == shape.tokens[2]
     assert reply.reasoning == shape.reasoning
-    facts = answer_facts([reply.message])
+    facts = answer_facts([reply.recorded])
     assert facts is not None
     true = [name for name in ("truncated", "refusal", "invalid_tool_call") if getattr(facts, name)]
     assert true == ([shape.facts] if shape.facts else [])
