@@ -264,7 +264,7 @@ class Conversation:
             thread.number: 0 if thread.number == main else thread.number + (thread.number < main)
             for thread in self._threads
         }
-        form = self._answer_form(structured)
+        form = self._answer_form(structured, watched=watched)
         calls = [
             _tool_call(call, numbers[call.thread.number], form=form, watched=watched) for call in self._calls
         ]
@@ -286,12 +286,18 @@ class Conversation:
         ]
         return listed, calls
 
-    def _answer_form(self, structured: str | None) -> str | None:
-        """The name of the tool whose arguments are the structured answer, if it came as a tool call."""
-        if structured is None or self._last is None:
-            return None
-        for call in reversed(self._calls):
-            if call.run is None and call.args is not None and _is_in(call.args, structured):
+    def _answer_form(self, structured: str | None, *, watched: bool) -> str | None:
+        """The name of the tool whose arguments are the structured answer, if it came as a tool call.
+
+        Their values may differ: a schema converts them, for example to a date. A tool that is watched would have run.
+        """
+        answer = _parsed_object(structured)
+        for call in reversed(self._calls if answer else []):
+            if call.run is None and call.args and _fits(call.args, answer):
+                return call.name
+        for call in reversed(self._calls if answer and watched else []):
+            taken = call.result is not None and call.result.get("status") != "error"
+            if call.run is None and taken and call.args and call.args.keys() <= answer.keys():
                 return call.name
         return None
 
@@ -362,12 +368,12 @@ def _fits(asked: JsonDict, got: JsonDict) -> bool:
     return all(key in got and same(got[key], value) for key, value in asked.items())
 
 
-def _is_in(args: JsonDict, structured: str) -> bool:
+def _parsed_object(structured: str | None) -> JsonDict:
     try:
-        answer = json.loads(structured)
+        answer = json.loads(structured or "")
     except (ValueError, RecursionError):
-        return False
-    return isinstance(answer, dict) and _fits(args, answer)
+        return {}
+    return answer if isinstance(answer, dict) else {}
 
 
 def offered_names(tools: Sequence[JsonDict] | None) -> set[str]:

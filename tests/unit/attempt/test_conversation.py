@@ -141,13 +141,25 @@ def test_a_tool_that_the_harness_calls_by_itself_is_not_the_models_call() -> Non
     ]
 
 
-def test_the_call_that_is_the_structured_answer_is_not_an_action() -> None:
+@pytest.mark.parametrize(
+    ("args", "status", "outcome"),
+    [
+        ({"state": "shipped"}, "success", "answer"),
+        ({"state": "shipped", "day": "2026-1-2"}, "success", "answer"),  # the schema made a date of it
+        ({"state": "shipped", "day": "2026-1-2"}, "error", "unknown_tool"),
+        ({"order_id": "A-1"}, "success", "unknown_tool"),
+        ({}, "success", "unknown_tool"),
+    ],
+)
+def test_the_call_that_is_the_structured_answer_is_not_an_action(
+    args: JsonDict, status: str, outcome: str
+) -> None:
     talk = Talk()
-    reply = talk.turn([human("?")], ai("", ("c", "Answer", {"state": "shipped"})))
-    structured = '{"state": "shipped", "note": null}'
-    state = [human("?"), reply, tool_message("c", "Returning structured response")]
+    reply = talk.turn([human("?")], ai("", ("c", "Answer", args)))
+    structured = '{"state": "shipped", "day": "2026-01-02", "note": null}'
+    state = [human("?"), reply, tool_message("c", "Returning structured response", status=status)]
     _, calls = talk.end(*state, structured=structured)
-    assert [call.outcome for call in calls] == ["answer"]
+    assert [call.outcome for call in calls] == [outcome]
     answer = talk.conversation.answer(state, structured, program=False)
     assert answer is not None
     assert (answer.text, answer.source) == (structured, "structured")

@@ -16,6 +16,9 @@ Every error makes the trial fail under a superset trajectory match together with
 final answer, so that the true pass rate is exactly `skill`, given a sound environment and a reference answer
 that is not empty.
 
+A conversation makes those calls of the reference that it has tools for: so a supervisor and its sub-agents share one.
+Where a request asks for structured output, the answer fits its schema (see `structured`).
+
 There is no state but the conversation: the same messages and the same trial seed give the same reply.
 Tokens are simulated as one for every four characters, rounded up.
 """
@@ -32,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 
 from bakeoff.config.schema import Candidate
 from bakeoff.errors import ModelCallError, ModelErrorKind
+from bakeoff.gateway.models import structured
 from bakeoff.gateway.policy.prices import FREE, Price
 from bakeoff.gateway.policy.rate import Limiter
 from bakeoff.gateway.policy.waiting import Cancelled, wait
@@ -65,6 +69,7 @@ class Step:
     name: str
     args: JsonDict
     result: str | None = None  # text that the tool's answer must contain, if anything is known
+    instead_of: str = ""  # the tool of the reference, where this one does not exist
 
     @property
     def key(self) -> str:
@@ -197,7 +202,9 @@ def _wrong_answer(steps: Sequence[Step], dice: random.Random) -> Plan:
 
 def _unknown_tool(steps: Sequence[Step], dice: random.Random) -> Plan:
     key = dice.choice(steps).key if steps else None
-    wrong = tuple(Step(_UNKNOWN_TOOL, step.args) if step.key == key else step for step in steps)
+    wrong = tuple(
+        Step(_UNKNOWN_TOOL, step.args, instead_of=step.name) if step.key == key else step for step in steps
+    )
     return Plan(wrong or (Step(_UNKNOWN_TOOL, {}),), "wrong", "unknown_tool")
 
 
@@ -272,7 +279,9 @@ def reply(skill: Skill, request: ModelRequest, call: CallContext) -> JsonDict:
     """The data of the next AIMessage: a pure function of the conversation, the seed and the reference."""
     todo = plan(skill, call.seed, call.reference)
     tries = _tries(request.messages)  # step -> the texts that its tries returned
-    for index, step in enumerate(todo.steps):
+    answer = call.reference.get("answer")
+    form = structured.form(request, answer, frozenset(step.name for step in todo.steps))
+    for index, step in _offered(todo.steps, request, form):
         made = tries.get(index, [])
         call_id = f"sim_{index}_{len(made)}"
         final = todo.ending if index == len(todo.steps) - 1 else ""
@@ -281,8 +290,37 @@ def reply(skill: Skill, request: ModelRequest, call: CallContext) -> JsonDict:
         recovering = skill.recover and len(made) == 1 and not _known(step, made)
         if not made or recovering or final == "loop":
             return _calling(step, call_id)
-    knows = all(_known(step, tries[index]) for index, step in enumerate(todo.steps))
+    knows = all(_known(step, tries.get(index, [])) for index, step in _offered(todo.steps, request, form))
+    if form is not None and todo.ending not in ("refuse", "nothing"):
+        right = todo.ending == "answer" and knows
+        return _in_form(form, answer, f"sim_{len(todo.steps)}_{call.index}", right=right)
     return _ending(todo, skill, call.reference, knows=knows)
+
+
+def _offered(
+    steps: Sequence[Step], request: ModelRequest, form: structured.Form | None
+) -> Iterator[tuple[int, Step]]:
+    """The steps that this conversation can make: a supervisor and each of its sub-agents have their own tools.
+
+    Where a request wants an answer in a form, there are none without tools.
+    """
+    names = structured.schemas(request)
+    if form is not None and form.at_once:
+        return
+    for index, step in enumerate(steps):
+        if (step.instead_of or step.name) in names if names else form is None:
+            yield index, step
+
+
+def _in_form(form: structured.Form, answer: Any, call_id: str, *, right: bool) -> JsonDict:
+    """The answer in a form, right or wrong."""
+    value = structured.fill(
+        form.schema, answer, wrong=None if right else _unlike(_plain(answer), _WRONG_ANSWERS)
+    )
+    if form.tool is None:
+        return _data(json.dumps(value, ensure_ascii=False), "stop")
+    made = {"name": form.tool, "args": value, "id": call_id, "type": "tool_call"}
+    return _data("", "tool_calls", tool_calls=[made])
 
 
 def _known(step: Step, returned: Sequence[str]) -> bool:
@@ -484,7 +522,7 @@ class SimulatedBackend:
         """A plain tool-calling model with a context of common size."""
         profile = {"max_input_tokens": 128_000, "max_output_tokens": 16_384, "tool_calling": True}
         params = {"ls_provider": "simulated", "ls_model_name": self._model, "ls_model_type": "chat"}
-        return ModelCard(self._model, "bakeoff-simulated", profile, params)
+        return ModelCard(self._model, "bakeoff-simulated", profile, params, structured_output=structured.WAYS)
 
     def close(self) -> None:
         """Holds nothing."""
