@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from bakeoff.attempt.conversation import Conversation
 from bakeoff.attempt.protocol import ToolEnded, ToolStarted
 from bakeoff.attempt.tool_log import ToolLog
@@ -146,9 +148,9 @@ def test_a_tool_that_the_harness_calls_by_itself_is_not_the_models_call() -> Non
     [
         ({"state": "shipped"}, "success", "answer"),
         ({"state": "shipped", "day": "2026-1-2"}, "success", "answer"),  # the schema made a date of it
-        ({"state": "shipped", "day": "2026-1-2"}, "error", "unknown_tool"),
-        ({"order_id": "A-1"}, "success", "unknown_tool"),
-        ({}, "success", "unknown_tool"),
+        ({"state": "shipped", "day": "2026-1-2"}, "error", "rejected"),
+        ({"order_id": "A-1"}, "success", "unseen"),
+        ({}, "success", "unseen"),
     ],
 )
 def test_the_call_that_is_the_structured_answer_is_not_an_action(

@@ -15,6 +15,7 @@ _UNKNOWN = object()
 _FORCED = ("any", "required", True)
 _FORMATS = {"date": "2026-01-01", "date-time": "2026-01-01T00:00:00Z", "time": "00:00:00Z"}
 _KINDS = {bool: ("boolean",), int: ("integer", "number"), float: ("number",), list: ("array",)}
+MOST_VALUES = 2000  # in one answer: the schema comes from the sandbox
 _MOST_LEVELS = 30  # of a schema, which may contain itself
 
 
@@ -58,10 +59,8 @@ def form(request: ModelRequest, right: Any, steps: frozenset[str]) -> Form | Non
 
 def schemas(request: ModelRequest) -> dict[str, JsonDict]:
     """The tools that a request offers: their parameters by their names."""
-    functions = [
-        tool.get("function") if isinstance(tool.get("function"), dict) else tool
-        for tool in request.tools or ()
-    ]
+    inner = [(tool, tool.get("function")) for tool in request.tools or ()]
+    functions = [function if isinstance(function, dict) else tool for tool, function in inner]
     return {
         str(function["name"]): function.get("parameters") or function.get("input_schema") or {}
         for function in functions
@@ -98,6 +97,9 @@ def fill(schema: JsonDict, right: Any, *, wrong: str | None = None) -> Any:
         schema: JSON schema, with `$defs`.
         right: the reference answer.
         wrong: what to say in place of every text of the reference; its numbers and choices become others.
+
+    Raises:
+        ValueError: the schema asks for too much, for example for itself.
     """
     given = _object(right) or right
     return _Filler(schema, wrong).value(schema, given, 0)
@@ -105,12 +107,13 @@ def fill(schema: JsonDict, right: Any, *, wrong: str | None = None) -> Any:
 
 class _Filler:
     def __init__(self, root: JsonDict, wrong: str | None) -> None:
-        self.root, self.wrong = root, wrong
+        self.root, self.wrong, self.left = root, wrong, MOST_VALUES
 
     def value(self, schema: Any, right: Any, level: int) -> Any:
         schema = self.resolved(schema)
-        if level > _MOST_LEVELS:
-            return None
+        self.left -= 1
+        if level > _MOST_LEVELS or self.left < 0:
+            raise ValueError("the schema of the answer has no end")
         if "const" in schema:
             return schema["const"]
         if choices := schema.get("enum"):
@@ -131,7 +134,7 @@ class _Filler:
 
     def array(self, schema: JsonDict, right: Any, level: int) -> list[Any]:
         items = right if isinstance(right, list) else [] if right is _UNKNOWN else [right]
-        least = [_UNKNOWN] * (schema.get("minItems", 0) - len(items))
+        least = [_UNKNOWN] * (min(schema.get("minItems", 0), MOST_VALUES) - len(items))
         return [self.value(schema.get("items") or {}, item, level + 1) for item in [*items, *least]]
 
     def truth(self, schema: JsonDict, right: Any, level: int) -> bool:
@@ -168,10 +171,11 @@ class _Filler:
         return next((choice for choice in choices if choice != right), choices[0])
 
     def text(self, schema: JsonDict, right: Any, level: int) -> str:
+        blank = _FORMATS.get(str(schema.get("format")))
         if right is _UNKNOWN:
-            return _FORMATS.get(str(schema.get("format")), "-" * max(1, schema.get("minLength", 1)))
+            return blank or "-" * max(1, min(int(schema.get("minLength", 1)), MOST_VALUES))
         if self.wrong is not None:
-            return _FORMATS.get(str(schema.get("format")), self.wrong)
+            return blank or self.wrong
         return right if isinstance(right, str) else json.dumps(right, ensure_ascii=False)
 
     def number(self, schema: JsonDict, right: Any, level: int) -> Any:

@@ -63,6 +63,18 @@ def test_a_wrong_value_fits_too_and_has_nothing_right_in_it() -> None:
     assert wrong == {"status": "open", "items": [{"name": "Hm.", "amount": 3.5}], "express": False}
 
 
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {name: {"$ref": "#/$defs/A"} for name in "ab"}, "required": ["a", "b"]},
+        {"type": "array", "minItems": 10**12, "items": {"type": "string", "minLength": 10**12}},
+    ],
+)
+def test_a_schema_without_end_is_refused(schema: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="no end"):
+        fill({**schema, "$defs": {"A": schema}}, "x")
+
+
 @tool
 def get_order(order_id: str) -> str:
     """Look an order up."""
