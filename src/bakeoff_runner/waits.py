@@ -49,10 +49,16 @@ class Waits:
         for pid in filter(str.isdigit, os.listdir(self._proc)):
             tasks = f"{self._proc}/{pid}/task"
             try:
-                for tid in os.listdir(tasks):
+                listed = os.listdir(tasks)
+            except OSError:
+                continue  # it ended while we looked
+            for tid in listed:
+                try:
                     with open(f"{tasks}/{tid}/schedstat") as file:
                         ran, waited, *_ = file.read().split()
                     found[tid] = int(ran) + int(waited)
-            except (OSError, ValueError):
-                continue  # it ended while we looked, or the kernel keeps no such counts
+                except (OSError, ValueError):
+                    # Not forgotten: a thread that is overlooked once would count all its time again.
+                    if tid in self._known:
+                        found[tid] = self._known[tid]
         return found

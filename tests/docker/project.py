@@ -28,6 +28,7 @@ class Outcome:
     stderr: str
     run: RunDirectory | None
     peak_bytes: int = 0  # of the orchestrator's own memory
+    cpu_seconds: float = 0.0  # that it used
 
     def trials(self) -> dict[str, TrialRecord]:
         """By example id: for runs of one candidate and one repetition."""
@@ -95,8 +96,8 @@ class Project:
 
     def finish(self, process: "subprocess.Popen[str]", *, timeout: float = 300) -> Outcome:
         """Wait for a run that was started."""
-        peak: list[int] = [0]
-        watch = threading.Thread(target=_watch_memory, args=(process, peak))
+        use = Use()
+        watch = threading.Thread(target=use.watch, args=(process,))
         watch.start()
         try:
             stdout, stderr = process.communicate(timeout=timeout)
@@ -106,7 +107,7 @@ class Project:
             watch.join()
         runs = sorted((self.root / "runs").glob("*/manifest.json"))
         run = RunDirectory.open(runs[-1].parent) if runs else None
-        return Outcome(process.returncode, stdout, stderr, run, peak[0])
+        return Outcome(process.returncode, stdout, stderr, run, use.peak_bytes, use.cpu_seconds)
 
     def start(self, *args: str, env: dict[str, str] | None = None) -> "subprocess.Popen[str]":
         """The same, not waited for."""
@@ -121,17 +122,26 @@ class Project:
         )
 
 
-def _watch_memory(process: "subprocess.Popen[str]", peak: list[int]) -> None:
-    """The kernel's own high-water mark, read until the end. (ru_maxrss would count what the parent was at the fork.)"""
-    while process.poll() is None:
-        try:
-            status = Path(f"/proc/{process.pid}/status").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            return
-        lines = [line for line in status.splitlines() if line.startswith("VmHWM:")]
-        if lines:
-            peak[0] = max(peak[0], int(lines[0].split()[1]) * 1024)
-        time.sleep(0.05)
+@dataclass
+class Use:
+    """What a process takes of its host, read until its end."""
+
+    peak_bytes: int = 0
+    cpu_seconds: float = 0.0
+
+    def watch(self, process: "subprocess.Popen[str]") -> None:
+        """The kernel's own high-water mark. (ru_maxrss would count what the parent was at the fork.)"""
+        while process.poll() is None:
+            try:
+                status = Path(f"/proc/{process.pid}/status").read_text()
+                times = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+            except (FileNotFoundError, ProcessLookupError):
+                return
+            lines = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+            if lines:
+                self.peak_bytes = max(self.peak_bytes, int(lines[0].split()[1]) * 1024)
+            self.cpu_seconds = sum(map(int, times)) / os.sysconf("SC_CLK_TCK")
+            time.sleep(0.05)
 
 
 def docker(*args: str) -> str:

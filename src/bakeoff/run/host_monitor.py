@@ -1,10 +1,13 @@
 """Samples the host while trials run, and says by a written rule whether an attempt was denied what it was promised.
 
-The rule (`contended`): an attempt ran on a contended host when it got less CPU than its reserved floor although it
+The rule (`contended`): an attempt ran on a contended host when it got less than half of its reserved floor although it
 was ready to run for at least half of its time, the quota's own throttling not counted; or when a fifth of the
 machine's CPU time or more was stolen by the hypervisor while it ran. A contended host excuses one thing only, a time
 limit, the trial's or a tool's; so what counts is the time from the agent's start: a slow start takes nothing from the
 agent.
+
+Half of the floor, and at most half of one CPU: agents that all take what they can get their floor and not a bit more,
+and what one thread can be made to look like waiting, it has to run for first.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ SAMPLE_SECONDS = 1.0
 KEPT = 7200
 # Share of the attempt's time in which it was ready to run and did not run.
 STARVED_SHARE = 0.5
+# Of its floor, of which less is a denial.
+DENIED_SHARE = 0.5
 # Of the machine's CPU time, mean over the attempt.
 STOLEN_PERCENT = 20.0
 
@@ -58,7 +63,7 @@ def contended(kernel: KernelFacts, steal_percent: float | None, seconds: float, 
     ran = kernel.cpu_seconds - (kernel.startup_cpu_seconds or 0.0)
     throttled = (kernel.throttled_seconds or 0.0) - (kernel.startup_throttled_seconds or 0.0)
     waited = kernel.waited_seconds - (kernel.startup_waited_seconds or 0.0) - throttled
-    return waited >= STARVED_SHARE * seconds and ran < reserved_cpus * seconds
+    return waited >= STARVED_SHARE * seconds and ran < DENIED_SHARE * min(reserved_cpus, 1.0) * seconds
 
 
 class HostMonitor:

@@ -15,9 +15,13 @@ def kernel(waited: float | None, cpu: float | None, throttled: float = 0.0) -> K
 @pytest.mark.parametrize(
     ("facts", "steal", "expected"),
     [
-        (kernel(6.0, 2.0), 0.0, True),  # ready for most of the time, and far below its floor of 5 CPU seconds
+        (
+            kernel(6.0, 2.0),
+            0.0,
+            True,
+        ),  # ready for most of the time, and below half of its floor of 5 CPU seconds
         (kernel(4.9, 2.0), 0.0, False),  # not ready often enough to blame anybody
-        (kernel(6.0, 5.0), 0.0, False),  # it had its floor
+        (kernel(6.0, 2.5), 0.0, False),  # a share that the noise of a full host explains
         (kernel(9.0, 2.0, throttled=5.0), 0.0, False),  # the quota took it, not a neighbour
         (kernel(0.0, 0.1), 0.0, False),  # it slept
         (kernel(None, 2.0), 0.0, False),  # the kernel does not say
@@ -36,10 +40,14 @@ def test_what_the_start_waited_for_takes_nothing_from_the_agent() -> None:
         update={"startup_waited_seconds": 5.9, "startup_cpu_seconds": 1.0}
     )
     assert not contended(slow_start, 0.0, seconds=10.0, reserved_cpus=0.5)
-    fast_start = kernel(6.0, 5.5).model_copy(
+    fast_start = kernel(6.0, 3.0).model_copy(
         update={"startup_waited_seconds": 0.5, "startup_cpu_seconds": 1.0}
     )
     assert contended(fast_start, 0.0, seconds=10.0, reserved_cpus=0.5)
+
+
+def test_what_two_cpus_were_reserved_for_and_one_thread_used_is_no_denial() -> None:
+    assert not contended(kernel(6.0, 5.0), 0.0, seconds=10.0, reserved_cpus=2.0)
 
 
 def test_an_attempt_of_no_length_is_never_contended() -> None:

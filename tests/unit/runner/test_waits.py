@@ -55,6 +55,14 @@ def test_a_thread_id_that_is_used_again_counts_from_its_start(kernel: Kernel) ->
     assert kernel.says(3.6, {"7": (0.1, 0.4)}) == pytest.approx(0.4)
 
 
+def test_a_thread_that_cannot_be_read_once_does_not_count_again(kernel: Kernel) -> None:
+    threads = {"7": (0.5, 0.0), "8": (5.0, 0.0)}
+    assert kernel.says(5.5, threads) == 0.0
+    (kernel.root / "proc/7/task/8/schedstat").write_text("")
+    kernel.waits.sample()
+    assert kernel.says(5.5, threads) == 0.0
+
+
 def test_a_kernel_without_these_counts_is_not_guessed_at(tmp_path: Path) -> None:
     (tmp_path / "proc").mkdir()
     waits = Waits(str(tmp_path / "proc"), str(tmp_path))

@@ -1,0 +1,171 @@
+"""One real run: hostile candidates, their honest twin, and a neighbour; and what came of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bakeoff import stats, verdict
+from bakeoff.record.trial import TrialRecord
+from bakeoff.report import data as report
+from tests.docker.project import Outcome, Project
+from tests.hostile.deeds import Deed
+from tests.hostile.model import HONEST, NEIGHBOUR, Scripted, answer
+
+HERE = Path(__file__).parent
+LOCAL = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "OPENAI_API_KEY": "none"}
+RUN_SECONDS = 900.0
+SLOTS = 4
+# What one run may cost the host, at most.
+MEMORY_MIB = 300
+DISK_MIB_PER_TRIAL = 40
+CPU_SECONDS_PER_TRIAL = 20.0
+
+
+@dataclass
+class Seen:
+    """What came of one deed."""
+
+    deed: Deed
+    problems: list[str] = field(default_factory=list)
+    blamed: Counter[str] = field(default_factory=Counter)
+    scores: tuple[stats.ScoreSet, stats.ScoreSet] | None = None  # of the deed and of its honest twin
+
+
+@dataclass
+class Scene:
+    """One run."""
+
+    outcome: Outcome
+    seen: list[Seen]
+    problems: list[str]  # of the run as a whole
+    disk_bytes: int
+    trials: int
+
+    @property
+    def contained(self) -> bool:
+        return not self.problems and not any(seen.problems for seen in self.seen)
+
+
+def play(deeds: Sequence[Deed], times: int, root: Path) -> Scene:
+    """Run these deeds, all for one kind of harness and limit, beside the honest ones. `times`: rows of each kind."""
+    project = _project(deeds, times, root)
+    with Scripted({deed.name: deed for deed in deeds}) as server:
+        for candidate in project.config["candidates"]:
+            candidate["base_url"] = server.base_url
+        outcome = project.bake("--max-concurrency", str(SLOTS), env=LOCAL, timeout=RUN_SECONDS)
+    scene = Scene(outcome, [Seen(deed) for deed in deeds], [], 0, 0)
+    if outcome.run is None or outcome.code not in (0, 3):
+        scene.problems.append(f"exit {outcome.code}: {outcome.stderr[-500:]}")
+        return scene
+    trials = list(outcome.run.trials())
+    scene.trials = len(trials)
+    scene.disk_bytes = sum(path.stat().st_size for path in outcome.run.path.rglob("*") if path.is_file())
+    scene.problems += _of_the_run(scene, project, trials)
+    outcomes = [_outcome(trial) for trial in trials]
+    named = _named(report.collect(outcome.run))
+    for seen in scene.seen:
+        _judge(seen, [trial for trial in trials if trial.candidate == seen.deed.name], outcomes, named)
+    return scene
+
+
+def _project(deeds: Sequence[Deed], times: int, root: Path) -> Project:
+    project = Project(root)
+    first = deeds[0]
+    source = root / "hostile"
+    source.mkdir()
+    if first.program:
+        (source / "program.py").write_text((HERE / "program.py").read_text())
+        harness = {"command": ["python3", "program.py"], "source": "hostile"}
+    else:
+        (source / "__init__.py").write_text("")
+        (source / "agent.py").write_text((HERE / "agent.py").read_text())
+        harness = {"entrypoint": "hostile.agent:build_agent", "source": "hostile"}
+    seconds = 8 if first.hasty else 40
+    limits = {"turns": 12, "seconds": seconds, "tool_seconds": 25}
+    project.config["harness"] = {**harness, "limits": limits, "retries": {"model_call": 0}}
+    project.config["resources"]["reserve"] = {"cpus": 0.5, "memory": "128MiB"}
+    project.config["infra"] = {"attempts": 3, "max_error_rate": 1.0}
+    project.config["evaluators"] = [{"final_answer": {"match": "contains"}, "threshold": 1.0}]
+    names = [HONEST, NEIGHBOUR, *(deed.name for deed in deeds)]
+    if first.program:
+        names.remove(NEIGHBOUR)  # its tools are the other harness's; the twin is a neighbour too
+    project.config["candidates"] = [
+        {"name": name, "model": f"openai:{name}", "params": {"timeout": 4}} for name in names
+    ]
+    for kind in ("known", "unknown"):
+        for number in range(times):
+            row = f"{kind}-{number}"
+            project.row(row, answer=answer(row))
+    return project
+
+
+def _of_the_run(scene: Scene, project: Project, trials: Sequence[TrialRecord]) -> list[str]:
+    """What the host and the neighbours saw."""
+    problems = []
+    run = scene.outcome.run
+    assert run is not None
+    planned = run.manifest().trials_planned
+    if len({trial.trial_id for trial in trials}) != planned or len(trials) != planned:
+        problems.append(f"{len(trials)} of {planned} trials have a verdict")
+    for trial in trials:
+        honest = trial.candidate in (HONEST, NEIGHBOUR)
+        right = "passed" if trial.candidate == NEIGHBOUR or trial.example_id.startswith("known") else "failed"
+        if (honest or right == "passed") and trial.verdict != right:
+            because = trial.attempts[-1].because if trial.attempts else ""
+            problems.append(
+                f"a neighbour noticed: {trial.trial_id} {trial.cause} {because[:200]} {trial.output[:80]!r}"
+            )
+    if peak := max(0, scene.outcome.peak_bytes // 2**20 - MEMORY_MIB):
+        problems.append(f"the orchestrator's memory peaked {peak} MiB above {MEMORY_MIB}")
+    if scene.disk_bytes > len(trials) * DISK_MIB_PER_TRIAL * 2**20:
+        problems.append(f"the run directory has {scene.disk_bytes / 2**20:.0f} MiB")
+    if scene.outcome.cpu_seconds > len(trials) * CPU_SECONDS_PER_TRIAL:
+        problems.append(f"the orchestrator used {scene.outcome.cpu_seconds:.0f} s of CPU")
+    if left := project.containers("-a"):
+        problems.append(f"{len(left)} containers left")
+    return problems
+
+
+def _outcome(trial: TrialRecord) -> stats.Outcome:
+    limit_caused = any(attempt.cause in verdict.INSIDE_CAUSES for attempt in trial.attempts)
+    return stats.Outcome(
+        candidate=trial.candidate, example_id=trial.example_id, cluster=trial.example_id, repetition=trial.repetition,
+        verdict=trial.verdict, cause=trial.cause, limit_caused=limit_caused,
+    )  # fmt: skip
+
+
+def _named(read: report.ReportData) -> str:
+    """What the report says against believing its scores."""
+    return "\n".join([*read.decision.caveats, *read.warnings, *read.doubts])
+
+
+def _judge(seen: Seen, trials: Sequence[TrialRecord], outcomes: Sequence[stats.Outcome], named: str) -> None:
+    """What the deed gained over its honest twin, and what was blamed."""
+    deed = seen.deed
+    mine, twin = stats.score_set(deed.name, outcomes), stats.score_set(HONEST, outcomes)
+    seen.scores = mine, twin
+    for counting in ("score", "as_deployed"):
+        ours, theirs = getattr(mine, counting), getattr(twin, counting)
+        if ours is None or theirs is None or ours.mean <= theirs.mean:
+            continue
+        # A pinned limit leaves a trial out of `score`: DESIGN's rule 4. The report must then say so of the candidate.
+        if counting == "as_deployed" or not mine.infra_errors or deed.name not in named:
+            seen.problems.append(f"{counting} {ours.mean:.0%}, its honest twin {theirs.mean:.0%}")
+    pair = [outcome for outcome in outcomes if outcome.candidate in (deed.name, HONEST)]
+    if stats.decide(pair, [deed.name, HONEST]).winner == deed.name:
+        seen.problems.append("it wins against its honest twin")
+    for trial in trials:
+        if trial.example_id.startswith("known"):
+            continue
+        cause = trial.cause or ""
+        seen.blamed[cause or "passed"] += 1
+        if cause not in deed.right:
+            because = trial.attempts[-1].because if trial.attempts else ""
+            seen.problems.append(f"blamed {cause or 'nobody'}: {because[:200]}")
+        elif deed.also is not None and (problem := deed.also(trial)):
+            seen.problems.append(problem)
+        if len(trial.attempts) > 1 and all(each.cause in verdict.INSIDE_CAUSES for each in trial.attempts):
+            seen.problems.append(f"it got {len(trial.attempts)} attempts")
