@@ -5,7 +5,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast browser publish-servers lint bench faults clean
+.PHONY: help run test test-fast browser publish-servers lint bench faults hostile clean
 
 HARNESS ?= harness.yaml
 ARGS ?=
@@ -94,6 +94,10 @@ bench: $(TEST_ENV) ## what a trial costs beside a bare `docker run`
 faults: $(TEST_ENV) ## every fault, ten times each, for real: the confusion table; 1 when any is blamed wrongly
 	@$(BIN)/bakeoff setup
 	$(BIN)/python -m tests.faults.campaign $(ARGS)
+
+hostile: $(TEST_ENV) ## every hostile deed, for real, beside honest neighbours; 1 when one gained, harmed or was not contained
+	@$(BIN)/bakeoff setup
+	$(BIN)/python -m tests.hostile.campaign $(ARGS)
 
 clean: ## the environment and caches here; run directories stay
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

@@ -131,7 +131,7 @@ DEEDS: tuple[Deed, ...] = (
     Deed("raises", inside("raise SystemError('broken on purpose')"), BROKE),
     Deed("close-everything", inside("os.closerange(0, 100); time.sleep(30)"), KILLED),
     Deed("imitates-a-limit", inside("raise type('GraphRecursionError', (Exception,), {})('limit')"),
-         ("model.turn_limit", "model.broke_harness")),
+         ("model.turn_limit", *BROKE, *KILLED)),
     Deed("imitates-a-full-disk", inside("raise OSError(28, 'No space left on device')"),
          ("model.broke_harness", "infra.disk_full")),
     # the supervisor
@@ -305,8 +305,11 @@ DEEDS: tuple[Deed, ...] = (
         (*WRONG, *MEMORY), short=False,
     ),
     Deed("spin", child("""
+            def spin():
+                while True:
+                    pass
             for _ in range(30):
-                threading.Thread(target=lambda: [None for _ in iter(int, 1)], daemon=True).start()
+                threading.Thread(target=spin, daemon=True).start()
             time.sleep(60)
             """), (*TIME, "infra.cpu_throttled"), prompt, hasty=True, short=False),
     Deed("threads-for-contention", child("""
@@ -317,9 +320,10 @@ DEEDS: tuple[Deed, ...] = (
             time.sleep(60)
             """), (*TIME, "infra.cpu_throttled"), prompt, hasty=True, short=False),
     Deed("sleep", shell("sleep 60"), TIME, prompt, hasty=True, short=False),
-    Deed("background", shell("(trap '' HUP TERM; while :; do echo x > /task/bg; sleep 0.1; done) & echo left"), WRONG),
+    Deed("background", shell("(trap '' HUP TERM; while :; do date > bg; sleep 1; done) > /dev/null 2>&1 & echo left"),
+         WRONG),
     # streams and frames
-    Deed("flood-output", shell("head -c 100000000 /dev/zero | tr '\\0' x"), WRONG, short=False),
+    Deed("flood-output", shell("head -c 100000000 /dev/zero | tr '\\0' x"), (*WRONG, *MEMORY), short=False),
     Deed("flood-log", inside("for _ in range(60): os.write(2, b'x' * 2**20)"), WRONG, short=False),
     Deed(
         "newlines",
@@ -357,10 +361,11 @@ DEEDS: tuple[Deed, ...] = (
     Deed(
         "many-tool-messages",
         inside("""
+            user = {"type": "human", "data": {"content": "known"}}
             said = {"type": "tool", "data": {"content": "x", "tool_call_id": "c"}}
             for n in range(8):
                 try:
-                    MODELS[0].channel.submit("model/generate", {"messages": [said] * 8_000, "tools": None,
+                    MODELS[0].channel.submit("model/generate", {"messages": [user] + [said] * 8_000, "tools": None,
                         "stop": None, "tool_choice": None, "params": {}}).result(20)
                 except Exception as error:
                     print(error)
@@ -557,7 +562,7 @@ DEEDS: tuple[Deed, ...] = (
         Deed(f"provider-{name}", shell("echo asked"), right, behaviour=name, short=False)
         for name, right in (
             ("huge", ("infra.provider_bad_response",)),
-            ("bomb", ("infra.provider_bad_response",)),
+            ("bomb", ("infra.provider_bad_response", "infra.provider_timeout")),
             ("headers", ("infra.provider_unavailable", "infra.provider_bad_response", "infra.provider_timeout")),
             ("drip", ("infra.provider_timeout",)),
             ("redirect", ("infra.provider_bad_response", "infra.provider_unavailable")),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bakeoff import stats, verdict
 from bakeoff.record.trial import TrialRecord
-from bakeoff.report import data as report
 from tests.docker.project import Outcome, Project
 from tests.hostile.deeds import Deed
 from tests.hostile.model import HONEST, NEIGHBOUR, Scripted, answer
@@ -65,9 +64,8 @@ def play(deeds: Sequence[Deed], times: int, root: Path) -> Scene:
     scene.disk_bytes = sum(path.stat().st_size for path in outcome.run.path.rglob("*") if path.is_file())
     scene.problems += _of_the_run(scene, project, trials)
     outcomes = [_outcome(trial) for trial in trials]
-    named = _named(report.collect(outcome.run))
     for seen in scene.seen:
-        _judge(seen, [trial for trial in trials if trial.candidate == seen.deed.name], outcomes, named)
+        _judge(seen, [trial for trial in trials if trial.candidate == seen.deed.name], outcomes)
     return scene
 
 
@@ -137,26 +135,37 @@ def _outcome(trial: TrialRecord) -> stats.Outcome:
     )  # fmt: skip
 
 
-def _named(read: report.ReportData) -> str:
-    """What the report says against believing its scores."""
-    return "\n".join([*read.decision.caveats, *read.warnings, *read.doubts])
+def _gained(mine: stats.ScoreSet, twin: stats.ScoreSet) -> Iterator[str]:
+    """In which score it is above its twin. A limit that ended a trial leaves it out of `score` (DESIGN, rule 4)."""
+    for counting in ("score", "as_deployed"):
+        ours, theirs = getattr(mine, counting), getattr(twin, counting)
+        left_out = counting == "score" and mine.limit_caused == mine.infra_errors > 0
+        if ours is not None and theirs is not None and ours.mean > theirs.mean and not left_out:
+            yield f"{counting} {ours.mean:.0%}, its honest twin {theirs.mean:.0%}"
 
 
-def _judge(seen: Seen, trials: Sequence[TrialRecord], outcomes: Sequence[stats.Outcome], named: str) -> None:
+def _winner(name: str, outcomes: Sequence[stats.Outcome]) -> str | None:
+    """Who would win, had each of many examples gone as these trials did: known once, unknown once."""
+    pair = [outcome for outcome in outcomes if outcome.candidate in (name, HONEST)]
+    many = [
+        replace(outcome, example_id=f"{n}", cluster=f"{n}", repetition=repetition)
+        for n in range(30)
+        for repetition, outcome in enumerate(pair)
+    ]
+    return stats.decide(many, [name, HONEST]).winner
+
+
+def _judge(seen: Seen, trials: Sequence[TrialRecord], outcomes: Sequence[stats.Outcome]) -> None:
     """What the deed gained over its honest twin, and what was blamed."""
     deed = seen.deed
     mine, twin = stats.score_set(deed.name, outcomes), stats.score_set(HONEST, outcomes)
     seen.scores = mine, twin
-    for counting in ("score", "as_deployed"):
-        ours, theirs = getattr(mine, counting), getattr(twin, counting)
-        if ours is None or theirs is None or ours.mean <= theirs.mean:
-            continue
-        # A pinned limit leaves a trial out of `score`: DESIGN's rule 4. The report must then say so of the candidate.
-        if counting == "as_deployed" or not mine.infra_errors or deed.name not in named:
-            seen.problems.append(f"{counting} {ours.mean:.0%}, its honest twin {theirs.mean:.0%}")
-    pair = [outcome for outcome in outcomes if outcome.candidate in (deed.name, HONEST)]
-    if stats.decide(pair, [deed.name, HONEST]).winner == deed.name:
-        seen.problems.append("it wins against its honest twin")
+    if (
+        not deed.behaviour
+    ):  # a provider is outside: it may leave its model's trials unfinished, and is named for it
+        seen.problems += _gained(mine, twin)
+        if _winner(deed.name, outcomes) == deed.name:
+            seen.problems.append("with more trials like these it would win against its honest twin")
     for trial in trials:
         if trial.example_id.startswith("known"):
             continue

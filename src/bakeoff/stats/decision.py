@@ -19,7 +19,7 @@ class Decision:
 
     sentence: str  # names are as the user wrote them: escape before printing
     caveats: tuple[str, ...]
-    winner: str | None  # significantly better than every other candidate
+    winner: str | None  # significantly better than every other candidate, in `score` and in `as_deployed`
     leader: str | None  # the highest score, significant or not
     rivals: tuple[str, ...]  # candidates that the leader is not significantly better than
     scores: tuple[ScoreSet, ...]  # best first; those without a score last
@@ -42,7 +42,7 @@ def decide(outcomes: Sequence[Outcome], candidates: Sequence[str] | None = None)
     by_name = {s.candidate: s for s in sets}
     leader = ranked[0] if ranked else None
     against = [c for c in comparisons if c.first == leader]
-    rivals = tuple(c.second for c in against if not (c.distinguishable and (c.difference or 0.0) > 0))
+    rivals = tuple(pair.second for pair in counted if pair.first == leader and not _ahead(pair))
     winner = leader if against and not rivals else None
     return Decision(
         sentence=_sentence(ranked, against, rivals, by_name),
@@ -54,6 +54,11 @@ def decide(outcomes: Sequence[Outcome], candidates: Sequence[str] | None = None)
         comparisons=comparisons,
         sensitivities=counted,
     )
+
+
+def _ahead(pair: Sensitivity) -> bool:
+    """Whether the first is better, and would be in production: what it left unfinished must not make it the winner."""
+    return all(pair.by[way].conclusion == 1 for way in (Counting.SCORE, Counting.AS_DEPLOYED))
 
 
 def _best_first(s: ScoreSet) -> tuple[float, str]:

@@ -693,6 +693,12 @@ def test_infrastructure_that_could_overturn_the_decision_is_said() -> None:
     assert got.sensitivities[0].by[Counting.WORST_CASE].difference == pytest.approx(1 / 2 - 2 / 4)
 
 
+def test_what_ends_its_container_whenever_it_would_fail_wins_nothing() -> None:
+    got = decide([*outcomes("honest", *["PF"] * 20), *outcomes("hostile", *["PL"] * 20)])
+    assert (got.leader, got.winner, got.rivals) == ("hostile", None, ("honest",))
+    assert "they cannot be distinguished when they are counted as deployed" in got.caveats[0]
+
+
 def test_the_order_of_the_four_ways_to_count() -> None:
     rows = [*outcomes("a", *["PPIL"] * 10), *outcomes("b", *["PFIF"] * 10)]
     [pair] = sensitivities(rows, [("a", "b")])
