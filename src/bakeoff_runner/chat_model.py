@@ -32,6 +32,7 @@ from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, Field
+from pydantic_core import to_jsonable_python
 
 from bakeoff_runner.channel import Channel
 
@@ -228,7 +229,7 @@ class GatewayChatModel(BaseChatModel):
         return channel.submit(
             "model/generate",
             {
-                "messages": [message_to_dict(whole(message)) for message in messages],
+                "messages": [serialised(message) for message in messages],
                 "tools": params.pop("tools", None),
                 "tool_choice": params.pop("tool_choice", None),
                 "stop": stop,
@@ -250,6 +251,14 @@ class GatewayChatModel(BaseChatModel):
 def whole(message: BaseMessage) -> BaseMessage:
     """The message that a sum of streamed chunks is."""
     return message_chunk_to_message(message) if isinstance(message, BaseMessageChunk) else message
+
+
+def serialised(message: BaseMessage) -> dict[str, Any]:
+    """The message as JSON-able values, without what a tool keeps beside its result: no model is sent an artifact."""
+    said = message_to_dict(whole(message))
+    said["data"].pop("artifact", None)
+    plain: dict[str, Any] = to_jsonable_python(said, by_alias=False, bytes_mode="base64", fallback=str)
+    return plain
 
 
 def _schema(tool: Toolish) -> dict[str, Any]:

@@ -66,7 +66,8 @@ def run(params: dict[str, Any], channel: Channel) -> dict[str, Any]:
         from bakeoff_runner import command
 
         return command.run(params, workdir, channel)
-    return outcome(run_agent(params, workdir, channel))
+    given = sum(message.get("role") in ("assistant", "tool") for message in params["messages"])
+    return outcome(run_agent(params, workdir, channel), given)
 
 
 def run_agent(params: dict[str, Any], workdir: Path, channel: Channel) -> Any:
@@ -96,12 +97,18 @@ def run_agent(params: dict[str, Any], workdir: Path, channel: Channel) -> Any:
     built = load.build(params["harness"], chat_model(channel, params.get("model") or {}), context)
     if not inspect.isawaitable(built):
         if not asynchrony.must_be_awaited(built):
-            return built.invoke(*arguments(built))
+            args = arguments(built)
+            result = built.invoke(*args)
+            state = built.get_state(*args[1:]) if has_breakpoints(built) and built.checkpointer else None
+            return at_breakpoint(built, result, state)
         agent, built = built, None
 
     async def trial() -> Any:
         runnable = agent if built is None else await built
-        return await runnable.ainvoke(*arguments(runnable))
+        args = arguments(runnable)
+        result = await runnable.ainvoke(*args)
+        ask = has_breakpoints(runnable) and runnable.checkpointer
+        return at_breakpoint(runnable, result, await runnable.aget_state(*args[1:]) if ask else None)
 
     import asyncio
 
@@ -119,8 +126,31 @@ def run_config(agent: Any, thread_id: str) -> RunnableConfig | None:
     return None if "thread_id" in own else {"configurable": {"thread_id": thread_id}}
 
 
-def outcome(result: Any) -> dict[str, Any]:
-    """The final state of the agent as JSON-able values.
+BREAKPOINTS = ("interrupt_before_nodes", "interrupt_after_nodes")  # of a LangGraph graph
+
+
+def has_breakpoints(agent: Any) -> bool:
+    return any(getattr(agent, place, None) for place in BREAKPOINTS)
+
+
+def at_breakpoint(agent: Any, result: Any, state: Any) -> Any:
+    """The result, marked as an interrupt where the graph stopped at a breakpoint that it was compiled with.
+
+    LangGraph says so of `interrupt()` alone. `state` is the checkpointer's snapshot. Without one, calls of tools that
+    nobody answered are the sign.
+    """
+    if not has_breakpoints(agent) or not isinstance(result, dict) or "__interrupt__" in result:
+        return result
+    last = (result.get("messages") or [None])[-1]
+    if not (getattr(last, "tool_calls", None) if state is None else state.next):
+        return result
+    nodes = ", ".join(node for place in BREAKPOINTS for node in getattr(agent, place))
+    return {**result, "__interrupt__": [f"a breakpoint at {nodes.replace('*', 'every node')}"]}
+
+
+def outcome(result: Any, given: int = 0) -> dict[str, Any]:
+    """The final state of the agent as JSON-able values. `given`: how many of its messages an assistant or
+    a tool wrote before.
 
     `messages`; `answer`, the structured response, where there is one; `interrupt`, what the agent waits for a person to
     decide, where it stopped for that.
@@ -128,10 +158,10 @@ def outcome(result: Any) -> dict[str, Any]:
     Raises:
         WrongResult: the harness returned something else.
     """
-    from langchain_core.messages import convert_to_messages, message_to_dict
+    from langchain_core.messages import convert_to_messages
     from pydantic_core import to_jsonable_python
 
-    from bakeoff_runner.chat_model import whole
+    from bakeoff_runner.chat_model import serialised
 
     state = state_of(result)
     interrupts = getattr(result, "interrupts", None) or state.get("__interrupt__")
@@ -142,8 +172,13 @@ def outcome(result: Any) -> dict[str, Any]:
         messages = convert_to_messages(state.get("messages", []))
     except (ValueError, TypeError, NotImplementedError) as error:
         raise WrongResult(f"what the harness returned as `messages` is none: {error}") from error
-    out: dict[str, Any] = {"messages": [message_to_dict(whole(message)) for message in messages]}
+    out: dict[str, Any] = {"messages": [serialised(message) for message in messages]}
     structured = state.get("structured_response")
+    answers = sum(message.type in ("ai", "tool") for message in messages)
+    questions = bool(messages) and messages[-1].type in ("human", "system") and answers <= given
+    if questions and structured is None and not interrupts:
+        keys = ", ".join(map(str, state))
+        raise WrongResult(f"the harness returned its input's messages alone: no answer under the keys {keys}")
     if structured is not None:
         plain = to_jsonable_python(structured, by_alias=False, fallback=str)
         out["answer"] = (
@@ -203,7 +238,7 @@ def describe(error: BaseException) -> dict[str, Any]:
         link = link.__cause__ or link.__context__
     return {
         "code": wire.HARNESS_ERROR,
-        "message": str(error)[:TRACEBACK_CHARS],
+        "message": text_of(error)[:TRACEBACK_CHARS],
         "data": {
             "type": qualified_name(type(error)),
             "bases": [qualified_name(base) for base in type(error).__mro__[1:-1]],
@@ -211,6 +246,14 @@ def describe(error: BaseException) -> dict[str, Any]:
             "traceback": "".join(traceback.format_exception(error))[-TRACEBACK_CHARS:],
         },
     }
+
+
+def text_of(error: BaseException) -> str:
+    """What the exception says, if its class can say it."""
+    try:
+        return str(error)
+    except Exception as second:  # noqa: BLE001 - a class of the harness's may raise anything
+        return f"(its text cannot be read: {qualified_name(type(second))})"
 
 
 def qualified_name(kind: type) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 from bakeoff_runner import wire
 from bakeoff_runner.channel import Channel
+from bakeoff_runner.harness import text_of
 from bakeoff_runner.time_limit import LimitedCall, ToolTimeout, Watchdog
 
 _runs = count(1)
@@ -32,7 +33,9 @@ class _Report:
     def ended(self, result: Any, *, error: BaseException | None = None, timed_out: bool = False) -> None:
         text = result_text(result)
         status = getattr(result, "status", None)
-        failure = f"{type(error).__name__}: {error}" if error else (text if status == "error" else None)
+        failure = (
+            f"{type(error).__name__}: {text_of(error)}" if error else (text if status == "error" else None)
+        )
         self.channel.notify(
             "tool/end",
             {

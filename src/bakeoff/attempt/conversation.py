@@ -224,7 +224,9 @@ class Conversation:
         """
         owner = self._final_reply(messages)
         last = owner or self._last
-        end = messages[-1] if messages else None
+        # What follows the last words, such as a critic's note to the model, is no answer.
+        end = next((each for each in reversed(messages) if each["type"] in ("ai", "tool")), None)
+        end = end or (messages[-1] if messages else None)
         if structured is not None:
             text, source = structured, "file" if program else "structured"
         elif end is not None and end["type"] == "tool":

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-_NAMES = "think|thinking|thoughts?|reasoning|scratchpad|inner_monologue|antthinking"
+_NAMES = "think|thinking|thoughts?|reasoning|reflection|scratchpad|inner_monologue|antthinking"
 # A tag may have a prefix (`seed:think`, `longcat_think`) and attributes.
 _TAG = re.compile(
     rf"""(?:

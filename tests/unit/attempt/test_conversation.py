@@ -172,6 +172,7 @@ def test_the_answer_is_what_the_user_got_and_says_who_wrote_it() -> None:
     reply = talk.turn([human("?")], ai("<think>A-18?</think>It is shipped."))
     for end, expected in (
         ([reply], ("It is shipped.", "model")),
+        ([reply, human("Say it shorter.")], ("It is shipped.", "model")),
         ([ai("It is shipped.")], ("It is shipped.", "model")),
         ([ai("Limit reached.")], ("Limit reached.", "harness")),
         ([reply, tool_message("c", "Your order is shipped.")], ("Your order is shipped.", "tool")),

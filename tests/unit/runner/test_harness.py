@@ -315,6 +315,18 @@ def test_only_arguments_that_the_model_gave_are_reported(tmp_path: Path) -> None
     assert answer(lines) == "done"
 
 
+def test_what_a_tool_keeps_for_the_harness_does_not_leave_the_container(tmp_path: Path) -> None:
+    @tool(response_format="content_and_artifact")
+    def fetch(number: int) -> Any:
+        """Fetch."""
+        return f"row {number}", object()
+
+    lines = play(tmp_path, lambda model, _: create_agent(model, [fetch]), call("fetch", number=2), ai("done"))
+    assert answer(lines) == "done"
+    data = said(lines, "model/generate")[1]["messages"][-1]["data"]
+    assert (data["content"], "artifact" in data) == ("row 2", False)
+
+
 def approve(model: Any, checkpointer: Any = None) -> Any:
     def refund(order_id: str, cents: int) -> str:
         """Give money back."""
@@ -332,6 +344,19 @@ def test_a_tool_that_waits_for_a_person_is_an_interrupt(tmp_path: Path, checkpoi
     assert end["interrupt"] == 'refund({"order_id": "A-17", "cents": 500})'
     assert [message["type"] for message in end["messages"]] == ["human", "ai"]
     assert not said(lines, "tool/start")
+
+
+@pytest.mark.parametrize("make", [lambda agent: agent, lambda agent: agent.with_config(tags=["desk"])])
+@pytest.mark.parametrize("place", ["interrupt_before", "interrupt_after"])
+@pytest.mark.parametrize("checkpointer", [None, InMemorySaver()])
+def test_a_breakpoint_is_an_interrupt(tmp_path: Path, checkpointer: Any, place: str, make: Any) -> None:
+    node = {"interrupt_before": "tools", "interrupt_after": "model"}[place]
+
+    def build(model: Any, context: Any) -> Any:
+        return make(create_agent(model, [count], checkpointer=checkpointer, **{place: [node]}))
+
+    end = result(play(tmp_path, build, call("count", n=2), ai("done")))["result"]
+    assert end["interrupt"] == f'"a breakpoint at {node}"'
 
 
 def test_an_interrupt_of_the_graph_s_own_says_its_payload(tmp_path: Path) -> None:
@@ -406,6 +431,10 @@ def test_a_message_alone_is_the_answer(tmp_path: Path, make: Any) -> None:
     [
         (lambda reply: {"draft": reply, "next": 1}, "not dict with the keys draft, next"),
         (lambda reply: 3, "not int"),
+        (
+            lambda reply: {"messages": [("user", "1 + 2?")], "draft": reply},
+            "no answer under the keys messages, draft",
+        ),
         (lambda reply: {"messages": [{"content": reply}]}, "as `messages` is none"),
     ],
 )
@@ -423,6 +452,16 @@ def count(n: int) -> str:
 def raises(n: int) -> str:
     """Raise."""
     raise KeyError(n)
+
+
+class SilentError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def silent(n: int) -> str:
+    """Raise what has no text."""
+    raise SilentError
 
 
 async def grouped(model: Any, context: Any) -> Any:
@@ -474,6 +513,12 @@ BROKEN: dict[str, tuple[Any, list[Any], str, str]] = {
         [call("raises", n=1)],
         "builtins.KeyError",
         "builtins.LookupError",
+    ),
+    "a tool, with an exception that has no text": (
+        lambda model, _: create_agent(model, [silent]),
+        [call("silent", n=1)],
+        f"{__name__}.SilentError",
+        "builtins.Exception",
     ),
 }
 
