@@ -69,8 +69,10 @@ def _exact(answer: str, reference: Any, options: FinalAnswer) -> list[str]:
 
 
 def _contains(answer: str, reference: Any, options: FinalAnswer) -> list[str]:
-    said = _form(answer, options)
-    return [_text(fact) for fact in _items(reference) if _form(fact, options) not in said]
+    said = [_form(answer, options), *(_form(text, options) for text in _texts(answer))]
+    return [
+        _text(fact) for fact in _items(reference) if not any(_form(fact, options) in text for text in said)
+    ]
 
 
 def _regex(answer: str, reference: Any, options: FinalAnswer) -> list[str]:
@@ -116,6 +118,17 @@ def _flags(options: FinalAnswer) -> int:
     import regex
 
     return 0 if options.case_sensitive else regex.IGNORECASE
+
+
+def _texts(answer: str) -> Iterator[str]:
+    """The texts in an answer that is JSON: there they are without the escapes of JSON."""
+    left = [] if _unparsable(answer) else [_parse(answer)]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict | list):
+            left += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, str):
+            yield value
 
 
 def _values(answer: str) -> Iterator[Any]:

@@ -53,7 +53,7 @@ _CURRENCIES = {
     "¥": "¥|jpy|yen",
     **{code: code for code in ("chf", "cny", "inr", "aud", "cad", "sek", "nok", "dkk", "pln", "brl", "mxn")},
 }
-_UNITS = _CURRENCIES | {"%": "%|per ?cent"}
+_UNITS = _CURRENCIES | {"%": r"%|per\ ?cent"}
 _BEFORE, _AFTER = ("|".join(f"(?:{words})" for words in units.values()) for units in (_CURRENCIES, _UNITS))
 _LETTER = "[a-z\u00aa-\u024f\u0370-\u052f]"  # of scripts that part words with spaces: Latin, Greek, Cyrillic
 _TOKEN = re.compile(
@@ -78,7 +78,7 @@ _FORMS = [
         r"(?P<whole>[1-9]\d?(?:,\d{2})+,\d{3})(?:\.(?P<fraction>\d+))?",  # lakhs and crores
     )
 ]
-_HOUR = re.compile(r"(?<!\d)0(?=\d:\d\d)")
+_HOUR = re.compile(r"(?<![\d:])0(?=\d:\d\d)")
 _UNIT_GAP = re.compile(r"(?<=\x03) +(?=[^\W\d_]|°)")  # 5 GB is 5GB
 
 

@@ -33,6 +33,8 @@ FENCED = 'Here you are:\n```json\n{"a": 1}\n```\nAnything else?'
         ({"match": "contains"}, ["shipped", "12.40", 3], "Shipped: 3 parcels for €12.4.", 1),
         ({"match": "contains"}, ["shipped", "12.40", 3], "Shipped: 13 parcels for €12.4.", 0),
         ({"match": "contains"}, ["shipped"], "open", 0),
+        ({"match": "contains"}, ['say "hi"', "on 2 lines"], '{"a": ["say \\"hi\\"", "on 2\\nlines"]}', 1),
+        ({"match": "contains"}, "on 2 lines", '{"a": "on 3\\nlines"}', 0),
         ({"match": "regex"}, r"^\$?12\.50$", "$12.50", 1),
         ({"match": "regex"}, r"^\$?12\.50$", "$12150", 0),
         ({"match": "regex"}, "a-17 is (not )?open", "A\u201117 is\u00a0open", 1),
