@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from itertools import takewhile
 from typing import Any
 
 from bakeoff.config.fitting import Loc, Place, found
@@ -35,7 +37,20 @@ def opening(inputs: JsonDict, place: Place) -> list[JsonDict]:
     called: set[str] = set()  # ids of the calls so far
     for i, message in enumerate(messages):
         _check_message(message, (*loc, i), place, called)
+    for i, message in enumerate(messages):
+        _check_answered(message, messages[i + 1 :], (*loc, i, "tool_calls"), place)
     return messages
+
+
+def _check_answered(message: JsonDict, following: list[JsonDict], loc: Loc, place: Place) -> None:
+    """Providers reject a conversation in which a call has no result before the next message."""
+    results = takewhile(lambda each: each["role"] == "tool", following)
+    left = Counter(each["tool_call_id"] for each in results)
+    for i, call in enumerate(message.get("tool_calls") or ()):
+        left[call["id"]] -= 1
+        if left[call["id"]] < 0:
+            hint = f'Write `{{"role": "tool", "tool_call_id": {json.dumps(call["id"])}, "content": "..."}}` after it.'
+            raise place.error((*loc, i, "id"), "no message with the call's result follows", hint)
 
 
 def _check_message(message: object, loc: Loc, place: Place, called: set[str]) -> None:
@@ -52,7 +67,9 @@ def _check_message(message: object, loc: Loc, place: Place, called: set[str]) ->
         problem = f"expected text or a list of content blocks, found {found(content)}"
         raise place.error((*loc, "content"), problem, "Write the message's text.")
     for i, block in enumerate(content if isinstance(content, list) else ()):
-        if not isinstance(block, (str, dict)):
+        if not isinstance(block, str) and not (
+            isinstance(block, dict) and isinstance(block.get("type"), str)
+        ):
             problem = f"expected text or a content block, found {found(block)}"
             raise place.error((*loc, "content", i), problem, 'Write `{"type": "text", "text": "..."}`.')
     if role == "tool" and message.get("tool_call_id") not in called:

@@ -79,7 +79,7 @@ _FORMS = [
     )
 ]
 _HOUR = re.compile(r"(?<![\d:])0(?=\d:\d\d)")
-_UNIT_GAP = re.compile(r"(?<=\x03) +(?=[^\W\d_]|°)")  # 5 GB is 5GB
+_UNIT_GAP = re.compile(r"(?<=\x03)\s+(?=[^\W\d_]|°)")  # 5 GB is 5GB
 
 
 def _with_numbers(text: str) -> str:

@@ -68,10 +68,10 @@ def nested(levels: int) -> object:
     return [nested(levels - 1)] if levels else 1
 
 
-def calling(calls: object, answers: str | None = None) -> dict[str, object]:
-    """A row whose conversation began with calls, and perhaps the answer to one."""
+def calling(calls: object, *answers: str) -> dict[str, object]:
+    """A row whose conversation began with calls, and perhaps answers to some."""
     said = [{"role": "user", "content": "?"}, {"role": "assistant", "content": None, "tool_calls": calls}]
-    said += [] if answers is None else [{"role": "tool", "tool_call_id": answers, "content": "x"}]
+    said += [{"role": "tool", "tool_call_id": answer, "content": "x"} for answer in answers]
     return {"inputs": {"messages": said}}
 
 
@@ -111,9 +111,12 @@ BAD = [
     (calling([{"id": "1", "function": {"arguments": "{}"}}]), "inputs.messages[1].tool_calls[0].function.name", "a name, found nothing", "function"),
     (calling([{"id": "1", "function": {"name": "f", "arguments": "{"}}]), "inputs.messages[1].tool_calls[0].function.arguments", "a JSON object as text", "function"),
     (calling([{"id": "1", "function": {"name": "f", "arguments": "[1]"}}]), "inputs.messages[1].tool_calls[0].function.arguments", "a JSON object as text", "function"),
+    (calling([{"id": "1", "name": "f", "args": {}}]), "inputs.messages[1].tool_calls[0].id", "no message with the call's result follows", "tool_call_id"),
+    (calling([{"id": "1", "name": "f", "args": {}}] * 2, "1"), "inputs.messages[1].tool_calls[1].id", "no message with the call's result follows", "tool_call_id"),
+    ({"inputs": {"messages": [{"role": "user", "content": [{"text": "x"}]}]}}, "inputs.messages[0].content[0]", "a content block, found a mapping", "text"),
     (calling([{"id": "1", "name": "f", "args": "x"}]), "inputs.messages[1].tool_calls[0].args", "a mapping, found the text 'x'", "function"),
     ({"inputs": {"messages": [{"role": "tool", "content": "x"}]}}, "inputs.messages[0].tool_call_id", "a call before it, found nothing", "the call that it answers"),
-    (calling([{"id": "1", "name": "f", "args": {}}], answers="2"), "inputs.messages[2].tool_call_id", "a call before it, found the text '2'", "Ids there are 1"),
+    (calling([{"id": "1", "name": "f", "args": {}}], "2"), "inputs.messages[2].tool_call_id", "a call before it, found the text '2'", "Ids there are 1"),
     ({"outputs": {"trajectory": {}}}, "outputs.trajectory", "expected a list, found a mapping", "list"),
     ({"outputs": {"trajectory": [{}]}}, "outputs.trajectory[0].name", "is missing", "Add `name`"),
     ({"outputs": {"trajectory": [{"name": "a", "arg": 1}]}}, "outputs.trajectory[0].arg", "unknown key", "`args`"),
@@ -181,9 +184,9 @@ def test_a_conversation_that_is_accepted_is_one_that_langchain_reads(tmp_path: P
     openai = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
     langchain = {"id": "1", "name": "f", "args": {"a": 1}}
     for call in (openai, langchain):
-        row = calling([call, {**call, "id": ""}], answers="1")
+        row = calling([call, {**call, "id": ""}], "1", "")
         [example] = load_text(tmp_path, rows(row)).examples
-        _, message, _ = convert_to_messages(example.messages)
+        _, message, *_ = convert_to_messages(example.messages)
         assert [made["args"] for made in message.tool_calls] == [{"a": 1}, {"a": 1}]
 
 
