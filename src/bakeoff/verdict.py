@@ -16,7 +16,8 @@ Decisions that the table makes (DESIGN.md, section 5, is the contract):
   the kernel's OOM killer nor the supervisor sent `model.killed_harness`, as is an exit without an answer. Before the
   first reply all of these are `infra.harness_crash`.
 - A signal that a process gets for its own fault (SIGSEGV, SIGABRT, ...) is an exception in this sense, not a kill.
-- A result of an unknown form is `infra.harness_crash` too: the model did its part.
+- A result of an unknown form is `infra.harness_crash` too, since the model did its part; and so is a wrong answer of a
+  harness that got no reply of its model.
 - `bad_request` is `infra.harness_crash`: the harness sent what this provider rejects. Never the model's.
 - A kill from within decides before a broken protocol or a request that is too large: noise must not excuse it.
 - A failed model call is forgotten when its conversation gets a reply after all: the harness tried again, and the agent
@@ -268,9 +269,15 @@ def _broke(e: Evidence) -> bool:
     return e.replies > 0 and _ended_early(e) and not ours and not others
 
 
+def _without_a_model(e: Evidence) -> bool:
+    """The harness ended well, without one reply of the model: what it answered is not the model's."""
+    own = e.answer is None or e.answer.source == "harness"
+    return e.harness.reached == "answered" and e.replies == 0 and e.model_fault is None and own
+
+
 def _crashed(c: Case) -> bool:
     e = c.evidence
-    if _fault(ModelErrorKind.BAD_REQUEST)(c):
+    if _fault(ModelErrorKind.BAD_REQUEST)(c) or _without_a_model(e):
         return True
     return _ended_early(e) and not (_killed_from_within(e) or _framework_limit(e) or _broke(e))
 
@@ -322,6 +329,8 @@ def _unknown_says(c: Case) -> str:
 def _crash_says(c: Case) -> str:
     if _fault(ModelErrorKind.BAD_REQUEST)(c):
         return _fault_says("The provider rejects what the harness sent")(c)
+    if _without_a_model(c.evidence):
+        return "The harness ended without one reply of the model."
     return _end_says(c)
 
 

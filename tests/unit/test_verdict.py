@@ -131,6 +131,8 @@ CASES: dict[str, list[tuple[Evidence, bool | None, list[str]]]] = {
             [],
         ),
         (Evidence(harness=HarnessFacts(reached="started", exit_code=0)), None, []),
+        (Evidence(harness=ANSWERED, answer=AnswerFacts(text="shipped", source="harness")), False, ["answer"]),
+        (Evidence(harness=ANSWERED), False, ["answer"]),
         (ended(0, exit_code=1, error_type="langgraph.errors.GraphRecursionError"), None, []),
         (ended(3, exit_code=1, error_type=WRONG_RESULT), None, []),
         (ended(0, exit_code=None, signal=9, stopped_for="channel_closed"), None, []),

@@ -403,6 +403,8 @@ DOWN, REJECTED = error(ModelErrorKind.UNAVAILABLE), error(ModelErrorKind.BAD_REQ
         (program(CHAT, CHAT), [REJECTED, ai("4")], "model.wrong_answer"),
         (program(OTHER, CHAT), [DOWN, ai("4")], "infra.provider_unavailable"),
         (program(OTHER, CHAT), [REJECTED, ai("4")], "infra.harness_crash"),
+        (program(), [], "infra.harness_crash"),  # it answered without a model
+        (program(CHAT), [error(ModelErrorKind.REFUSAL)], "model.refusal"),
     ],
 )  # fmt: skip
 def test_a_call_that_failed_decides_unless_its_conversation_went_on(
