@@ -62,12 +62,13 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     names = ["steady", LONG, "$x_$<b>"]
     tool = {"name": HOSTILE, "description": HOSTILE, "parameters": {"properties": {HOSTILE: {}}}}
     seen = {"system_prompt": HOSTILE, "tools": [{"type": "function", "function": tool}]}
-    manifest = synthetic.manifest(names, 12, 2, notes=[HOSTILE], simulated=True, observed_harness=seen)
-    manifest.dataset["clusters"] = {
-        each: f"{HOSTILE}{n % 4}" for n, each in enumerate(manifest.dataset["clusters"])
+    config = {
+        "production": {"memory": 2**30, "network": HOSTILE},
+        "change": {"owner": HOSTILE, "rollback": HOSTILE},
     }
-    manifest.config["production"] = {"memory": 2**30, "network": HOSTILE}
-    manifest.config["change"] = {"owner": HOSTILE, "rollback": HOSTILE}
+    manifest = synthetic.manifest(names, 12, 2, notes=[HOSTILE], observed_harness=seen, config=config)
+    clusters = manifest.dataset.clusters
+    clusters.update({each: f"{HOSTILE}{n % 4}" for n, each in enumerate(clusters)})
     records = [
         each.model_copy(update={"output": HOSTILE, "scores": {HOSTILE: 1.0}})
         for each in synthetic.trials(names, 12, 2, skills=(0.9, 0.6, 0.4), infra_rate=0.1)

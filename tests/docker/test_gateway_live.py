@@ -184,7 +184,7 @@ def test_a_replayed_run_equals_its_recording(project: Project) -> None:
     replayed = project.bake()
     assert verdicts(replayed) == expected
     assert replayed.run is not None
-    assert [row["simulated"] for row in replayed.run.manifest().candidates] == [True] * 3
+    assert [row.simulated for row in replayed.run.manifest().candidates] == [True] * 3
 
 
 def test_a_changed_harness_is_not_on_the_tape(project: Project) -> None:

@@ -330,7 +330,7 @@ def test_a_new_project_runs_as_it_is_and_options_count(new: Path) -> None:
     [manifest_file] = new.glob("elsewhere/*/manifest.json")
     run = RunDirectory.open(manifest_file.parent)
     manifest, trials = run.manifest(), list(run.trials())
-    assert (manifest.state, manifest.config["seed"], manifest.max_concurrency) == ("finished", 3, 2)
+    assert (manifest.state, manifest.config.seed, manifest.max_concurrency) == ("finished", 3, 2)
     assert {t.candidate for t in trials} == {"steady"}
     assert len(trials) == 6
     for trial in trials:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from bakeoff.config.loading import dump
+from bakeoff.config.schema import Candidate, Config, EvaluatorSpec, Harness
 from bakeoff.gateway.recording.call_record import call_record
 from bakeoff.gateway.types import ModelRequest
 from bakeoff.record.evidence import AnswerFacts, ClockFacts, Evidence, HarnessFacts, KernelFacts
@@ -31,6 +33,31 @@ MIB = 2**20
 LIMITS = ResourceLimits(cpus=1.0, memory_bytes=512 * MIB, pids=128, disk_bytes=64 * MIB, network="none")
 
 
+def merged(whole: Any, changes: Any) -> Any:
+    if not isinstance(whole, dict) or not isinstance(changes, dict):
+        return changes
+    return whole | {key: merged(whole.get(key), value) for key, value in changes.items()}
+
+
+def configuration(rows: Sequence[dict[str, Any]], trials: int) -> dict[str, Any]:
+    config = Config(
+        name="support-desk",
+        harness=Harness(entrypoint="support_desk.agent:build_agent", source="src/support_desk"),
+        candidates=[Candidate(name=row["name"], model=row["model"]) for row in rows],
+        dataset="datasets/support_desk.jsonl",
+        trials=trials,
+        evaluators=[
+            EvaluatorSpec(kind=kind, name=kind, options=options, threshold=1.0)
+            for kind, options in (
+                ("trajectory_match", {"mode": "superset"}),
+                ("final_answer", {"match": "contains"}),
+            )
+        ],
+        seed=7,
+    )
+    return dump(config)
+
+
 def manifest(
     candidates: Sequence[str] = ("steady", "hasty"),
     examples: int = 12,
@@ -39,7 +66,7 @@ def manifest(
     simulated: bool = True,
     **changes: Any,
 ) -> Manifest:
-    """A finished run's manifest; `changes` replace fields."""
+    """A finished run's manifest; `changes` replace fields, or parts of `config` and `dataset`."""
     prefix = "simulated:skill=0.9," if simulated else "anthropic:"
     rows = [
         {"name": name, "model": prefix + name, "params": {}, "simulated": simulated} for name in candidates
@@ -52,39 +79,7 @@ def manifest(
         "started_at": START,
         "finished_at": START + timedelta(minutes=3),
         "harness_file": "harness.yaml",
-        "config": {
-            "version": 1,
-            "name": "support-desk",
-            "harness": {
-                "entrypoint": "support_desk.agent:build_agent",
-                "source": "src/support_desk",
-                "requirements": [],
-                "base_image": "python:3.12-slim-bookworm",
-                "limits": {"turns": 12, "seconds": 120.0, "tool_seconds": 30.0, "tokens": None},
-                "retries": {"model_call": 2},
-                "config": {},
-            },
-            "resources": {"cpus": 1.0, "memory": 512 * MIB, "reserve": {"cpus": 0.5, "memory": 256 * MIB}},
-            "candidates": rows,
-            "dataset": "datasets/support_desk.jsonl",
-            "trials": repetitions,
-            "evaluators": [
-                {
-                    "kind": "trajectory_match",
-                    "name": "trajectory_match",
-                    "options": {"mode": "superset"},
-                    "threshold": 1.0,
-                },
-                {
-                    "kind": "final_answer",
-                    "name": "final_answer",
-                    "options": {"match": "contains"},
-                    "threshold": 1.0,
-                },
-            ],
-            "infra": {"attempts": 3, "max_error_rate": 0.02, "startup_seconds": 120.0},
-            "seed": 7,
-        },
+        "config": configuration(rows, repetitions),
         "candidates": rows,
         "dataset": {
             "path": "datasets/support_desk.jsonl",
@@ -124,6 +119,8 @@ def manifest(
         "trials_planned": len(candidates) * examples * repetitions,
         "command": ["bakeoff", "run", "harness.yaml", "--seed", "7"],
     }
+    for part in ("config", "dataset"):
+        changes[part] = merged(fields[part], changes.get(part, {}))
     return Manifest.model_validate(fields | changes)
 
 
@@ -246,7 +243,7 @@ def trials(
 def examples(the_manifest: Manifest) -> Iterable[dict[str, Any]]:
     """The examples of a manifest, as a run keeps them; what it does not know of one is left out."""
     dataset = the_manifest.dataset
-    for id_ in dataset["example_ids"]:
+    for id_ in dataset.example_ids:
         yield {
             "id": id_,
             "inputs": {"question": f"Where is the order of {id_}?"},
@@ -255,9 +252,9 @@ def examples(the_manifest: Manifest) -> Iterable[dict[str, Any]]:
                 "trajectory": [{"name": "get_order", "args": {"order_id": "A-17"}}],
             },
             "metadata": {
-                fact: dataset[plural][id_]
-                for fact, plural in (("cluster", "clusters"), ("suite", "suites"))
-                if id_ in dataset.get(plural, {})
+                fact: known[id_]
+                for fact, known in (("cluster", dataset.clusters), ("suite", dataset.suites))
+                if id_ in known
             },
             "files": {},
             "digest": hashlib.sha256(id_.encode()).hexdigest()[:16],

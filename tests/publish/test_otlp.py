@@ -527,8 +527,9 @@ def test_secrets_are_masked_in_content_and_go_nowhere_else(tmp_path: Path) -> No
     with HttpReceiver() as server:
         env = {"HEADERS_OF_MINE": f"authorization=Bearer%20{KEY}"}
         (tmp_path / "harness.yaml").write_text("")
-        manifest = run.manifest().config | {"publish": {"otlp": {"headers_env": "HEADERS_OF_MINE"}}}
-        run.update_manifest(config=manifest, harness_file="/nowhere/harness.yaml")
+        config = run.manifest().config.model_dump()
+        config["publish"] = {"otlp": {"headers_env": "HEADERS_OF_MINE"}}
+        run.update_manifest(config=config, harness_file="/nowhere/harness.yaml")
         done = send(run, server.url, "http/protobuf", "--content", env=env | {"SOME_API_KEY": KEY})
         assert done.returncode == 0, done.stderr
         assert server.headers[0]["authorization"] == f"Bearer {KEY}"
@@ -811,7 +812,7 @@ def test_the_standard_variables_are_honoured_those_of_env_files_too(tmp_path: Pa
 
 
 def test_a_headers_variable_that_is_not_set_is_named(small: RunDirectory) -> None:
-    config = small.manifest().config | {"publish": {"otlp": {"headers_env": "MY_HEADERS"}}}
+    config = small.manifest().config.model_dump() | {"publish": {"otlp": {"headers_env": "MY_HEADERS"}}}
     small.update_manifest(config=config)
     refused(publish(small, "--to", "otlp"), 2, "publish.otlp.headers_env", "MY_HEADERS is not set")
 

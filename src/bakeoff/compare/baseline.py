@@ -103,7 +103,7 @@ def compare(request: Request) -> First | Compared:
 def _gates(head: Side, asked: Mapping[str, Any]) -> Gates:
     """HEAD's gates, with options in their place."""
     try:
-        own = Gates.model_validate(head.manifest.config.get("gates") or {})
+        own = Gates.model_validate(head.manifest.config.gates)
     except ValidationError as error:
         raise InputError(
             f"the gates in HEAD's manifest are invalid: {error.errors()[0]['msg']}",

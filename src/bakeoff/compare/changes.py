@@ -113,8 +113,8 @@ def changes(base: Side, head: Side, pairs: Sequence[tuple[str, str]]) -> list[Ch
         Change(
             base=first,
             head=second,
-            base_model=str(base.candidate(first).get("model", "")),
-            head_model=str(head.candidate(second).get("model", "")),
+            base_model=base.manifest.candidate(first).model,
+            head_model=head.manifest.candidate(second).model,
             base_scores=stats.score_set(labels[1], outcomes),
             head_scores=stats.score_set(labels[0], outcomes),
             difference=sensitivity,

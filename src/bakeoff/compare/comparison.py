@@ -43,7 +43,7 @@ class RunComparison:
     def simulated(self) -> bool:
         """Whether any compared candidate is a simulation."""
         return any(
-            self.base.candidate(c.base).get("simulated") or self.head.candidate(c.head).get("simulated")
+            self.base.manifest.candidate(c.base).simulated or self.head.manifest.candidate(c.head).simulated
             for c in self.changes
         )
 

@@ -8,7 +8,6 @@ from itertools import zip_longest
 from typing import Any
 
 from bakeoff.record import fingerprint
-from bakeoff.record.base import JsonDict
 from bakeoff.record.manifest import Manifest
 from bakeoff.text import figures
 
@@ -69,18 +68,12 @@ def _keys(part: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Ite
             yield f"{part}.{key}: {show(old)} → {show(new)}"
 
 
-def _harness(manifest: Manifest) -> JsonDict:
-    found = manifest.config.get("harness")
-    return found if isinstance(found, dict) else {}
-
-
 def _entry(base: Manifest, head: Manifest) -> Iterator[str]:
-    before, after = _harness(base), _harness(head)
-    prompts = [str(side.get("prompt") or "") for side in (before, after)]
-    if prompts[0] != prompts[1]:
-        yield _prompt(*prompts)
-    keys = ("entrypoint", "tools", "middleware", "command")
-    yield from _keys("harness", {k: before.get(k) for k in keys}, {k: after.get(k) for k in keys})
+    before, after = base.config.harness, head.config.harness
+    if before.prompt != after.prompt:
+        yield _prompt(before.prompt or "", after.prompt or "")
+    keys = {"entrypoint", "tools", "middleware", "command"}
+    yield from _keys("harness", before.model_dump(include=keys), after.model_dump(include=keys))
 
 
 def _prompt(before: str, after: str) -> str:
@@ -123,12 +116,8 @@ def _base_image(base: Manifest, head: Manifest) -> Iterator[str]:
     yield f"base image: {before} → {after}"
 
 
-def _host(base: Manifest, head: Manifest) -> Iterator[str]:
-    yield from _keys("host", fingerprint.host_class(base.host), fingerprint.host_class(head.host))
-
-
 def _rows(base: Manifest, head: Manifest) -> Iterator[str]:
-    before, after = (side.dataset.get("row_digests") or {} for side in (base, head))
+    before, after = base.dataset.row_digests, head.dataset.row_digests
     if not before or not after:
         return
     groups = {
@@ -144,30 +133,26 @@ def _rows(base: Manifest, head: Manifest) -> Iterator[str]:
 
 def _evaluators(base: Manifest, head: Manifest) -> Iterator[str]:
     before, after = (
-        {str(each.get("name")): each for each in side.config.get("evaluators") or ()} for side in (base, head)
+        {each.name: each.model_dump() for each in side.config.evaluators} for side in (base, head)
     )
     yield from _keys("evaluators", before, after)
 
 
-def _of_harness(key: str) -> Callable[[Manifest, Manifest], Iterator[str]]:
-    return lambda base, head: _keys(key, _harness(base).get(key) or {}, _harness(head).get(key) or {})
-
-
-def _resources(base: Manifest, head: Manifest) -> Iterator[str]:
-    yield from _keys("resources", base.resources.model_dump(), head.resources.model_dump())
+def _of(part: str, section: Callable[[Manifest], Any]) -> Callable[[Manifest, Manifest], Iterator[str]]:
+    return lambda base, head: _keys(part, dict(section(base)), dict(section(head)))
 
 
 # A part of the fingerprint -> its differences. A part without an entry is named by itself.
 _WORDS: dict[str, Callable[[Manifest, Manifest], Iterator[str]]] = {
     "harness": _entry,
     "source": _source,
-    "config": _of_harness("config"),
+    "config": _of("config", lambda run: run.config.harness.config),
     "packages": _packages,
     "base_image": _base_image,
-    "limits": _of_harness("limits"),
-    "retries": _of_harness("retries"),
-    "resources": _resources,
-    "host": _host,
+    "limits": _of("limits", lambda run: run.config.harness.limits),
+    "retries": _of("retries", lambda run: run.config.harness.retries),
+    "resources": _of("resources", lambda run: run.resources),
+    "host": _of("host", lambda run: fingerprint.host_class(run.host)),
     "dataset": _rows,
     "evaluators": _evaluators,
 }

@@ -58,27 +58,22 @@ class Side:
     @property
     def examples(self) -> set[str]:
         """Ids of the examples that were to be run; where the manifest does not say, that have a trial."""
-        planned = self.manifest.dataset.get("example_ids")
+        planned = self.manifest.dataset.example_ids
         return set(planned) if planned else {t.example_id for own in self.trials.values() for t in own}
 
     def cluster(self, example_id: str) -> str | None:
         """The example's cluster, where this run knows the example."""
-        found = (self.manifest.dataset.get("clusters") or {}).get(example_id)
-        return None if found is None else str(found)
+        return self.manifest.dataset.clusters.get(example_id)
 
     def facts(self, example_id: str) -> JsonDict:
         """What a gate's conditions may ask of an example."""
         data = self.manifest.dataset
         return {
             "id": example_id,
-            "suite": (data.get("suites") or {}).get(example_id),
+            "suite": data.suites.get(example_id),
             "cluster": self.cluster(example_id),
-            "severity": (data.get("severities") or {}).get(example_id),
+            "severity": data.severities.get(example_id),
         }
-
-    def candidate(self, name: str) -> JsonDict:
-        """The candidate's row of the manifest."""
-        return self.manifest.experiments.get(name, {})
 
     def infra_rate(self, candidate: str) -> float | None:
         """Share of the candidate's trials that ended as infra errors; None of no trials."""
@@ -95,7 +90,7 @@ class Side:
             )
         elif manifest.state != "finished":
             doubts.append(f"{self.label} is not finished: its state is {manifest.state}")
-        most = manifest.max_error_rate
+        most = manifest.config.infra.max_error_rate
         for name in candidates:
             rate = self.infra_rate(name)
             if rate is not None and rate > most:

@@ -8,9 +8,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from bakeoff.config.fitting import Loc, Place, nearest
-from bakeoff.datasets.origin import Origin
 from bakeoff.errors import InputError
 from bakeoff.record.base import JsonDict
+from bakeoff.record.manifest import Origin
 from bakeoff.record.trial import Example
 
 

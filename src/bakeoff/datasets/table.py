@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bakeoff.datasets.langsmith import reference
-from bakeoff.record.base import JsonDict
+from bakeoff.record import manifest
 
 if TYPE_CHECKING:
     from bakeoff.config.schema import Config
@@ -26,11 +26,11 @@ class Format:
     """
 
     reads: Callable[[str], bool]
-    load: Callable[[Config, JsonDict], Dataset]
+    load: Callable[[Config, manifest.Dataset | None], Dataset]
     is_file: bool = False
 
 
-def load(config: Config, *, pinned: JsonDict | None = None) -> Dataset:
+def load(config: Config, *, pinned: manifest.Dataset | None = None) -> Dataset:
     """Read and check the dataset that the configuration names.
 
     Args:
@@ -41,7 +41,7 @@ def load(config: Config, *, pinned: JsonDict | None = None) -> Dataset:
     Raises:
         InputError: there is no such dataset, it has no rows, or its first bad row; or LangSmith cannot be reached.
     """
-    return _format(config.dataset).load(config, pinned or {})
+    return _format(config.dataset).load(config, pinned)
 
 
 def local_file(config: Config) -> Path | None:
@@ -53,13 +53,13 @@ def _format(dataset: str) -> Format:
     return next(each for each in FORMATS if each.reads(dataset))
 
 
-def _langsmith(config: Config, pinned: JsonDict) -> Dataset:
+def _langsmith(config: Config, pinned: manifest.Dataset | None) -> Dataset:
     from bakeoff.datasets.langsmith import loading
 
     return loading.load(config, pinned)
 
 
-def _jsonl(config: Config, pinned: JsonDict) -> Dataset:
+def _jsonl(config: Config, pinned: manifest.Dataset | None) -> Dataset:
     from bakeoff.datasets import jsonl
 
     return jsonl.load(config)

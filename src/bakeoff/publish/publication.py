@@ -44,7 +44,7 @@ def plan(run: RunDirectory, names: Sequence[str], options: Mapping[str, Any]) ->
     Raises:
         InputError: no target, one whose packages are missing, or an option that it has no use for.
     """
-    configured: dict[str, Any] = run.manifest().config.get("publish") or {}
+    configured = run.manifest().config.publish
     chosen = list(dict.fromkeys(names)) or [name for name, given in configured.items() if given is not None]
     if not chosen:
         raise InputError(

@@ -46,7 +46,7 @@ class Source:
     @property
     def harness(self) -> str:
         """The harness's name."""
-        return str(self.manifest.config["name"])
+        return self.manifest.config.name
 
     @property
     def profiles(self) -> list[str]:
@@ -59,10 +59,6 @@ class Source:
         """Each candidate's numbers, in the order of harness.yaml."""
         order = list(self.manifest.experiments)
         return sorted(self.report.candidates, key=lambda each: order.index(each.name))
-
-    def model_of(self, candidate: str) -> JsonDict:
-        """The candidate as the manifest has it: `name`, `model`, `params`, `simulated`."""
-        return self.manifest.experiments[candidate]
 
     @property
     def harness_file(self) -> Path:

@@ -10,7 +10,6 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bakeoff.config.schema import Config
 from bakeoff.record.base import JsonDict
 from bakeoff.record.manifest import Host
 from bakeoff.record.trial import DEFAULT_PROFILE, Profile
@@ -20,40 +19,14 @@ EVALUATOR = "evaluator "
 RESOURCES = "resources"
 
 
-def of_run(
-    config: Config,
-    *,
-    row_digests: Mapping[str, str],
-    image_key: str,
-    source_digest: str,
-    packages: Mapping[str, str],
-    base_digest: str,
-    host: Host,
-    evaluators: Mapping[str, str],
-) -> dict[str, str]:
-    """The parts that all profiles of a run share. `evaluators`: `scoring.code_digests.digests`."""
-    harness = config.harness
-    middleware = [m.model_dump() for m in harness.middleware]
-    entry = (harness.entrypoint, harness.prompt, harness.tools, middleware, harness.command)
-    return {
-        "harness": _digest(entry),
-        "source": source_digest,
-        "config": _digest(harness.config),
-        "packages": _digest(packages),
-        "base_image": _digest(base_digest),
-        "image": image_key,
-        "limits": _digest(harness.limits.model_dump()),
-        "retries": _digest(harness.retries.model_dump()),
-        "host": _digest(host_class(host)),
-        "dataset": _digest(row_digests),
-        "evaluators": _digest([spec.model_dump() for spec in config.evaluators]),
-        **{f"{EVALUATOR}{use}": digest for use, digest in evaluators.items()},
-    }
+def of(value: Any) -> str:
+    """A short digest of one part."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def of_profiles(profiles: Sequence[Profile]) -> dict[str, str]:
     """One part for each profile: `resources`, or `resources@profile`."""
-    return {_resources(profile.name): _digest(_ceilings(profile)) for profile in profiles}
+    return {_resources(profile.name): of(_ceilings(profile)) for profile in profiles}
 
 
 def under(parts: Mapping[str, str], profile: str) -> dict[str, str]:
@@ -65,7 +38,7 @@ def under(parts: Mapping[str, str], profile: str) -> dict[str, str]:
 
 def digest(parts: Mapping[str, str]) -> str:
     """One digest over all parts."""
-    return _digest(sorted(parts.items()))
+    return of(sorted(parts.items()))
 
 
 def host_class(host: Host) -> JsonDict:
@@ -98,7 +71,3 @@ def _ceilings(profile: Profile) -> JsonDict:
         "network": limits.network,
         "pin": profile.pin,
     }
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]

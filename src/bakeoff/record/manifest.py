@@ -8,10 +8,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, WrapSerializer, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, SerializerFunctionWrapHandler, WrapSerializer
 
-from bakeoff.config.schema import Infra
 from bakeoff.record.base import JsonDict, Record
+from bakeoff.record.configuration import Configuration
 from bakeoff.record.trial import DEFAULT_PROFILE, Profile, ResourceLimits, experiment_name
 
 T = TypeVar("T")
@@ -101,6 +101,53 @@ class ObservedHarness(Record):
         return [tool["function"] if isinstance(tool.get("function"), dict) else tool for tool in tools]
 
 
+class Candidate(Record):
+    """What varies. `simulated`: it makes no call to any model."""
+
+    name: str
+    model: str
+    params: JsonDict = Field(default_factory=dict)
+    simulated: bool = False
+
+
+class Origin(Record):
+    """The version of a LangSmith dataset that was read, so that it can be read again."""
+
+    endpoint: str  # the API's address
+    dataset_id: str  # UUID
+    name: str  # when it was read
+    as_of: str  # the version's time, ISO 8601
+    url: str  # where a reader finds it
+
+
+class Dataset(Record):
+    """The examples that were selected; `digest` and `row_digests` are of the whole."""
+
+    path: str
+    langsmith: Origin | None = Field(default=None, exclude_if=lambda origin: origin is None)
+    digest: str
+    rows: int
+    example_ids: list[str] = Field(default_factory=list)
+    # by example
+    clusters: dict[str, str] = Field(default_factory=dict)
+    suites: JsonDict = Field(default_factory=dict)
+    severities: JsonDict = Field(default_factory=dict)
+    row_digests: dict[str, str] = Field(default_factory=dict)
+
+
+class Overrides(Record):
+    """What the command line changed, as `config.overrides.Overrides`: a resumed run applies it again."""
+
+    candidates: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
+    suites: tuple[str, ...] = ()
+    trials: int | None = None
+    memory: str | None = None
+    cpus: float | None = None
+    seed: int | None = None
+    max_concurrency: int | None = None
+
+
 class NotRun(Record):
     """Trials that were left out because the budget was spent."""
 
@@ -110,6 +157,20 @@ class NotRun(Record):
 
 def _only_default(profiles: list[Profile]) -> bool:
     return [profile.name for profile in profiles] == [DEFAULT_PROFILE]
+
+
+def _default_profile(known: dict[str, Any]) -> list[Profile]:
+    """A manifest with one profile says it by `resources` and `config.resources` alone."""
+    config: Configuration = known["config"]
+    reserve = config.resources.reserve
+    return [
+        Profile(
+            limits=known["resources"],
+            reserved_cpus=reserve.cpus,
+            reserved_memory_bytes=reserve.memory,
+            pin=config.resources.pin,
+        )
+    ]
 
 
 class Manifest(Record):
@@ -122,53 +183,35 @@ class Manifest(Record):
     started_at: datetime
     finished_at: datetime | None = None
     harness_file: str  # path as given, for the "how to reproduce" section
-    config: JsonDict  # resolved harness.yaml, no secrets
-    candidates: list[JsonDict]  # name, model, params, simulated: bool
-    # path, digest, rows, example_ids; by example_id: clusters, suites, severities, and of all rows row_digests;
-    # langsmith: the version it was read from there (langsmith.reference.Origin)
-    dataset: JsonDict
+    config: Configuration
+    candidates: list[Candidate]
+    dataset: Dataset
     fingerprint: str
     fingerprint_parts: dict[str, str]
     resources: ResourceLimits  # of the first profile
-    profiles: list[Profile] = Field(default_factory=list, exclude_if=_only_default)
+    profiles: list[Profile] = Field(default_factory=_default_profile, exclude_if=_only_default)
     image: Image
     host: Host
     max_concurrency: int
     trials_planned: int
     command: list[str] = Field(default_factory=list)  # how to reproduce
-    # What the command line changed: a resumed run applies it again.
-    overrides: JsonDict = Field(default_factory=dict)
+    overrides: Annotated[
+        Overrides, PlainSerializer(lambda given: given.model_dump(exclude_defaults=True))
+    ] = Overrides()
     host_worst: OrEmpty[HostWorst] = None  # None: the host was not sampled
     observed_harness: OrEmpty[ObservedHarness] = None  # None: no harness asked anything
     not_run: OrEmpty[NotRun] = None
     notes: list[str] = Field(default_factory=list)  # warnings that bear on the numbers
 
     @property
-    def max_error_rate(self) -> float:
-        """`infra.max_error_rate`; the schema's default where an older manifest lacks it."""
-        return Infra.model_validate(self.config.get("infra") or {}, extra="ignore").max_error_rate
-
-    @property
-    def experiments(self) -> dict[str, JsonDict]:
+    def experiments(self) -> dict[str, Candidate]:
         """The candidate of each experiment, by the experiment's name, in the order of harness.yaml."""
         return {
-            experiment_name(str(row.get("name")), profile.name): row
-            for row in self.candidates
+            experiment_name(candidate.name, profile.name): candidate
+            for candidate in self.candidates
             for profile in self.profiles
         }
 
-    @model_validator(mode="before")
-    @classmethod
-    def _default_profile(cls, data: Any) -> Any:
-        """A manifest with one profile says it by `resources` and `config.resources` alone."""
-        if not isinstance(data, dict) or data.get("profiles") or not isinstance(data.get("config"), dict):
-            return data
-        given = data["config"].get("resources") or {}
-        reserve = given.get("reserve") or {}
-        profile = {
-            "limits": data.get("resources"),
-            "reserved_cpus": reserve.get("cpus", 0.0),
-            "reserved_memory_bytes": reserve.get("memory", 0),
-            "pin": given.get("pin", False),
-        }
-        return {**data, "profiles": [profile]}
+    def candidate(self, experiment: str) -> Candidate:
+        """The candidate of an experiment; of one that is not planned here, nothing but the name is known."""
+        return self.experiments.get(experiment) or Candidate(name=experiment, model="")

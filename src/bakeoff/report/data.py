@@ -313,8 +313,8 @@ def collect(run: RunDirectory) -> ReportData:
     failing: list[tuple[str, VerdictName, str]] = []
     warnings: list[str] = []
     parts: dict[str, Mapping[str, str]] = {
-        "suite": manifest.dataset.get("suites") or {},
-        "cluster": manifest.dataset.get("clusters") or {},
+        "suite": manifest.dataset.suites,
+        "cluster": manifest.dataset.clusters,
     }
     sampled: dict[str, str] = {}  # example -> its first trial, of the first few examples
     for trial in run.trials():
@@ -347,7 +347,7 @@ def collect(run: RunDirectory) -> ReportData:
     decision = stats.decide(outcomes, list(measures))
     # best first, as the decision ranks them
     tested = retried.tested({name: (each.again, each.once) for name, each in measures.items()})
-    repetitions = int(manifest.config.get("trials") or 1)
+    repetitions = manifest.config.trials
     candidates = [
         _candidate(
             scores,
@@ -364,7 +364,7 @@ def collect(run: RunDirectory) -> ReportData:
             f"{contended} of {len(outcomes)} trials got less CPU than was reserved for them, since the host was busy "
             "with something else: read times, and verdicts that depend on time, with care"
         )
-    max_error_rate = manifest.max_error_rate
+    max_error_rate = manifest.config.infra.max_error_rate
     return ReportData(
         manifest=manifest,
         run_dir=str(run.path),
@@ -414,15 +414,15 @@ def _candidate(
     pass_at_k: float | None,
     pass_hat_k: float | None,
 ) -> CandidateReport:
-    row = manifest.experiments.get(scores.candidate, {})
+    row = manifest.candidate(scores.candidate)
     sums = measures.sums
     spreads = {name: Spread.of(measures.spreads.get(name, ())) for name in (*USED, *GIVEN)}
     if measures.cost is None:
         spreads["cost_usd"] = None
     return CandidateReport(
         name=scores.candidate,
-        model=str(row.get("model", "")),
-        simulated=bool(row.get("simulated")),
+        model=row.model,
+        simulated=row.simulated,
         counts=measures.counts,
         scores=scores,
         evaluators={key: total / n for key, (total, n) in sorted(measures.score_sums.items())},

@@ -47,7 +47,7 @@ def render(data: ReportData, plots: Mapping[str, str]) -> str:
         plots: the `<svg>` elements of `plots.draw`, by name; the only markup that is taken as it is.
     """
     blocks = list(sections.document(data))
-    title = escape(f"Bake-off {data.manifest.config.get('name') or data.manifest.run_id}")
+    title = escape(f"Bake-off {data.manifest.config.name}")
     return "\n".join(
         (
             "<!doctype html>",

@@ -186,7 +186,8 @@ def _causes(data: ReportData) -> str | None:
 
 def _memory(data: ReportData) -> str | None:
     limit = data.manifest.resources.memory_bytes
-    there = (data.manifest.config.get("production") or {}).get("memory")
+    production = data.manifest.config.production
+    there = production.memory if production else None
     marks = {"limit": limit, "production": there if there != limit else None}
     return _spreads(
         "memory",
@@ -201,9 +202,8 @@ def _memory(data: ReportData) -> str | None:
 def _latency(data: ReportData) -> str | None:
     rows = [(row, row.working_seconds) for row in data.candidates]
     longest = max((spread.max for _, spread in rows if spread), default=0)
-    limits = (data.manifest.config.get("harness") or {}).get("limits") or {}
-    limit = limits.get("seconds")
-    near = isinstance(limit, (int, float)) and longest > limit / 5  # a far limit would squeeze the plot
+    limit = data.manifest.config.harness.limits.seconds
+    near = longest > limit / 5  # a far limit would squeeze the plot
     return _spreads(
         "latency",
         rows,

@@ -9,10 +9,22 @@ from datetime import UTC, datetime
 from bakeoff import __version__, gateway
 from bakeoff.config import loading
 from bakeoff.config.schema import Config
+from bakeoff.datasets.langsmith.reference import Reference
 from bakeoff.gateway.policy.spending import Spending
 from bakeoff.record import fingerprint
 from bakeoff.record.base import JsonDict
-from bakeoff.record.manifest import Host, HostWorst, Image, Manifest, NotRun, ObservedHarness
+from bakeoff.record.configuration import Configuration
+from bakeoff.record.manifest import (
+    Candidate,
+    Dataset,
+    Host,
+    HostWorst,
+    Image,
+    Manifest,
+    NotRun,
+    ObservedHarness,
+    Overrides,
+)
 from bakeoff.record.messages import text_of
 from bakeoff.record.store import RunDirectory, new_run_id
 from bakeoff.run.task import Task
@@ -22,31 +34,22 @@ from bakeoff.scoring import code_digests
 def at_start(task: Task, host: Host, image: Image, slots: int) -> Manifest:
     """The manifest of a new run of this task, on this host, in this image."""
     config, now = task.config, datetime.now(UTC)
-    parts = fingerprint.of_run(
-        config,
-        row_digests=task.dataset.row_digests,
-        image_key=image.key,
-        source_digest=image.source_digest,
-        packages=image.packages,
-        base_digest=image.base.digest,
-        host=host,
-        evaluators=code_digests.digests(config.evaluators, config.root),
-    ) | fingerprint.of_profiles(task.profiles)
+    parts = _fingerprint(task, host, image)
     return Manifest(
         run_id=new_run_id(config.name, now),
         bakeoff_version=__version__,
         state="running",
         started_at=now,
         harness_file=str(config.file),
-        config=loading.dump(config),
+        config=configuration(config),
         candidates=[
-            {
-                "name": c.name,
-                "model": c.model,
-                "params": c.params,
-                "simulated": gateway.is_simulated(c, config.root),
-            }
-            for c in config.candidates
+            Candidate(
+                name=each.name,
+                model=each.model,
+                params=each.params,
+                simulated=gateway.is_simulated(each, config.root),
+            )
+            for each in config.candidates
         ],
         dataset=_dataset(task),
         fingerprint=fingerprint.digest(parts),
@@ -58,27 +61,57 @@ def at_start(task: Task, host: Host, image: Image, slots: int) -> Manifest:
         max_concurrency=slots,
         trials_planned=len(task.trials),
         command=["bakeoff", *sys.argv[1:]],
-        overrides={
-            key: value for key, value in asdict(task.overrides).items() if value not in (None, (), [])
-        },
+        overrides=Overrides(**asdict(task.overrides)),
         notes=[*_notes(config, image), *gateway.notes(config, task.environ)],
     )
 
 
-def _dataset(task: Task) -> JsonDict:
-    dataset, examples = task.dataset, task.dataset.examples
-    return {
-        # LangSmith's exact version: the report names it, and a resumed run reads it again
-        "path": task.config.dataset if dataset.origin is None else str(dataset.origin),
-        **({} if dataset.origin is None else {"langsmith": dataset.origin.json()}),
-        "digest": dataset.digest,
-        "rows": len(examples),
-        "example_ids": [example.id for example in examples],
-        "clusters": {example.id: example.cluster for example in examples},
-        "suites": {e.id: e.metadata["suite"] for e in examples if "suite" in e.metadata},
-        "severities": {e.id: e.metadata["severity"] for e in examples if "severity" in e.metadata},
-        "row_digests": dataset.row_digests,
+def configuration(config: Config) -> Configuration:
+    """What the manifest keeps of harness.yaml: all of it, secrets masked."""
+    return Configuration.model_validate(loading.dump(config))
+
+
+def _fingerprint(task: Task, host: Host, image: Image) -> dict[str, str]:
+    """The parts of the fingerprint."""
+    config, harness = task.config, task.config.harness
+    middleware = [each.model_dump() for each in harness.middleware]
+    entry = (harness.entrypoint, harness.prompt, harness.tools, middleware, harness.command)
+    parts = {
+        "harness": entry,
+        "config": harness.config,
+        "packages": image.packages,
+        "base_image": image.base.digest,
+        "limits": harness.limits.model_dump(),
+        "retries": harness.retries.model_dump(),
+        "host": fingerprint.host_class(host),
+        "dataset": task.dataset.row_digests,
+        "evaluators": [each.model_dump() for each in config.evaluators],
     }
+    code = code_digests.digests(config.evaluators, config.root)
+    return {
+        "source": image.source_digest,
+        "image": image.key,
+        **{name: fingerprint.of(part) for name, part in parts.items()},
+        **{f"{fingerprint.EVALUATOR}{use}": digest for use, digest in code.items()},
+        **fingerprint.of_profiles(task.profiles),
+    }
+
+
+def _dataset(task: Task) -> Dataset:
+    dataset, examples = task.dataset, task.dataset.examples
+    origin = dataset.origin
+    return Dataset(
+        # LangSmith's exact version: the report names it, and a resumed run reads it again
+        path=task.config.dataset if origin is None else str(Reference(origin.name, origin.as_of)),
+        langsmith=origin,
+        digest=dataset.digest,
+        rows=len(examples),
+        example_ids=[example.id for example in examples],
+        clusters={example.id: example.cluster for example in examples},
+        suites={e.id: e.metadata["suite"] for e in examples if "suite" in e.metadata},
+        severities={e.id: e.metadata["severity"] for e in examples if "severity" in e.metadata},
+        row_digests=dataset.row_digests,
+    )
 
 
 def _notes(config: Config, image: Image) -> list[str]:

@@ -7,15 +7,14 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from pydantic import TypeAdapter
-
-from bakeoff.config import loading
 from bakeoff.config.overrides import Overrides
 from bakeoff.errors import InputError
-from bakeoff.record.base import JsonDict
+from bakeoff.record.base import Record
+from bakeoff.record.configuration import Configuration
 from bakeoff.record.manifest import Manifest
 from bakeoff.record.store import TRIALS, RunDirectory
 from bakeoff.record.trial import TrialSpec
+from bakeoff.run.manifest import configuration
 from bakeoff.run.task import Task, read
 
 # Keys of harness.yaml that may change between two stretches of one run: pace, keys, money and where it is published.
@@ -33,10 +32,10 @@ def read_again(run: RunDirectory) -> Task:
         raise InputError(
             "this run is finished", file=str(run.path), hint="read it with `bakeoff show`, or start another"
         )
-    overrides = TypeAdapter(Overrides).validate_python(manifest.overrides)
+    overrides = Overrides(**dict(manifest.overrides))
     task = read(run.harness_file(manifest), overrides, pinned=manifest.dataset, resumed=run)
-    _refuse_changes(run, _differing(manifest.config, loading.dump(task.config)))
-    if task.dataset.digest != manifest.dataset["digest"]:
+    _refuse_changes(run, _differing(manifest.config, configuration(task.config)))
+    if task.dataset.digest != manifest.dataset.digest:
         _refuse_changes(run, ["dataset (its rows or files)"])
     return task
 
@@ -87,16 +86,17 @@ def only_writer(run: RunDirectory) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _differing(before: JsonDict, now: JsonDict) -> list[str]:
-    """Dotted keys of the resolved configuration that differ, two levels deep."""
+def _differing(before: Configuration, now: Configuration) -> list[str]:
+    """Dotted keys that differ, two levels deep."""
     found = []
-    for key in sorted((before.keys() | now.keys()) - MAY_CHANGE):
-        old, new = before.get(key), now.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += [
-                f"{key}.{part}" for part in sorted(old.keys() | new.keys()) if old.get(part) != new.get(part)
-            ]
-        elif old != new:
+    for key in sorted(Configuration.model_fields.keys() - MAY_CHANGE):
+        old, new = getattr(before, key), getattr(now, key)
+        if old == new:
+            continue
+        if isinstance(old, Record) and isinstance(new, Record):
+            parts = sorted(type(old).model_fields)
+            found += [f"{key}.{part}" for part in parts if getattr(old, part) != getattr(new, part)]
+        else:
             found.append(key)
     return found
 

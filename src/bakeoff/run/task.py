@@ -12,7 +12,7 @@ from bakeoff.config import loading
 from bakeoff.config.overrides import Overrides
 from bakeoff.config.schema import Config
 from bakeoff.datasets import Dataset
-from bakeoff.record.base import JsonDict
+from bakeoff.record import manifest
 from bakeoff.record.store import RunDirectory
 from bakeoff.record.trial import Profile, TrialSpec
 from bakeoff.run import plan
@@ -49,7 +49,7 @@ def read(
     path: Path,
     overrides: Overrides,
     *,
-    pinned: JsonDict | None = None,
+    pinned: manifest.Dataset | None = None,
     resumed: RunDirectory | None = None,
 ) -> Task:
     """Read harness.yaml and its dataset and make the plan.

@@ -29,6 +29,7 @@ from bakeoff.datasets.langsmith import attachment, cache
 from bakeoff.datasets.langsmith import example as form
 from bakeoff.errors import InputError
 from bakeoff.record.base import JsonDict
+from bakeoff.record.manifest import Dataset as Pinned
 from bakeoff.run import examine, plan, preflight
 from tests.fakes.langsmith.server import Fault, LangSmithServer
 
@@ -238,7 +239,7 @@ def test_a_run_that_goes_on_reads_its_own_version(
     put(client, {**ROW, "id": number, "attachments": {"a": ("text/plain", b"content")}})
     before = read(tmp_path)
     assert before.origin
-    pinned = {"digest": before.digest, "langsmith": before.origin.json()}
+    pinned = Pinned(path="", digest=before.digest, rows=1, langsmith=before.origin)
     client.update_example(number, inputs={"question": "Where now?"})
     assert read(tmp_path).digest != before.digest
     asked = len(server.requests)
@@ -263,7 +264,10 @@ def test_what_is_kept_needs_neither_network_nor_key(
     before = read(tmp_path)
     assert before.origin
     monkeypatch.delenv("LANGSMITH_API_KEY")
-    assert read(tmp_path, pinned={"digest": before.digest, "langsmith": before.origin.json()}) == before
+    assert (
+        read(tmp_path, pinned=Pinned(path="", digest=before.digest, rows=1, langsmith=before.origin))
+        == before
+    )
     refused(tmp_path)  # a new run asks
 
 

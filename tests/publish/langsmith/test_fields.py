@@ -52,9 +52,9 @@ def runs(demonstration: RunDirectory, client: Client) -> dict[str, list[Run]]:
     """By candidate, all runs of its experiment, in the order of their trace."""
     found = {}
     for row in demonstration.manifest().candidates:
-        project = client.read_project(project_name=experiment(demonstration, row["name"]))
+        project = client.read_project(project_name=experiment(demonstration, row.name))
         listed = client.list_runs(project_id=project.id)
-        found[row["name"]] = sorted(listed, key=lambda each: each.dotted_order)
+        found[row.name] = sorted(listed, key=lambda each: each.dotted_order)
     return found
 
 
@@ -89,8 +89,9 @@ def test_an_experiment_says_what_made_its_numbers(
     demonstration: RunDirectory, client: Client, server: LangSmithServer
 ) -> None:
     whole = source.read(demonstration, allow_inconclusive=True)
-    manifest, config = whole.manifest, whole.manifest.config
+    manifest = whole.manifest
     kept = json.loads((demonstration.path / "manifest.json").read_text())
+    config = kept["config"]
     for candidate in whole.candidates:
         project = client.read_project(project_name=experiment(demonstration, candidate.name))
         given = project.metadata
@@ -106,7 +107,7 @@ def test_an_experiment_says_what_made_its_numbers(
             "candidate": candidate.name,
             "model": candidate.model,
             "models": [candidate.model],
-            "params": whole.model_of(candidate.name)["params"],
+            "params": manifest.candidate(candidate.name).params,
             "simulated": True,
             "inconclusive": True,
             "doubts": list(whole.report.doubts),
@@ -134,8 +135,7 @@ def test_an_experiment_says_what_made_its_numbers(
             "command": manifest.command,
             "notes": manifest.notes,
             "warnings": list(whole.report.warnings),
-            "dataset": {key: manifest.dataset[key] for key in ("path", "digest", "rows")}
-            | {"langsmith": None},
+            "dataset": {key: kept["dataset"][key] for key in ("path", "digest", "rows")},
             "attempts": {
                 "beyond_the_first": candidate.reattempts,
                 "recovered": candidate.recovered,

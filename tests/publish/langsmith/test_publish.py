@@ -490,7 +490,7 @@ def test_another_harness_of_the_same_name_of_dataset(
     run: RunDirectory, server: LangSmithServer, tmp_path: Path
 ) -> None:
     publish(run, server)
-    config = run.manifest().config | {"name": "another-desk"}
+    config = run.manifest().config.model_dump() | {"name": "another-desk"}
     other = another(run, tmp_path, "20260801-000000-another", config=config)
     before = server.state.dump()
     with pytest.raises(InputError, match="of the harness 'support-desk'"):
@@ -552,9 +552,9 @@ def test_rows_that_are_gone_are_deleted_and_those_not_selected_stay(
     run: RunDirectory, server: LangSmithServer, tmp_path: Path
 ) -> None:
     publish(run, server)
-    digests = dict(run.manifest().dataset["row_digests"])
+    digests = dict(run.manifest().dataset.row_digests)
     del digests["case-005"]
-    rest = run.manifest().dataset | {"row_digests": digests, "example_ids": ["case-000", "case-001"]}
+    rest = dict(run.manifest().dataset) | {"row_digests": digests, "example_ids": ["case-000", "case-001"]}
     kept = ("case-000", "case-001")
     smaller = later(run, tmp_path / "later", 1, dataset=rest, trials_planned=8)
     lines = (smaller.path / "examples.jsonl").read_text().splitlines(keepends=True)
@@ -618,7 +618,7 @@ def test_a_run_read_from_langsmith_refers_to_that_dataset(
 ) -> None:
     client = client_of(server)
     dataset = client.create_dataset("people's own")
-    ids = run.manifest().dataset["example_ids"]
+    ids = run.manifest().dataset.example_ids
     client.create_examples(
         dataset_id=dataset.id, examples=[{"id": UUID(int=n), "inputs": {"q": n}} for n in range(1, 7)]
     )
@@ -630,7 +630,7 @@ def test_a_run_read_from_langsmith_refers_to_that_dataset(
         "as_of": as_of,
         "url": "",
     }
-    linked = later(run, tmp_path / "x", 1, dataset=run.manifest().dataset | {"langsmith": origin})
+    linked = later(run, tmp_path / "x", 1, dataset=dict(run.manifest().dataset) | {"langsmith": origin})
     rewrite(
         linked, **{id_.replace("-", "_"): {"langsmith_id": str(UUID(int=n))} for n, id_ in enumerate(ids, 1)}
     )

@@ -12,6 +12,7 @@ import pytest
 from langsmith import Client
 
 from bakeoff.config.cache import cache_dir
+from bakeoff.record.manifest import Origin
 from bakeoff.record.store import RunDirectory
 from tests.docker.project import COMMAND, Outcome, Project, call
 from tests.fakes.langsmith.server import Fault, LangSmithServer
@@ -127,15 +128,15 @@ def test_every_trial_ran_on_the_version_that_the_run_began_with(
     manifest, old = remote.manifest(), before.manifest()
     dataset = client.read_dataset(dataset_name=NAME)
     first = client.read_dataset_version(dataset_id=dataset.id, tag=old.run_id).as_of  # as it was published
-    assert manifest.dataset["langsmith"] == {
-        "endpoint": server.url,
-        "dataset_id": str(dataset.id),
-        "name": NAME,
-        "as_of": first.isoformat(),
-        "url": dataset.url,
-    }
-    assert manifest.dataset["path"] == f"langsmith://{NAME}@{first.isoformat()}"
-    assert manifest.dataset["row_digests"] == old.dataset["row_digests"]
+    assert manifest.dataset.langsmith == Origin(
+        endpoint=server.url,
+        dataset_id=str(dataset.id),
+        name=NAME,
+        as_of=first.isoformat(),
+        url=dataset.url,
+    )
+    assert manifest.dataset.path == f"langsmith://{NAME}@{first.isoformat()}"
+    assert manifest.dataset.row_digests == old.dataset.row_digests
     assert manifest.fingerprint == old.fingerprint
     rows = {row["id"]: row for row in remote.examples()}
     assert {key: row["langsmith_id"] for key, row in rows.items()} == {

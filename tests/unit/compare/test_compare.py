@@ -47,9 +47,8 @@ def manifest(
         "row_digests": dict.fromkeys(ids, "r"),
     }
     repetitions = changes.pop("repetitions", 2)
-    return synthetic.manifest(
-        candidates, examples, repetitions, run_id=run_id, **{"dataset": facts} | changes
-    )
+    changes["dataset"] = facts | changes.get("dataset", {})
+    return synthetic.manifest(candidates, examples, repetitions, run_id=run_id, **changes)
 
 
 def rows(*letters: str, candidate: str = "steady", **changes: Any) -> list[TrialRecord]:
@@ -223,7 +222,7 @@ def test_a_storm_is_inconclusive_and_no_regression(tmp_path: Path, good: RunDire
 
 
 def test_a_conclusion_that_depends_on_infra_errors_is_told(tmp_path: Path) -> None:
-    config = synthetic.manifest().config | {"infra": {"max_error_rate": 0.5}}
+    config = {"infra": {"max_error_rate": 0.5}}
     base = run(tmp_path, "1", rows(*["PP"] * 30), config=config)
     head = run(tmp_path, "2", rows(*["PL"] * 10, *["PP"] * 20), config=config)
     got = compared(base, head)
@@ -244,18 +243,14 @@ def with_part(part: str, **changes: Any) -> Manifest:
     )
 
 
-def configured(**harness: Any) -> dict[str, Any]:
-    config = synthetic.manifest().config
-    return config | {"harness": config["harness"] | harness}
-
-
 def tool(name: str, text: str = "does") -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, "description": text}}
 
 
 HOST = synthetic.manifest().host.model_dump()
 IMAGE = synthetic.manifest().image.model_dump()
-ROWS = manifest("2").dataset
+ROWS = manifest("2").dataset.row_digests
+EVALUATORS = synthetic.manifest().config.model_dump()["evaluators"]
 SLIM = "python:3.12-slim-bookworm"
 
 
@@ -264,8 +259,8 @@ SLIM = "python:3.12-slim-bookworm"
     [
         (
             "harness",
-            {"config": configured(prompt="Be kind.\nBe brief.", entrypoint=None)},
-            {"config": configured(prompt="Be kind.\nBe quick.", entrypoint=None)},
+            {"config": {"harness": {"prompt": "Be kind.\nBe brief.", "entrypoint": None}}},
+            {"config": {"harness": {"prompt": "Be kind.\nBe quick.", "entrypoint": None}}},
             ["prompt: line 2: Be brief. → Be quick."],
         ),
         (
@@ -293,11 +288,11 @@ SLIM = "python:3.12-slim-bookworm"
         (
             "limits",
             {},
-            {"config": configured(limits={"turns": 6, "seconds": 120.0, "tool_seconds": 30.0, "tokens": None})},
+            {"config": {"harness": {"limits": {"turns": 6}}}},
             ["limits.turns: 12 → 6"],
         ),
-        ("retries", {}, {"config": configured(retries={"model_call": 0})}, ["retries.model_call: 2 → 0"]),
-        ("config", {}, {"config": configured(config={"a": 1})}, ["config.a: nothing → 1"]),
+        ("retries", {}, {"config": {"harness": {"retries": {"model_call": 0}}}}, ["retries.model_call: 2 → 0"]),
+        ("config", {}, {"config": {"harness": {"config": {"a": 1}}}}, ["config.a: nothing → 1"]),
         (
             "resources",
             {},
@@ -308,7 +303,7 @@ SLIM = "python:3.12-slim-bookworm"
         (
             "dataset",
             {},
-            {"dataset": ROWS | {"row_digests": {**ROWS["row_digests"], "case-003": "changed", "new": "r"}}},
+            {"dataset": {"row_digests": ROWS | {"case-003": "changed", "new": "r"}}},
             ["dataset: 1 row changed: case-003", "dataset: 1 row added: new"],
         ),
         (
@@ -329,7 +324,7 @@ SLIM = "python:3.12-slim-bookworm"
         (
             "evaluators",
             {},
-            {"config": synthetic.manifest().config | {"evaluators": [{"name": "final_answer", "threshold": 0.5}]}},
+            {"config": {"evaluators": [each | {"threshold": 0.5} for each in EVALUATORS]}},
             ["evaluators.final_answer.threshold: 1.0 → 0.5"],
         ),
     ],
@@ -492,9 +487,8 @@ def test_next_to_nothing_gets_an_honest_answer(
     tmp_path: Path, base: tuple[str, ...], head: tuple[str, ...], one_cluster: bool
 ) -> None:
     size = max(len(base), len(head), 1)
-    facts = manifest("0", examples=size).dataset
-    if one_cluster:
-        facts["clusters"] = dict.fromkeys(facts["example_ids"], "all")
+    clusters = dict.fromkeys(manifest("0", examples=size).dataset.example_ids, "all")
+    facts = {"clusters": clusters} if one_cluster else {}
     asked = Gates(
         max_drop=0.02,
         max_infra=0.02,
@@ -543,7 +537,7 @@ def test_junit_is_red_exactly_when_a_gate_fails(tmp_path: Path, good: RunDirecto
 
 
 def test_hostile_text_is_shown_and_not_obeyed(tmp_path: Path) -> None:
-    facts = manifest("0", examples=1).dataset | {"example_ids": [HOSTILE], "clusters": {}, "row_digests": {}}
+    facts = {"example_ids": [HOSTILE]}
     records = [
         [synthetic.trial(HOSTILE, HOSTILE, trial_id=f"{HOSTILE}/1", **v)]
         for v in ({}, {"verdict": "failed", "cause": HOSTILE})
@@ -625,10 +619,7 @@ def test_bad_options(tmp_path: Path, good: RunDirectory, args: list[str], said: 
 
 
 def test_a_refusal_is_written_to_every_file_that_was_asked_for(tmp_path: Path, good: RunDirectory) -> None:
-    run(
-        tmp_path, "2", rows(*GOOD), fingerprint="other", fingerprint_parts={"limits": "other"},
-        config=configured(limits={"turns": 6, "words": HOSTILE}),
-    )  # fmt: skip
+    run(tmp_path, "2", rows(*GOOD), fingerprint="other", fingerprint_parts={"limits": "other"})
     asked = ("--json", "--markdown", "c.md", "--junit", "c.xml")
     done = command(tmp_path, "1-good", "2", *asked)
     told = json.loads(done.stdout)

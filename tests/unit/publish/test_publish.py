@@ -37,7 +37,7 @@ def test_a_whole_run_is_read_front_to_back(tmp_path: Path) -> None:
     assert [each.name for each in whole.candidates] == ["steady", "hasty"]
     assert len(list(whole.trials())) == 72
     assert {trial.candidate for trial in whole.trials("hasty")} == {"hasty"}
-    assert [row["id"] for row in whole.examples()] == whole.manifest.dataset["example_ids"]
+    assert [row["id"] for row in whole.examples()] == whole.manifest.dataset.example_ids
 
 
 def test_a_trial_recorded_twice_is_published_once(tmp_path: Path) -> None:
@@ -174,10 +174,7 @@ def planned(run: RunDirectory, *names: str, **options: Any) -> dict[str, Any]:
 
 
 def with_settings(tmp_path: Path, publish: dict[str, Any]) -> RunDirectory:
-    made = synthetic.manifest()
-    return synthetic.run_directory(
-        tmp_path, the_manifest=made.model_copy(update={"config": {**made.config, "publish": publish}})
-    )
+    return synthetic.run_directory(tmp_path, the_manifest=synthetic.manifest(config={"publish": publish}))
 
 
 def test_options_win_over_the_runs_own_settings(tmp_path: Path) -> None:

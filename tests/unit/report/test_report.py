@@ -68,7 +68,7 @@ def test_one_bad_candidate_does_not_hide_behind_good_ones(tmp_path: Path) -> Non
 
 
 def test_an_error_rate_at_the_limit_still_decides(tmp_path: Path) -> None:
-    config = synthetic.manifest().config | {"infra": {"max_error_rate": 0.5}}
+    config = {"infra": {"max_error_rate": 0.5}}
     records = [
         synthetic.trial("steady", "case-000"),
         synthetic.trial("steady", "case-001", verdict="infra_error", cause="infra.image"),

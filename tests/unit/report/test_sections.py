@@ -70,13 +70,8 @@ def test_each_difference_from_production_is_said_with_its_direction(
 
 
 def test_production_is_shown_beside_the_run_and_what_is_unknown_is_named(tmp_path: Path) -> None:
-    manifest = synthetic.manifest()
-    manifest.config["production"] = {
-        "cpus": 1.0,
-        "memory": 160 * MIB,
-        "retries": {"model_call": 2},
-        "turns": None,
-    }
+    production = {"cpus": 1.0, "memory": 160 * MIB, "retries": {"model_call": 2}, "turns": None}
+    manifest = synthetic.manifest(config={"production": production})
     report = markdown.render(collected(tmp_path, None, manifest))
     assert "| Memory | 160 MiB | 512 MiB | 512 MiB |" in report
     assert "Memory: production gives 160 MiB, this run gave more (512 MiB)" in report
@@ -86,9 +81,8 @@ def test_production_is_shown_beside_the_run_and_what_is_unknown_is_named(tmp_pat
 
 
 def test_a_program_sets_no_time_limit_for_a_tool(tmp_path: Path) -> None:
-    manifest = synthetic.manifest()
-    manifest.config["harness"]["command"] = ["node", "agent.mjs"]
-    manifest.config["production"] = {"tool_seconds": 30.0}
+    config = {"harness": {"command": ["node", "agent.mjs"]}, "production": {"tool_seconds": 30.0}}
+    manifest = synthetic.manifest(config=config)
     report = markdown.render(collected(tmp_path, None, manifest))
     assert "production gives 30.0 s, this run gave more (no limit)" in report
 
@@ -126,9 +120,9 @@ def test_the_example_of_a_production_section_is_valid(tmp_path: Path) -> None:
 def test_only_a_real_winner_changes_production(
     tmp_path: Path, simulated: bool, infra_rate: float, said: str
 ) -> None:
-    manifest = synthetic.manifest(examples=60, simulated=simulated)
-    manifest.dataset["clusters"] = {}
-    manifest.config["change"] = {"replaces": "old:model", "owner": "A. Team", "rollback": "set it back"}
+    change = {"replaces": "old:model", "owner": "A. Team", "rollback": "set it back"}
+    manifest = synthetic.manifest(examples=60, simulated=simulated, config={"change": change})
+    manifest.dataset.clusters.clear()
     records = synthetic.trials(examples=60, skills=(0.95, 0.3), infra_rate=infra_rate)
     report = markdown.render(collected(tmp_path, records, manifest)).replace("\\", "")
     assert said in report
@@ -449,10 +443,12 @@ def test_hostile_prompts_tools_names_and_trajectories_stay_text_in_markdown(tmp_
         notes=[HOSTILE],
         observed_harness={"system_prompt": HOSTILE, "tools": [tool]},
         host={"kernel": HOSTILE, "security_options": [HOSTILE]},
+        config={
+            "production": {"network": HOSTILE},
+            "change": dict.fromkeys(("replaces", "owner", "rollback", "notes"), HOSTILE),
+        },
     )
-    manifest.dataset["clusters"] = dict.fromkeys(manifest.dataset["clusters"], HOSTILE)
-    manifest.config["production"] = {"network": HOSTILE}
-    manifest.config["change"] = {"replaces": HOSTILE, "owner": HOSTILE, "rollback": HOSTILE, "notes": HOSTILE}
+    manifest.dataset.clusters.update(dict.fromkeys(manifest.dataset.clusters, HOSTILE))
     record = synthetic.trial(
         verdict="failed", cause=HOSTILE, because=HOSTILE, output=HOSTILE, earlier=[HOSTILE]
     )

@@ -16,9 +16,8 @@ def power(out: Path, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 def run(out: Path, examples: int = 36) -> None:
-    facts = synthetic.manifest(examples=examples).dataset
-    facts["clusters"] = {each: each for each in facts["example_ids"]}
-    manifest = synthetic.manifest(examples=examples, dataset=facts)
+    manifest = synthetic.manifest(examples=examples)
+    manifest.dataset.clusters.update({each: each for each in manifest.dataset.example_ids})
     synthetic.run_directory(out, synthetic.trials(examples=examples), manifest)
 
 

@@ -11,18 +11,17 @@ from bakeoff.datasets.langsmith.account import Account, Unavailable
 from bakeoff.datasets.langsmith.example import OURS
 from bakeoff.datasets.langsmith.reference import Reference
 from bakeoff.datasets.langsmith.snapshot import Snapshot
-from bakeoff.datasets.origin import Origin
 from bakeoff.datasets.rows import Rows
-from bakeoff.record.base import JsonDict
+from bakeoff.record import manifest
+from bakeoff.record.manifest import Origin
 
 
-def load(config: Config, pinned: JsonDict) -> Dataset:
+def load(config: Config, pinned: manifest.Dataset | None) -> Dataset:
     """Read and check the dataset, in the pinned version if there is one. Raises InputError as `table.load` does."""
     reference = Reference.of(config)
-    origin = Origin.of(pinned)
-    found = snapshot.kept(origin, str(pinned["digest"])) if origin else None
-    if found is None:
-        found = _fetched(config, reference, origin)
+    origin = pinned.langsmith if pinned else None
+    found = snapshot.kept(origin, pinned.digest) if pinned and origin else None
+    found = found or _fetched(config, reference, origin)
     rows = Rows(lambda name, sha256, place: cache.file_path(sha256), id_key=("metadata", OURS, "id"))
     ids = {}
     for line in found.lines:

@@ -26,8 +26,8 @@ from bakeoff.datasets.langsmith import attachment, cache
 from bakeoff.datasets.langsmith.account import LOGS, Account, Unavailable
 from bakeoff.datasets.langsmith.example import OURS, Ours, row_files, row_metadata
 from bakeoff.datasets.langsmith.reference import LATEST, PREFIX, Reference
-from bakeoff.datasets.origin import Origin
 from bakeoff.record.base import JsonDict
+from bakeoff.record.manifest import Origin
 
 if TYPE_CHECKING:
     import requests
@@ -108,7 +108,11 @@ def fetch(reference: Reference, account: Account, pinned: Origin | None = None) 
                 dataset = _dataset(client, reference, account, pinned)
                 version = _version(client, dataset, reference, pinned)
             origin = Origin(
-                account.endpoint, str(dataset.id), dataset.name, version.isoformat(), str(dataset.url or "")
+                endpoint=account.endpoint,
+                dataset_id=str(dataset.id),
+                name=dataset.name,
+                as_of=version.isoformat(),
+                url=str(dataset.url or ""),
             )
             found = sorted(
                 (each.created_at, str(each.id), _line(each, reference, origin, http))

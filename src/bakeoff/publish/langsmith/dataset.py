@@ -24,11 +24,11 @@ from uuid import UUID, uuid5
 from bakeoff.clients import chunks
 from bakeoff.config.targets import LangSmith
 from bakeoff.datasets.langsmith.example import OURS, attachment_names, metadata_of
-from bakeoff.datasets.origin import Origin
 from bakeoff.errors import InputError, NotPublished
 from bakeoff.publish.langsmith.client import LISTED_IDS, Connection
 from bakeoff.publish.source import Source
 from bakeoff.record.base import JsonDict
+from bakeoff.record.manifest import Origin
 
 if TYPE_CHECKING:
     from langsmith.schemas import Dataset
@@ -117,7 +117,7 @@ def look_up(connection: Connection, source: Source, settings: LangSmith) -> Data
     Raises:
         InputError: another dataset has the name, or the one that the run was read from is gone.
     """
-    origin = Origin.of(source.manifest.dataset)
+    origin = source.manifest.dataset.langsmith
     if origin and origin.endpoint == connection.account.endpoint and settings.dataset in (None, origin.name):
         found = _read(connection, dataset_id=origin.dataset_id)
         if found is None:
@@ -256,7 +256,7 @@ class _Update:
 
     def _gone(self) -> list[str]:
         """Rows that left the run's whole dataset, selected or not."""
-        every = self.source.manifest.dataset.get("row_digests")
+        every = self.source.manifest.dataset.row_digests
         return [row for row in self.there if row not in every] if every else []
 
     def _first_id(self, row: str) -> UUID:

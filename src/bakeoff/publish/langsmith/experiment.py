@@ -89,7 +89,7 @@ def begin(
             "start_time": manifest.started_at.isoformat(),
             "reference_dataset_id": str(dataset.id),
             "extra": {"metadata": metadata},
-            "num_examples": len(manifest.dataset["example_ids"]),
+            "num_examples": len(manifest.dataset.example_ids),
             "num_repetitions": source.report.repetitions,
             "evaluator_keys": list(_feedback_keys(source)),
         }
@@ -139,7 +139,7 @@ def _end(source: Source) -> datetime:
 
 
 def _feedback_keys(source: Source) -> Iterator[str]:
-    yield from (feedback_key(each["name"]) for each in source.manifest.config.get("evaluators") or ())
+    yield from (feedback_key(each.name) for each in source.manifest.config.evaluators)
     yield from (VERDICT, CAUSE, SCORE)
 
 
@@ -167,7 +167,7 @@ def _metadata(
 ) -> JsonDict:
     """Everything that made the numbers, and the numbers; plain JSON."""
     manifest, report, config = source.manifest, source.report, source.manifest.config
-    given, seen = config.get("resources") or {}, manifest.observed_harness
+    seen = manifest.observed_harness
     scores = candidate.scores
     whole = {
         "run_id": manifest.run_id,
@@ -176,7 +176,7 @@ def _metadata(
         "model": candidate.model,
         "models": [candidate.model],  # these two by the names of LangSmith's own columns
         "tools": [str(each.get("name")) for each in seen.functions] if seen else [],
-        "params": source.model_of(candidate.name).get("params"),
+        "params": manifest.candidate(candidate.name).params,
         "simulated": candidate.simulated,
         **({"profiles": source.profiles} if source.profiles else {}),
         "inconclusive": report.inconclusive,
@@ -195,8 +195,7 @@ def _metadata(
         "total_cost_usd": candidate.total_cost_usd,
         "resources": {
             "requested": manifest.resources.model_dump(),
-            "reserve": given.get("reserve"),
-            "pin": given.get("pin"),
+            **config.resources.model_dump(include={"reserve", "pin"}),
             "effective": [
                 {"limits": limits.model_dump(), "trials": count} for limits, count in effective.most_common()
             ],
@@ -214,14 +213,12 @@ def _metadata(
         },
         "fingerprint": manifest.fingerprint,
         "fingerprint_parts": manifest.fingerprint_parts,
-        "harness": config.get("name"),
-        "harness_config": config.get("harness"),
-        "infra": config.get("infra"),
-        "evaluators": config.get("evaluators"),
-        "seed": config.get("seed"),
+        "harness": config.name,
+        "harness_config": config.harness.model_dump(),
+        **config.model_dump(include={"infra", "evaluators", "seed"}),
         "max_concurrency": manifest.max_concurrency,
         **manifest.model_dump(mode="json", include={"observed_harness", "image", "host", "host_worst"}),
-        "dataset": {key: manifest.dataset.get(key) for key in ("path", "digest", "rows", "langsmith")},
+        "dataset": manifest.dataset.model_dump(include={"path", "digest", "rows", "langsmith"}),
         "dataset_version": dataset.version,
         "command": manifest.command,
         "notes": manifest.notes,

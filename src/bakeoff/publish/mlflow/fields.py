@@ -17,6 +17,7 @@ from typing import Any
 
 from bakeoff.publish.source import Source
 from bakeoff.record.base import JsonDict
+from bakeoff.record.configuration import Reserve
 from bakeoff.record.trial import ResourceLimits
 from bakeoff.report.data import GIVEN, USED, CandidateReport, Spread
 from bakeoff.stats import Estimate
@@ -66,13 +67,13 @@ def resources(
 ) -> JsonDict:
     """resources.json: the full resource configuration: requested, read back and used. Bytes and seconds."""
     manifest = source.manifest
-    given = manifest.config.get("resources") or {}
+    given = manifest.config.resources
     return {
         "run_id": manifest.run_id,
         "candidate": candidate.name,
         "requested": manifest.resources.model_dump(),
-        "reserve": _reserve(given),
-        "pin": given.get("pin"),
+        "reserve": _reserve(given.reserve),
+        "pin": given.pin,
         "effective": [{"limits": each.model_dump(), "trials": trials} for each, trials in effective.items()],
         "observed": {
             **{name: _spread(getattr(candidate, name)) for name in GIVEN},
@@ -89,9 +90,8 @@ def _spread(spread: Spread | None) -> JsonDict | None:
     return None if spread is None else asdict(spread)
 
 
-def _reserve(given: Mapping[str, Any]) -> JsonDict:
-    reserve = given.get("reserve") or {}
-    return {"cpus": reserve.get("cpus"), "memory_bytes": reserve.get("memory")}
+def _reserve(reserve: Reserve) -> JsonDict:
+    return {"cpus": reserve.cpus, "memory_bytes": reserve.memory}
 
 
 def _params(
@@ -104,32 +104,29 @@ def _params(
         "simulated": candidate.simulated,
         "profiles": source.profiles or None,
         "trials": source.report.repetitions,
-        "seed": config.get("seed"),
+        "seed": config.seed,
         "max_concurrency": manifest.max_concurrency,
         "bakeoff_version": manifest.bakeoff_version,
         "fingerprint": manifest.fingerprint,
-        "harness": config.get("name"),
+        "harness": config.name,
     }.items()
-    yield from _flat("params", source.model_of(candidate.name).get("params"))
-    yield from _flat("harness", config.get("harness"))
-    yield from _flat("infra", config.get("infra"))
+    yield from _flat("params", manifest.candidate(candidate.name).params)
+    yield from _flat("harness", config.harness.model_dump())
+    yield from _flat("infra", config.infra.model_dump())
     yield from _flat("resources.requested", manifest.resources.model_dump())
-    given = config.get("resources") or {}
-    yield from _flat("resources.reserve", _reserve(given))
-    yield "resources.pin", given.get("pin")
+    yield from _flat("resources.reserve", _reserve(config.resources.reserve))
+    yield "resources.pin", config.resources.pin
     if len(effective) == 1:
         yield from _flat("resources.effective", next(iter(effective)).model_dump())
     else:
         yield "resources.effective", f"{len(effective)} different ones: see resources.json"
     yield from _flat("image", manifest.image.model_dump(exclude={"packages"}))
-    for key in ("path", "digest", "rows"):
-        yield f"dataset.{key}", manifest.dataset.get(key)
-    yield from _flat("dataset.langsmith", manifest.dataset.get("langsmith"))
-    yield "dataset.examples", len(manifest.dataset.get("example_ids") or ())
+    dataset = manifest.dataset
+    yield from _flat("dataset", dataset.model_dump(include={"path", "digest", "rows", "langsmith"}))
+    yield "dataset.examples", len(dataset.example_ids)
     yield from _flat("fingerprint", manifest.fingerprint_parts)
-    for evaluator in config.get("evaluators") or ():
-        rest = {key: value for key, value in evaluator.items() if key != "name" and value is not None}
-        yield f"evaluator.{evaluator['name']}", rest
+    for evaluator in config.evaluators:
+        yield f"evaluator.{evaluator.name}", evaluator.model_dump(exclude={"name"}, exclude_none=True)
     yield from _flat("host", manifest.host.model_dump())
 
 
@@ -185,7 +182,7 @@ def _tags(source: Source, candidate: CandidateReport) -> Iterator[tuple[str, Any
     manifest, report = source.manifest, source.report
     yield "bakeoff.run_id", manifest.run_id
     yield "bakeoff.candidate", candidate.name
-    yield "bakeoff.harness", manifest.config.get("name")
+    yield "bakeoff.harness", source.harness
     yield "bakeoff.version", manifest.bakeoff_version
     yield "bakeoff.fingerprint", manifest.fingerprint
     yield "bakeoff.simulated", candidate.simulated

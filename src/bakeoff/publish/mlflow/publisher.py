@@ -80,7 +80,7 @@ def publish(source: Source, settings: MLflow, environ: Mapping[str, str], say: S
         try:
             with variables(server.settings(environ, FIRST)):
                 there.probe()
-            experiment = _experiment(there, settings.experiment or str(source.manifest.config["name"]))
+            experiment = _experiment(there, settings.experiment or source.harness)
             shared = files.of_run(source.run)
             for candidate in source.candidates:
                 mine = trials.get(candidate.name, _Trials())
@@ -239,14 +239,12 @@ class _CandidateRun:
 
     def _dataset(self) -> Dataset:
         known = self.source.manifest.dataset
-        digest = str(known["digest"]).removeprefix("sha256:")
+        digest = known.digest.removeprefix("sha256:")
         return Dataset(
-            name=escape.line(str(known["path"])),
+            name=escape.line(known.path),
             digest=digest[:DIGEST_CHARACTERS],
-            source=json.dumps({"uri": known["path"], "sha256": digest}),
-            profile=json.dumps(
-                {"num_rows": known["rows"], "num_examples": len(known.get("example_ids") or ())}
-            ),
+            source=json.dumps({"uri": known.path, "sha256": digest}),
+            profile=json.dumps({"num_rows": known.rows, "num_examples": len(known.example_ids)}),
         )
 
     def _send_fields(self, server: Server, run: Run, lacking: _Lacking) -> None:

@@ -34,10 +34,10 @@ def resource(
 
 
 def _attributes(source: Source, candidate: str, effective: Sequence[tuple[ResourceLimits, int]]) -> JsonDict:
-    manifest, row = source.manifest, source.model_of(candidate)
+    manifest, row = source.manifest, source.manifest.candidate(candidate)
     numbers = next(each for each in source.candidates if each.name == candidate)
     image, host = manifest.image, manifest.host
-    name = str(manifest.config.get("name") or "harness")
+    name = source.harness
     given: JsonDict = {
         "service.name": name,
         "service.instance.id": f"{source.run_id}/{candidate}",
@@ -51,12 +51,12 @@ def _attributes(source: Source, candidate: str, effective: Sequence[tuple[Resour
         "bakeoff.version": manifest.bakeoff_version,
         "bakeoff.harness": name,
         "bakeoff.candidate": candidate,
-        "bakeoff.model": row.get("model"),
-        "bakeoff.params": json.dumps(row.get("params") or {}, sort_keys=True),
-        "bakeoff.simulated": bool(row.get("simulated")),
+        "bakeoff.model": row.model,
+        "bakeoff.params": json.dumps(row.params, sort_keys=True),
+        "bakeoff.simulated": row.simulated,
         "bakeoff.inconclusive": source.report.inconclusive,
         "bakeoff.fingerprint": manifest.fingerprint,
-        "bakeoff.dataset.digest": manifest.dataset.get("digest"),
+        "bakeoff.dataset.digest": manifest.dataset.digest,
         "bakeoff.image.key": image.key,
         "bakeoff.image.python": image.python,
         "bakeoff.image.base.reference": image.base.reference,

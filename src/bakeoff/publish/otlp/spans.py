@@ -115,9 +115,9 @@ class Tracing:
     harness: str = field(init=False)
 
     def __post_init__(self) -> None:
-        self.harness = str(self.source.manifest.config.get("name") or "harness")
+        self.harness = self.source.harness
         self.models = {
-            name: _model(ModelRef(row["model"])) for name, row in self.source.manifest.experiments.items()
+            name: _model(ModelRef(row.model)) for name, row in self.source.manifest.experiments.items()
         }
 
     def spans(self, events: Timeline) -> Iterator[Span]:
@@ -191,7 +191,7 @@ class _Trace:
             "bakeoff.candidate": trial.candidate,
             "bakeoff.profile": None if trial.profile == DEFAULT_PROFILE else trial.profile,
             "bakeoff.model": trial.model,
-            "bakeoff.simulated": bool(self.source.model_of(trial.experiment).get("simulated")),
+            "bakeoff.simulated": self.source.manifest.candidate(trial.experiment).simulated,
             "bakeoff.example_id": trial.example_id,
             "bakeoff.repetition": trial.repetition,
             "bakeoff.fingerprint": manifest.fingerprint,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from bakeoff.record.base import JsonDict
+from bakeoff.record.configuration import Change
 from bakeoff.report.data import ReportData
 from bakeoff.report.document import Block, Code, Heading, Listing, Paragraph, Phrase, Table
 
@@ -20,25 +19,25 @@ MISSING = "not given"
 
 def blocks(data: ReportData) -> Iterator[Block]:
     """What this run supports, beside what harness.yaml says of the change."""
-    change: JsonDict = data.manifest.config.get("change") or {}
+    change = data.manifest.config.change or Change()
     yield Heading("Change record")
     rows: list[tuple[str, Phrase]] = [
         ("What would change in production", _what(data, change)),
         ("What stays", ("The harness, fingerprint ", Code(data.manifest.fingerprint), ", and its limits.")),
-        ("Owner", change.get("owner") or MISSING),
-        ("Rollback", change.get("rollback") or MISSING),
+        ("Owner", change.owner or MISSING),
+        ("Rollback", change.rollback or MISSING),
     ]
-    if change.get("notes"):
-        rows.append(("Notes", str(change["notes"])))
+    if change.notes:
+        rows.append(("Notes", change.notes))
     yield Table(("What", "Record"), rows)
-    if not (change.get("owner") and change.get("rollback")):
+    if not (change.owner and change.rollback):
         yield Paragraph("A change without an owner and a way back should not be approved. In harness.yaml:")
         yield Listing(EXAMPLE, "yaml")
 
 
-def _what(data: ReportData, change: JsonDict) -> str:
+def _what(data: ReportData, change: Change) -> str:
     winner = next((row for row in data.candidates if row.name == data.decision.winner), None)
-    today: Any = change.get("replaces")
+    today = change.replaces
     if data.inconclusive or winner is None:
         kept = f"{today} stays" if today else "what runs today stays"
         return f"Nothing on the strength of this run, which supports no choice: {kept}."

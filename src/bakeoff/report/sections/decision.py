@@ -40,7 +40,7 @@ def blocks(data: ReportData) -> Iterator[Block]:
             Code(manifest.run_id),
             f", {when}, state: {manifest.state}, bakeoff {manifest.bakeoff_version}. ",
             f"{figures.count(len(data.candidates), 'candidate')}, "
-            f"{figures.count(manifest.dataset.get('rows'), 'example')}, "
+            f"{figures.count(manifest.dataset.rows, 'example')}, "
             f"{data.n} of {manifest.trials_planned or figures.UNKNOWN} planned trials have a verdict.",
         )
     )

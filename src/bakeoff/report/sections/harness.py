@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from bakeoff.record.base import JsonDict
+from bakeoff.record.configuration import Evaluator, Harness
 from bakeoff.record.manifest import ObservedHarness
 from bakeoff.report.data import ReportData
 from bakeoff.report.document import Block, Code, Details, Heading, Items, Listing, Paragraph, Phrase, Table
@@ -48,43 +49,37 @@ def appendix(data: ReportData) -> Iterator[Block]:
 def _facts(data: ReportData) -> dict[str, Phrase | None]:
     manifest = data.manifest
     config, image, dataset = manifest.config, manifest.image, manifest.dataset
-    harness: JsonDict = config.get("harness") or {}
-    limits: JsonDict = harness.get("limits") or {}
-    retries = (harness.get("retries") or {}).get("model_call")
-    clusters = len(set((dataset.get("clusters") or {}).values()))
+    harness, limits = config.harness, config.harness.limits
+    clusters = len(set(dataset.clusters.values()))
     return {
-        "Name": figures.plain(config.get("name")),
-        "Entry point": _code(harness.get("entrypoint")),
-        "Command": _code(shlex.join(harness.get("command") or ()) or None),
+        "Name": config.name,
+        "Entry point": _code(harness.entrypoint),
+        "Command": _code(shlex.join(harness.command)),
         "Prompt": _prompt(data),
         "Tools": ", ".join(_tool_names(data)) or "none seen, none declared",
         "Middleware": "; ".join(
-            f"{each.get('use')} {figures.plain(each.get('with'))}".strip()
-            for each in harness.get("middleware") or ()
+            f"{each.use} {figures.plain(each.with_)}".strip() for each in harness.middleware
         )
-        or ("whatever the entry point's code adds" if harness.get("entrypoint") else "none"),
-        "Retry policy": f"a model call that the provider failed is retried {retries} times"
-        if retries is not None
-        else figures.UNKNOWN,
-        "Turn limit": f"{figures.number(limits.get('turns'))} model calls",
-        "Time limits": f"{figures.seconds(limits.get('seconds'))} of working time, "
-        + _tool_limit(harness, limits),
-        "Context limit": f"{figures.number(limits['tokens'])} tokens, input and output of a trial together"
-        if limits.get("tokens")
+        or ("whatever the entry point's code adds" if harness.entrypoint else "none"),
+        "Retry policy": f"a model call that the provider failed is retried {harness.retries.model_call} times",
+        "Turn limit": f"{figures.number(limits.turns)} model calls",
+        "Time limits": f"{figures.seconds(limits.seconds)} of working time, {_tool_limit(harness)}",
+        "Context limit": f"{figures.number(limits.tokens)} tokens, input and output of a trial together"
+        if limits.tokens
         else "none in the harness; each model's window applies",
-        "Memory store": _store(harness.get("config") or {}),
-        "Configuration": figures.plain(harness.get("config")),
-        "Source": _code(harness.get("source")),
-        "Requirements": figures.plain(harness.get("requirements")),
-        "npm packages": figures.plain(harness["npm"]) if harness.get("npm") else None,
-        "Evaluators": "; ".join(_evaluator(each) for each in config.get("evaluators") or ()),
+        "Memory store": _store(harness.config),
+        "Configuration": figures.plain(harness.config),
+        "Source": _code(harness.source),
+        "Requirements": figures.plain(harness.requirements),
+        "npm packages": figures.plain(harness.npm) if harness.npm else None,
+        "Evaluators": "; ".join(map(_evaluator, config.evaluators)),
         "Image": Code(f"{image.reference} {image.id}"),
         "Base image": Code(f"{image.base.reference} {image.base.digest} {image.base.kind}"),
         "Python": image.python,
-        "Dataset": _code(f"{dataset.get('path') or figures.UNKNOWN} {dataset.get('digest') or ''}".strip()),
-        "Examples": f"{figures.count(dataset.get('rows'), 'example')} in {figures.count(clusters, 'cluster')}, "
-        f"each run {figures.count(config.get('trials'), 'time')} by each candidate",
-        "Seed": figures.plain(config.get("seed")),
+        "Dataset": Code(f"{dataset.path} {dataset.digest}"),
+        "Examples": f"{figures.count(dataset.rows, 'example')} in {figures.count(clusters, 'cluster')}, "
+        f"each run {figures.count(config.trials, 'time')} by each candidate",
+        "Seed": str(config.seed),
         "Fingerprint": _code(manifest.fingerprint),
     }
 
@@ -93,16 +88,15 @@ def _code(value: Any) -> Code | None:
     return Code(str(value)) if value else None
 
 
-def _tool_limit(harness: JsonDict, limits: JsonDict) -> str:
-    if harness.get("command"):
+def _tool_limit(harness: Harness) -> str:
+    if harness.command:
         return "no limit for one tool call: the program decides"
-    return f"{figures.seconds(limits.get('tool_seconds'))} for one tool call"
+    return f"{figures.seconds(harness.limits.tool_seconds)} for one tool call"
 
 
 def _tool_names(data: ReportData) -> list[str]:
-    declared = (data.manifest.config.get("harness") or {}).get("tools") or []
     seen = data.manifest.observed_harness.functions if data.manifest.observed_harness else []
-    return [str(tool.get("name")) for tool in seen] or [str(tool) for tool in declared]
+    return [str(tool.get("name")) for tool in seen] or data.manifest.config.harness.tools
 
 
 def _prompt(data: ReportData) -> str:
@@ -124,11 +118,10 @@ def _store(config: JsonDict) -> str:
     return "none: every trial starts in a fresh container with an empty /task and no memory of other trials"
 
 
-def _evaluator(each: JsonDict) -> str:
-    threshold = each.get("threshold")
-    required = "reported only" if threshold is None else f"at least {threshold}"
-    options = f" {json.dumps(each['options'], ensure_ascii=False)}" if each.get("options") else ""
-    return f"{each.get('name')}{options}: {required}"
+def _evaluator(each: Evaluator) -> str:
+    required = "reported only" if each.threshold is None else f"at least {each.threshold}"
+    options = f" {json.dumps(each.options, ensure_ascii=False)}" if each.options else ""
+    return f"{each.name}{options}: {required}"
 
 
 def _as_seen(observed: ObservedHarness, prompt_varies: bool) -> Iterator[Block]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from bakeoff.record.base import JsonDict
+from bakeoff.record.configuration import Production
 from bakeoff.record.trial import ResourceLimits
 from bakeoff.report.data import ReportData, Spread
 from bakeoff.report.document import Block, Callout, Code, Heading, Items, Listing, Paragraph, Table
@@ -68,23 +68,20 @@ def blocks(data: ReportData) -> Iterator[Block]:
 
 def requested(data: ReportData) -> dict[str, Any]:
     """What the run asked for, under the keys of `production:`; None: no limit, or not known."""
-    limits = data.manifest.resources
-    harness: JsonDict = data.manifest.config.get("harness") or {}
-    allowed: JsonDict = harness.get("limits") or {}
-    return {key: getattr(limits, name) for key, name in LIMITS.items()} | {
-        **{key: allowed.get(key) for key in ("turns", "seconds", "tokens")},
-        "tool_seconds": None
-        if harness.get("command")
-        else allowed.get("tool_seconds"),  # a program's tools are its own
-        "retries": (harness.get("retries") or {}).get("model_call"),
+    harness = data.manifest.config.harness
+    return {
+        **{key: getattr(data.manifest.resources, name) for key, name in LIMITS.items()},
+        **dict(harness.limits),
+        **({"tool_seconds": None} if harness.command else {}),  # a program's tools are its own
+        "retries": harness.retries.model_call,
     }
 
 
 def production(data: ReportData) -> dict[str, Any]:
     """What harness.yaml says of production, under the same keys; only what it says."""
-    given: JsonDict = data.manifest.config.get("production") or {}
-    flat = given | {"retries": (given.get("retries") or {}).get("model_call")}
-    return {key: flat[key] for key in KEYS if flat.get(key) is not None}
+    given = data.manifest.config.production or Production()
+    flat = dict(given) | {"retries": given.retries and given.retries.model_call}
+    return {key: flat[key] for key in KEYS if flat[key] is not None}
 
 
 def mismatches(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
@@ -229,18 +226,12 @@ def _limits(limits: ResourceLimits) -> tuple[str, ...]:
 
 
 def _conditions(data: ReportData) -> Iterator[Block]:
-    reserve = (data.manifest.config.get("resources") or {}).get("reserve") or {}
-    items = []
-    if reserve:
-        floor = f"{figures.number(reserve.get('cpus'))} CPUs and {figures.size(reserve.get('memory'))}"
-        items.append(
-            f"Each trial was admitted only when {floor} were free for it: its reserve, a guaranteed floor."
-        )
-    if (data.manifest.config.get("resources") or {}).get("pin"):
-        items.append("Each running container had cores of its own.")
+    resources = data.manifest.config.resources
+    floor = f"{figures.number(resources.reserve.cpus)} CPUs and {figures.size(resources.reserve.memory)}"
     yield Items(
         [
-            *items,
+            f"Each trial was admitted only when {floor} were free for it: its reserve, a guaranteed floor.",
+            *(["Each running container had cores of its own."] if resources.pin else []),
             f"At most {data.manifest.max_concurrency} containers ran at the same time. There is no swap.",
             "The one writable place, /task, is kept in memory: what lies there counts against the memory limit.",
         ]

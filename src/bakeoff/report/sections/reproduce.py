@@ -16,7 +16,7 @@ def blocks(data: ReportData) -> Iterator[Block]:
     yield Heading("How to reproduce")
     yield Paragraph(
         f"With bakeoff {manifest.bakeoff_version}, the same harness file and dataset, and seed "
-        f"{manifest.config.get('seed', figures.UNKNOWN)}; everything random derives from the seed and each "
+        f"{manifest.config.seed}; everything random derives from the seed and each "
         "trial's id, so order and concurrency change nothing. Real models may still answer differently from "
         "day to day."
     )
@@ -28,7 +28,7 @@ def blocks(data: ReportData) -> Iterator[Block]:
         "Image key": image.key,
         "Base image": image.base.digest,
         "Harness source": image.source_digest,
-        "Dataset": manifest.dataset.get("digest"),
+        "Dataset": manifest.dataset.digest,
     }
     yield Table(("Digest", "Value"), [(name, Code(str(value))) for name, value in digests.items() if value])
     yield Paragraph(

@@ -33,7 +33,7 @@ def blocks(data: ReportData) -> Iterator[Block]:
             for cells, row in zip(rows, data.candidates, strict=True)
         ]
     yield Table(headings, rows)
-    params = {name: row.get("params") for name, row in data.manifest.experiments.items()}
+    params = {name: row.params for name, row in data.manifest.experiments.items()}
     yield Table(
         ("Candidate", "Model", "Parameters"),
         [(row.label, Code(row.model), figures.plain(params.get(row.name))) for row in data.candidates],
@@ -100,7 +100,7 @@ def _evaluators(data: ReportData) -> Iterator[Block]:
 
 
 def _slices(data: ReportData) -> Iterator[Block]:
-    examples = set(data.manifest.dataset.get("example_ids") or ())
+    examples = set(data.manifest.dataset.example_ids)
     for by, title in (("suite", "By suite"), ("cluster", "By cluster")):
         mine = [row for row in data.slices if row.by == by]
         if not mine or all(row.name in examples for row in mine):
