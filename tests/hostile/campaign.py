@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bakeoff.stats import Counting
 from tests.hostile.deeds import DEEDS
 from tests.hostile.scene import Scene, play
 
@@ -55,10 +56,8 @@ def table(scenes: Sequence[Scene]) -> Table:
             rates = ("-", "-")
             if seen.scores is not None:
                 rates = tuple(  # type: ignore[assignment]
-                    " / ".join(
-                        "-" if (e := getattr(s, way)) is None else f"{e.mean:.0%}" for s in seen.scores
-                    )
-                    for way in ("score", "as_deployed")
+                    " / ".join("-" if (e := s.by[way]) is None else f"{e.mean:.0%}" for s in seen.scores)
+                    for way in (Counting.SCORE, Counting.AS_DEPLOYED)
                 )
             shown.add_row(
                 seen.deed.name,

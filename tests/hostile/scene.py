@@ -137,9 +137,9 @@ def _outcome(trial: TrialRecord) -> stats.Outcome:
 
 def _gained(mine: stats.ScoreSet, twin: stats.ScoreSet) -> Iterator[str]:
     """In which score it is above its twin. A limit that ended a trial leaves it out of `score` (DESIGN, rule 4)."""
-    for counting in ("score", "as_deployed"):
-        ours, theirs = getattr(mine, counting), getattr(twin, counting)
-        left_out = counting == "score" and mine.limit_caused == mine.infra_errors > 0
+    for counting in (stats.Counting.SCORE, stats.Counting.AS_DEPLOYED):
+        ours, theirs = mine.by[counting], twin.by[counting]
+        left_out = counting == stats.Counting.SCORE and mine.limit_caused == mine.infra_errors > 0
         if ours is not None and theirs is not None and ours.mean > theirs.mean and not left_out:
             yield f"{counting} {ours.mean:.0%}, its honest twin {theirs.mean:.0%}"
 
