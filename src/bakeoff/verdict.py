@@ -586,7 +586,7 @@ CAUSES: tuple[Cause, ...] = (
     ),
     Cause(
         "infra.harness_crash",
-        "the harness failed before the model had replied, sent what the provider rejects, or returned no answer",
+        "the harness failed before the model replied, sent what the provider rejects, or ended without an answer of it",
         "supervisor: exit code and signal; runner: exception; gateway: HTTP 400, no replies",
         _crashed,
         _crash_says,
