@@ -304,4 +304,5 @@ class ModelCalls:
 
 
 def _has_conversation(body: Any) -> bool:
-    return isinstance(body, dict) and bool(body.get("messages") or body.get("input"))
+    said = (body.get("messages") or body.get("input")) if isinstance(body, dict) else None
+    return isinstance(said, str) or (isinstance(said, list) and any(isinstance(each, dict) for each in said))

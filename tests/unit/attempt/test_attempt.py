@@ -393,8 +393,9 @@ DOWN, REJECTED = error(ModelErrorKind.UNAVAILABLE), error(ModelErrorKind.BAD_REQ
     [
         (program({}), [], "infra.harness_crash"),
         (program(CHAT, {}), [], "model.wrong_answer"),  # a tool's child sent it
-        (program(CHAT, {"messages": [7]}), [], "infra.harness_crash"),
-        (program(CHAT, {"messages": [7]}, CHAT), [], "model.wrong_answer"),
+        (program(CHAT, {"messages": [7]}, {"messages": 3}), [], "model.wrong_answer"),
+        (program(CHAT, {**CHAT, "n": 2}), [], "infra.harness_crash"),
+        (program(CHAT, {**CHAT, "n": 2}, CHAT), [], "model.wrong_answer"),
         (program(10**9), [], "infra.output_limit"),
         (program(CHAT, 10**9, CHAT), [], "model.wrong_answer"),
         (program(CHAT, 10**9, lambda h: h.die(9), answers=False), [], "model.killed_harness"),
