@@ -149,7 +149,7 @@ def unfinished(raw: RawReply, word: str | None, *, empty: bool, cut: bool = Fals
     if finish is Finish.UNKNOWN:
         text = f"nobody knows whether the reply is whole: its finish reason is {shown[:80]!r}"
         return Fault(Kind.BAD_RESPONSE, text)
-    if finish is None and (raw.streamed or cut):
+    if finish is None and (raw.in_pieces or cut):
         return Fault(Kind.UNAVAILABLE, "the reply ended without its end: no finish reason came")
     if empty and (finish is None or (finish is Finish.STOP and raw.facts.empty and not raw.streamed)):
         return Fault(

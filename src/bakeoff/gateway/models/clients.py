@@ -62,6 +62,13 @@ def wire_anthropic(model: BaseChatModel, wiring: Wiring) -> None:
     chat.__dict__["_client"] = sdk  # where its cached property keeps it
 
 
+def wire_fireworks(model: BaseChatModel, wiring: Wiring) -> None:
+    """Its class has no parameter for an HTTP client either."""
+    chat: Any = model
+    http = bounded.client(importlib.import_module("fireworks").DefaultHttpxClient, wiring.proxy)
+    chat.client = chat._sdk_client.with_options(http_client=http).chat.completions
+
+
 def google(wiring: Wiring) -> JsonDict:
     try:
         httpx = importlib.import_module("httpx")  # what its SDK prefers

@@ -180,7 +180,7 @@ PROVIDERS: dict[str, Provider] = {
         "fireworks",
         "https://api.fireworks.ai/inference/v1",
         {"FIREWORKS_API_BASE": _ADDRESS},
-        over_transport=False,
+        wire=clients.wire_fireworks,
     ),
     "groq": Provider(
         "langchain_groq",

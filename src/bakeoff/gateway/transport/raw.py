@@ -65,6 +65,11 @@ class RawReply:
         return self.facts.error
 
     @property
+    def in_pieces(self) -> bool:
+        """Whether it is a stream, asked for by the harness or by the client for itself, as Ollama's does."""
+        return self.streamed or self._mode in ("events", "lines")
+
+    @property
     def quote(self) -> str:
         """How the body begins."""
         return self._head[:_QUOTED]
