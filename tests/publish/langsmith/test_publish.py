@@ -61,8 +61,7 @@ def records() -> Iterator[TrialRecord]:
 
 def manifest(**changes: Any) -> Any:
     made = synthetic.manifest(CANDIDATES, examples=6, repetitions=2)
-    digests = {row["id"]: row["digest"] for row in synthetic.examples(made)}
-    made.dataset["row_digests"] = digests
+    made.dataset.row_digests.update({row["id"]: row["digest"] for row in synthetic.examples(made)})
     return made.model_copy(update=changes)
 
 
