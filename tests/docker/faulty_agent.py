@@ -15,6 +15,8 @@ from pathlib import Path
 
 from langchain.agents import create_agent
 from langchain_core.messages import ChatMessage
+from langgraph.graph import START, StateGraph
+from langgraph.types import interrupt
 
 MODELS = []  # the one that the agent was built with
 CHILD = "import sys; held = bytearray(int(sys.argv[1]) * 2**20); held[::4096] = b'x' * len(held[::4096]); print('held')"
@@ -87,6 +89,32 @@ def fork_bomb() -> str:
 def leave(code: int) -> str:
     """End the harness process."""
     os._exit(code)
+
+
+def end_by(signal_number: int) -> str:
+    """Send the harness's own process a signal."""
+    os.kill(os.getpid(), signal_number)
+    time.sleep(60)
+    return "never"
+
+
+def raise_what(name: str) -> str:
+    """Let an exception out."""
+    raise {"KeyError": KeyError("A-99"), "SystemExit": SystemExit(3)}[name]
+
+
+def go_round() -> str:
+    """Run a graph that never ends into the framework's own limit."""
+    graph = StateGraph(dict)
+    graph.add_node("a", lambda state: state)
+    graph.add_edge(START, "a")
+    graph.add_edge("a", "a")
+    return str(graph.compile().invoke({}, {"recursion_limit": 4}))
+
+
+def ask_a_person() -> str:
+    """Wait for a person's decision, for whom nobody is there."""
+    return str(interrupt("Approve?"))
 
 
 def segfault() -> str:
@@ -339,7 +367,7 @@ def read_file(name: str) -> str:
 TOOLS = [
     hog, hog_child, hog_child_then_less, fill_disk, fill_disk_and_raise, spawn_threads, fork_bomb, leave, segfault,
     kill_supervisor, wait, spin, work, shout, forge, speak_to_a_critic, ask_wrongly, return_much, close_all, listen,
-    answer_oddly, long_line, probe, read_file,
+    answer_oddly, long_line, probe, read_file, end_by, raise_what, go_round, ask_a_person,
 ]  # fmt: skip
 
 

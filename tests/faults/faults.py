@@ -183,6 +183,12 @@ FAULTS: tuple[Fault, ...] = (
     # the harness itself
     Fault(6, "exit-7", tool(call("leave", code=7)), ("model.killed_harness",)),
     Fault(6, "exit-0", tool(call("leave", code=0)), ("model.killed_harness",)),
+    Fault(0, "sigkill", tool(call("end_by", signal_number=9)), ("model.killed_harness",)),
+    Fault(0, "sigabrt", tool(call("end_by", signal_number=6)), ("model.broke_harness",)),
+    Fault(0, "raises", tool(call("raise_what", name="KeyError")), ("model.broke_harness",)),
+    Fault(0, "raises-exit", tool(call("raise_what", name="SystemExit")), ("model.killed_harness",)),
+    Fault(0, "framework-limit", tool(call("go_round")), ("model.turn_limit",)),
+    Fault(0, "interrupt", tool(call("ask_a_person")), ("infra.interrupted",)),
     Fault(7, "segfault", tool(call("segfault")), ("model.broke_harness",)),
     Fault(7, "kills-supervisor", tool(call("kill_supervisor", "never")), ("model.wrong_answer",)),
     # the container, from outside
@@ -231,6 +237,18 @@ FAULTS: tuple[Fault, ...] = (
     Fault(0, "bomb", Http("bomb"), ("infra.provider_bad_response",), was_retried),
     Fault(0, "endless", Http("endless"), ("infra.provider_bad_response",), was_retried),
     Fault(0, "nan-usage", Http("nan-usage"), ("infra.provider_bad_response",), was_retried),
+    Fault(
+        0, "429-as-detail-in-200", Http("429-as-detail-in-200"), ("infra.provider_rate_limited",), was_retried
+    ),
+    Fault(0, "503-with-limits", Http("503-with-limits"), ("infra.provider_unavailable",), was_retried),
+    Fault(0, "stream-cut", Http("stream-cut"), ("infra.provider_unavailable",)),
+    Fault(0, "stream-finish-error", Http("stream-finish-error"), ("infra.provider_unavailable",)),
+    Fault(0, "stream-overloaded", Http("stream-overloaded"), ("infra.provider_unavailable",)),
+    Fault(0, "stream-429", Http("stream-429"), ("infra.provider_rate_limited",), was_retried),
+    Fault(0, "stream-no-money", Http("stream-no-money"), ("infra.provider_auth",)),
+    Fault(0, "stream-flagged", Http("stream-flagged"), ("model.refusal",)),
+    # the stream counts as whole: what is left to blame is that the reference has no `listen`
+    Fault(0, "stream-stop-twice", Http("stream-stop-twice"), ("model.wrong_trajectory",)),
     Fault(0, "cached-beyond", Http("cached-beyond"), PASSED),
     Fault(0, "no-usage", Http("no-usage"), PASSED),
     # the scoring
@@ -278,6 +296,8 @@ FAULTS: tuple[Fault, ...] = (
     Fault(25, "http-moderation-403", Http("moderation-403"), ("model.refusal",)),
     Fault(25, "http-sensitive", Http("sensitive"), ("model.refusal",)),
     Fault(25, "http-tool-use-failed", Http("tool-use-failed-400"), ("model.invalid_tool_call",)),
+    Fault(25, "http-list-arguments", Http("list-arguments"), ("model.invalid_tool_call",)),
+    Fault(25, "http-unfinished-400", Http("unfinished-400"), ("model.token_limit",)),
     Fault(25, "http-empty", Http("empty"), ("model.empty_answer",)),
     Fault(25, "http-cut", Http("cut"), ("model.token_limit",)),
     Fault(25, "http-wrong", Http("wrong"), ("model.wrong_answer",)),

@@ -74,12 +74,12 @@ class Exchange(BaseHTTPRequestHandler):
         if "response_format" in body or "tool_choice" in body:
             self.judge(body)
         elif body.get("stream"):
-            self.babble()
+            STREAMS[self.model](self)
         elif all(message["role"] != "tool" for message in body["messages"]):
-            function = LISTEN if self.model == "babble" else TOOL_CALL
+            function = LISTEN if self.model in STREAMS else TOOL_CALL
             self.message(None, tool_calls=[{"id": "call_1", "type": "function", "function": function}])
         else:
-            BEHAVIOURS[self.model](self)
+            BEHAVIOURS.get(self.model, BEHAVIOURS["fine"])(self)
 
     def judge(self, body: dict[str, Any]) -> None:
         """A judge says yes, except about the row that is named for its being down."""
@@ -157,11 +157,24 @@ class Exchange(BaseHTTPRequestHandler):
         """A reply that never comes, on a connection that is never silent for long."""
         self.unending("application/json", b" ")
 
+    def piece(self, text: str, finish: str | None = None) -> dict[str, Any]:
+        """One event of a streamed reply."""
+        choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
+        top = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": self.model}
+        return {**top, "choices": [choice]}
+
     def babble(self) -> None:
         """A streamed reply that never ends."""
-        choice = {"index": 0, "delta": {"content": "and "}, "finish_reason": None}
-        chunk = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": self.model}
-        self.unending("text/event-stream", f"data: {json.dumps({**chunk, 'choices': [choice]})}\n\n".encode())
+        self.unending("text/event-stream", f"data: {json.dumps(self.piece('and '))}\n\n".encode(), pause=1.0)
+
+    def stream(self, *events: dict[str, Any]) -> None:
+        """These events, and the end of the connection."""
+        body = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
+        self.send(200, body.encode(), {"Content-Type": "text/event-stream"})
+
+    def break_off(self, message: str, code: int | str) -> None:
+        """A first piece, then an error."""
+        self.stream(self.piece("Well, "), {"error": {"message": message, "code": code}})
 
     def unending(self, content_type: str, piece: bytes, pause: float = 0.2) -> None:
         self.close_connection = True
@@ -244,6 +257,18 @@ BEHAVIOURS: dict[str, Callable[[Exchange], None]] = {
     "cached-beyond": lambda e: e.message(
         ANSWER, usage={**USAGE, "prompt_tokens_details": {"cached_tokens": 5000}}
     ),
+    "429-as-detail-in-200": lambda e: e.send(200, b'{"detail": "Rate limit exceeded"}'),
+    # limits have room left: the failure has nothing to do with them, and nobody waits for their reset
+    "503-with-limits": lambda e: e.refuse(
+        503, x_ratelimit_reset_tokens="6m0s", x_ratelimit_remaining_tokens="900"
+    ),
+    "unfinished-400": lambda e: e.state(
+        400, "Could not finish the message because max_tokens or model output limit was reached.", None
+    ),
+    "list-arguments": lambda e: e.message(
+        None,
+        tool_calls=[{"id": "call_2", "type": "function", "function": {"name": "wait", "arguments": "[0]"}}],
+    ),
     "no-usage": lambda e: e.message(ANSWER, usage=None),
     "nan-usage": lambda e: e.message(ANSWER, usage={**USAGE, "prompt_tokens": float("nan")}),
     "sensitive": lambda e: e.message("do", finish="sensitive"),
@@ -259,4 +284,16 @@ BEHAVIOURS: dict[str, Callable[[Exchange], None]] = {
         None,
         tool_calls=[{"id": "call_2", "type": "function", "function": {"name": "wait", "arguments": '{"sec'}}],
     ),
+}
+
+# What happens in the middle of a stream that the agent's tool asks for. What follows it is fine.
+STREAMS: dict[str, Callable[[Exchange], None]] = {
+    "babble": lambda e: e.babble(),
+    "stream-cut": lambda e: e.stream(e.piece("Well, ")),
+    "stream-finish-error": lambda e: e.stream(e.piece("Well, "), e.piece("", "error")),
+    "stream-overloaded": lambda e: e.break_off("Overloaded", "overloaded_error"),
+    "stream-429": lambda e: e.stream({"error": {"message": "slow down", "code": 429}}),
+    "stream-no-money": lambda e: e.break_off("Not enough credits", 402),
+    "stream-flagged": lambda e: e.break_off("flagged", "content_filter"),
+    "stream-stop-twice": lambda e: e.stream(e.piece(ANSWER, "stop"), e.piece("", "stop")),
 }
