@@ -12,7 +12,11 @@ Decisions that are not obvious:
 - A filter that stops one prompt is REFUSAL, also behind a 403: the key is fine.
 - A web page is a proxy's or a web server's word, not the provider's, whatever its status: UNAVAILABLE.
 - 504 is UNAVAILABLE like every 5xx. TIMEOUT is for the gateway's own clock (and 408).
-- A 200 that is not JSON, or has no place for an answer, is BAD_RESPONSE.
+- A 200 that is not JSON, or has no place for an answer, is BAD_RESPONSE; where its text is an error, that error.
+- A tool call without an id is BAD_RESPONSE: no framework can answer it. Empty and equal ids can be answered.
+- Arguments that are a list or a number are the model's bad call (INVALID_TOOL_CALL); JSON inside a string is a slip of
+  the server (BAD_RESPONSE).
+- Under a 5xx the message may quote anything, so only codes count, but for parsers' errors about the model's own call.
 """
 
 from __future__ import annotations

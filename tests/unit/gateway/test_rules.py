@@ -190,6 +190,7 @@ EPOCH = int(NOW.timestamp())
         ({"retry-after": "7"}, "", 7.0),
         ({"retry-after": "1.5"}, "", 1.5),
         ({"retry-after": "30s"}, "", 30.0),
+        ({"retry-after": "7, 7"}, "", 7.0),
         ({"retry-after": "Thu, 01 Jan 2026 00:00:09 GMT"}, "", 9.0),
         ({"retry-after": "Wed, 31 Dec 2025 00:00:09 GMT"}, "", 0.0),
         ({"retry-after-ms": "250", "retry-after": "9"}, "", 0.25),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from bakeoff.clients import variables
 from bakeoff.config.schema import ModelSpec
 from bakeoff.errors import InputError, ModelCallError, ModelErrorKind
-from bakeoff.gateway.faults import ProviderFault, classify, heard, unfinished
+from bakeoff.gateway.faults import Fault, ProviderFault, classify, heard, unfinished
 from bakeoff.gateway.models import providers
 from bakeoff.gateway.models.answer_class import answer_class
 from bakeoff.gateway.models.card import card_of
@@ -286,6 +286,10 @@ def received(ask: Callable[[], AIMessage], raw: RawReply, *, wired: bool, route:
     word = raw.facts.word or word_of(message.response_metadata)
     if problem := heard(raw) or unfinished(raw, word, empty=empty, cut=bool(message.invalid_tool_calls)):
         raise ProviderFault(problem)
+    if any(
+        made.get("id") is None for made in message.tool_calls
+    ):  # no framework can answer it: not the model's doing
+        raise ProviderFault(Fault(ModelErrorKind.BAD_RESPONSE, "a tool call in the reply has no id"))
     return message
 
 

@@ -82,6 +82,7 @@ def _remaining(headers: Mapping[str, str], limit: str) -> float | None:
 def _moment_or_duration(value: str | None, now: datetime) -> float | None:
     if value is None:
         return None
+    value = value.split(",")[0] if value[:1].isdigit() else value  # a header that was sent twice
     if (number := _number(value)) is not None:
         if number > 1000 * _YEAR_2001:
             number /= 1000

@@ -190,6 +190,7 @@ CHAT = [
                 for i in range(2)
             ]
             + [chunk(finish="tool_calls"), DONE],
+            K.BAD_RESPONSE if ident is None else None,
             calls=["A-17", "A-17"],
             finish="tool_calls",
         )
