@@ -43,6 +43,11 @@ _MAX = r"max_?(?:completion|output|new)?_?tokens[`'\"]?"
 
 RULES: tuple[Rule, ...] = (
     _rule(
+        Kind.BAD_REQUEST,
+        "OpenRouter, OpenAI, Anthropic: what one prompt holds, such as an image, and this model does not take",
+        r"support (?:image|audio|video|file|pdf)s? inputs?|image_url is only supported",
+    ),
+    _rule(
         Kind.INVALID_TOOL_CALL,
         "the model's call or its JSON was malformed; console.groq.com/docs/tool-use and /structured-outputs",
         r"tool_use_failed|json_validate_failed|output_parse_failed",

@@ -144,6 +144,7 @@ SAID = [
     (None, "server_error", "The server had an error", Kind.UNAVAILABLE),
     (529, "overloaded_error", "Overloaded", Kind.UNAVAILABLE),
     (None, "invalid_request_error", "messages: field required", Kind.BAD_REQUEST),
+    (404, "404", "No endpoints found that support image input", Kind.BAD_REQUEST),
     (None, "request_too_large", "Request exceeds the maximum size", Kind.TOO_LARGE),
     (None, "not_found_error", "model: m", Kind.AUTH),
     (500, "", "it says: invalid_api_key, content_filter, context_length_exceeded", None),

@@ -87,6 +87,15 @@ def read(value: Any, facts: Facts) -> None:
     for text in _reasoning(value):
         facts.reasoning = (facts.reasoning + text)[:_MAX_REASONING]
     if counts := _counts(value):
+        before = facts.counts
+        # Anthropic's last event says the input again, and may leave out the cached tokens beside it
+        if (
+            value.get("type") == "message_delta"
+            and before
+            and counts.input is not None
+            and counts.cached is None
+        ):
+            counts.input += (before.cached or 0) + (before.cache_written or 0)
         facts.counts = _later(facts.counts, counts)
     facts.empty = _empty(value)
 

@@ -462,7 +462,8 @@ def spoken(stop: str | None) -> list[str]:
     if stop:
         events.append(one({"type": "content_block_stop", "index": 0}))
         delta = {"stop_reason": stop, "stop_sequence": None}
-        events.append(one({"type": "message_delta", "delta": delta, "usage": {"output_tokens": 9}}))
+        usage = {"input_tokens": 20, "output_tokens": 9} if stop == "pause_turn" else {"output_tokens": 9}
+        events.append(one({"type": "message_delta", "delta": delta, "usage": usage}))
         events.append(one({"type": "message_stop"}))
     return events
 
