@@ -15,6 +15,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from bakeoff.version import __version__
+
 if TYPE_CHECKING:
     from bakeoff.backends.base import Backend, Sandbox, SandboxError, SandboxSpec
     from bakeoff.errors import (
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
     from bakeoff.record.trial import TrialRecord
     from bakeoff.run.public import run
     from bakeoff.scoring.types import Evaluate, Outputs, Score
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Backend",

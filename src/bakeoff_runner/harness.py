@@ -11,14 +11,13 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from bakeoff_runner import lazy, wire
+from bakeoff_runner import failure, lazy, wire
 from bakeoff_runner.channel import Channel
 from bakeoff_runner.context import HarnessContext, HarnessLimits
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
-TRACEBACK_CHARS = 4000
 INTERRUPT_CHARS = 2000
 
 
@@ -36,7 +35,7 @@ def serve(rpc_in: int, rpc_out: int) -> NoReturn:
         code = 0
     except BaseException as error:  # noqa: BLE001 - whatever ended the harness is evidence, SystemExit included
         traceback.print_exc()
-        channel.send({"id": wire.RUN_ID, "error": describe(error)})
+        channel.send({"id": wire.RUN_ID, "error": failure.describe(error)})
         code = 1
     if request["params"]["harness"].get("traces"):
         from bakeoff_runner import traces
@@ -222,39 +221,3 @@ def awaited_decision(interrupt: Any) -> str:
         ) or json.dumps(payload, ensure_ascii=False, default=str)
     except (KeyError, TypeError, ValueError):
         return str(payload)
-
-
-def describe(error: BaseException) -> dict[str, Any]:
-    """A JSON-RPC error object; its data: the class, its bases, the traceback, and the errno of every OSError behind it.
-
-    A group of exceptions that holds a single one, as a TaskGroup raises it, counts as that one.
-    """
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    chain: list[BaseException] = []
-    link: BaseException | None = error
-    while link is not None and link not in chain:
-        chain.append(link)
-        link = link.__cause__ or link.__context__
-    return {
-        "code": wire.HARNESS_ERROR,
-        "message": text_of(error)[:TRACEBACK_CHARS],
-        "data": {
-            "type": qualified_name(type(error)),
-            "bases": [qualified_name(base) for base in type(error).__mro__[1:-1]],
-            "errnos": [e.errno for e in chain if isinstance(e, OSError) and e.errno is not None],
-            "traceback": "".join(traceback.format_exception(error))[-TRACEBACK_CHARS:],
-        },
-    }
-
-
-def text_of(error: BaseException) -> str:
-    """What the exception says, if its class can say it."""
-    try:
-        return str(error)
-    except Exception as second:  # noqa: BLE001 - a class of the harness's may raise anything
-        return f"(its text cannot be read: {qualified_name(type(second))})"
-
-
-def qualified_name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"

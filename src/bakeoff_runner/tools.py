@@ -15,7 +15,7 @@ from typing import Any
 
 from bakeoff_runner import wire
 from bakeoff_runner.channel import Channel
-from bakeoff_runner.harness import text_of
+from bakeoff_runner.failure import text_of
 from bakeoff_runner.time_limit import LimitedCall, ToolTimeout, Watchdog
 
 _runs = count(1)

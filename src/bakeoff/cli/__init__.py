@@ -16,11 +16,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bakeoff import __version__
 from bakeoff.cli import compare, doctor, init, power, publish, report, run, setup, show
 from bakeoff.cli.help import Command
 from bakeoff.errors import BakeoffError, Interrupted
 from bakeoff.text.escape import terminal
+from bakeoff.version import __version__
 
 # Open files that a process may have, where its hard limit allows them.
 MANY_FILES = 65536

@@ -9,7 +9,7 @@ from bakeoff.gateway.models.table import (
     notes,
     open_backend,
 )
-from bakeoff.gateway.problem import Problem
+from bakeoff.gateway.types import Problem
 
 __all__ = [
     "Problem",

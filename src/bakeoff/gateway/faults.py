@@ -28,9 +28,9 @@ from datetime import datetime
 from typing import Any
 
 from bakeoff.errors import ModelErrorKind as Kind
-from bakeoff.gateway.policy.pauses import asked_wait
 from bakeoff.gateway.rules import by_status, by_text
 from bakeoff.gateway.transport.raw import RawReply
+from bakeoff.gateway.transport.retry_after import asked_wait
 from bakeoff.gateway.transport.shapes import ErrorBody, error_body
 from bakeoff.record.finish import Finish, meaning
 

@@ -61,6 +61,14 @@ class ModelCard:
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a candidate cannot be called, and what to do about it."""
+
+    problem: str  # one sentence, without the place
+    hint: str  # one sentence
+
+
+@dataclass(frozen=True, slots=True)
 class CallContext:
     """Who is calling."""
 

@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from bakeoff import __version__, gateway
+from bakeoff import gateway
 from bakeoff.config import loading
 from bakeoff.config.schema import Config
 from bakeoff.datasets.langsmith.reference import Reference
@@ -29,6 +29,7 @@ from bakeoff.record.messages import text_of
 from bakeoff.record.store import RunDirectory, new_run_id
 from bakeoff.run.task import Task
 from bakeoff.scoring import code_digests
+from bakeoff.version import __version__
 
 
 def at_start(task: Task, host: Host, image: Image, slots: int) -> Manifest:

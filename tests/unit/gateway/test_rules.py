@@ -9,9 +9,9 @@ import pytest
 
 from bakeoff.errors import ModelErrorKind as Kind
 from bakeoff.gateway.faults import heard
-from bakeoff.gateway.policy.pauses import asked_wait
 from bakeoff.gateway.rules import RULES, by_status, by_text
 from bakeoff.gateway.transport.raw import RawReply
+from bakeoff.gateway.transport.retry_after import asked_wait
 
 SAID = [
     # status, codes, message, kind

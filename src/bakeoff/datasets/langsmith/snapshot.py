@@ -19,7 +19,7 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, TypeAdapter
 
-from bakeoff.clients import quiet
+from bakeoff.config.clients import quiet
 from bakeoff.config.fitting import fit, nearest
 from bakeoff.config.located import Located
 from bakeoff.datasets.langsmith import attachment, cache

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-from bakeoff.clients import variables
+from bakeoff.config.clients import variables
 from bakeoff.config.schema import ModelSpec
 from bakeoff.errors import InputError, ModelCallError, ModelErrorKind
 from bakeoff.gateway.faults import Fault, ProviderFault, classify, heard, unfinished

@@ -21,12 +21,13 @@ from pathlib import Path
 from typing import IO
 
 from bakeoff.config.extras import install_command
+from bakeoff.config.fitting import nearest
 from bakeoff.config.schema import Candidate
 from bakeoff.errors import UnfitEnvironment
 from bakeoff.gateway.models.backend import ProviderBackend, build
 from bakeoff.gateway.policy.context import CallPolicy
 from bakeoff.gateway.policy.prices import FREE
-from bakeoff.gateway.problem import Problem, nearest
+from bakeoff.gateway.types import Problem
 
 _START_SECONDS = 120.0  # a cold disk included
 _STOP_SECONDS = 5.0
@@ -54,7 +55,9 @@ def check(candidate: Candidate, environ: Mapping[str, str]) -> Problem | None:
     name = candidate.model.removeprefix("local:")
     if name not in LOCAL_MODELS:
         known = ", ".join(f"local:{each}" for each in LOCAL_MODELS)
-        return Problem(f"unknown local model {name!r}{nearest(name, LOCAL_MODELS)}", f"write one of {known}")
+        meant = nearest(name, LOCAL_MODELS)
+        guess = f" (did you mean {meant!r}?)" if meant else ""
+        return Problem(f"unknown local model {name!r}{guess}", f"write one of {known}")
     weights = LOCAL_MODELS[name].package
     for package in ("xllamacpp", "langchain_openai", weights):
         if importlib.util.find_spec(package) is None:

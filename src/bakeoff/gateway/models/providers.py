@@ -10,24 +10,21 @@ SDK tells the two apart). Parameters that the harness passes with a call win ove
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bakeoff.config.extras import install_command
 from bakeoff.config.schema import ModelSpec
 from bakeoff.gateway.models import clients
 from bakeoff.gateway.policy.prices import Price, price_of
-from bakeoff.gateway.problem import Problem, nearest
 from bakeoff.gateway.transport.route import Proxy, proxy_for
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from bakeoff.gateway.models.clients import Wiring
-    from bakeoff.gateway.policy.context import CallPolicy
-    from bakeoff.gateway.types import ChatBackend, JsonDict
+    from bakeoff.gateway.types import JsonDict
 
 READ_SECONDS = 120.0
 CONNECT_SECONDS = 10.0
@@ -212,55 +209,6 @@ PROVIDERS: dict[str, Provider] = {
 }
 
 
-def check(model: ModelSpec, environ: Mapping[str, str]) -> Problem | None:
-    """What stands in the way of calling this model, without importing its package."""
-    name = model.ref.provider
-    provider = PROVIDERS.get(name)
-    if provider is None:
-        known = ("simulated", "local", *PROVIDERS)
-        hint = f"write provider:model with one of {', '.join(known)}"
-        if model.base_url:
-            hint = f"for an OpenAI-compatible server write openai:{model.model}"
-        shown = name or model.model
-        return Problem(f"unknown provider {shown!r}{nearest(shown, known)}", hint)
-    if not model.ref.name:
-        return Problem(f"{model.model!r} names no model", f"write {name}:<model>")
-    if importlib.util.find_spec(provider.package) is None:
-        problem = f"provider {name!r} needs the package {provider.package}, which is not installed"
-        return Problem(problem, provider.install)
-    key_env = model.api_key_env or (None if model.base_url else provider.key_env)
-    if key_env and not environ.get(key_env):
-        hint = f"export {key_env}=... or put it into .env"
-        return Problem(f"the environment variable {key_env} is not set", hint)
-    return _check_surroundings(model, provider, environ) or _check_timeouts(model.params)
-
-
-def _check_surroundings(model: ModelSpec, provider: Provider, environ: Mapping[str, str]) -> Problem | None:
-    if not model.base_url:  # with one, nothing of the environment is asked
-        for variable, instead in {**ANY_CLASS, **provider.ambient}.items():
-            if environ.get(variable):
-                problem = (
-                    f"the environment variable {variable} would decide where or on whose account it is called"
-                )
-                return Problem(problem, f"unset {variable}, or {instead}")
-    proxy = proxy_of(model, environ)
-    if proxy and (wrong := proxy.problem):
-        return Problem(wrong, f"correct or unset {proxy.variable}")
-    if proxy and proxy.url.startswith("socks") and importlib.util.find_spec("socksio") is None:
-        problem = f"{proxy.variable} names a SOCKS proxy, which needs the package socksio"
-        return Problem(problem, "pip install socksio")
-    return None
-
-
-def _check_timeouts(params: Mapping[str, Any]) -> Problem | None:
-    for name in ("timeout", "connect_timeout"):
-        value = params.get(name, 1.0)
-        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
-            problem = f"params.{name} is not a positive number of seconds: {value!r}"
-            return Problem(problem, f"write {name}: 60")
-    return None
-
-
 def proxy_of(model: ModelSpec, environ: Mapping[str, str]) -> Proxy | None:
     """The proxy that calls of this model go through."""
     return proxy_for(model.base_url or PROVIDERS[model.ref.provider].address, environ)
@@ -285,16 +233,3 @@ def timeouts(params: Mapping[str, Any]) -> tuple[float, float]:
 def price(model: ModelSpec) -> Price | None:
     """What the bundled table says. It knows the provider's own address only."""
     return None if model.base_url else price_of(PROVIDERS[model.ref.provider].prices, model.ref.name)
-
-
-def open_backend(model: ModelSpec, policy: CallPolicy) -> ChatBackend:
-    """The model behind its provider's client."""
-    from bakeoff.gateway.models.backend import ProviderBackend, build
-
-    proxy = proxy_of(model, policy.environ)
-    return ProviderBackend(
-        build(model, policy.environ),
-        replace(policy, price=policy.price or price(model)),
-        wired=PROVIDERS[model.ref.provider].over_transport,
-        route=f"through the proxy {proxy.shown} of {proxy.variable}" if proxy else "",
-    )

@@ -15,10 +15,9 @@ from typing import Any
 from bakeoff.config.schema import Candidate
 from bakeoff.errors import InputError, ModelCallError, ModelErrorKind
 from bakeoff.gateway.policy.context import CallPolicy
-from bakeoff.gateway.problem import Problem
 from bakeoff.gateway.recording import cassette
 from bakeoff.gateway.recording.cassette import INDEX, Line, read_by_model
-from bakeoff.gateway.types import CallContext, ModelCard, ModelReply, ModelRequest
+from bakeoff.gateway.types import CallContext, ModelCard, ModelReply, ModelRequest, Problem
 
 _TAPES_IN_MEMORY = 8  # of the trials that run at the moment; others are read again
 

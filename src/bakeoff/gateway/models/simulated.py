@@ -39,8 +39,15 @@ from bakeoff.gateway.models import structured
 from bakeoff.gateway.policy.prices import FREE, Price
 from bakeoff.gateway.policy.rate import Limiter
 from bakeoff.gateway.policy.waiting import Cancelled, wait
-from bakeoff.gateway.problem import Problem
-from bakeoff.gateway.types import CallContext, JsonDict, ModelCard, ModelReply, ModelRequest, TokenCounts
+from bakeoff.gateway.types import (
+    CallContext,
+    JsonDict,
+    ModelCard,
+    ModelReply,
+    ModelRequest,
+    Problem,
+    TokenCounts,
+)
 from bakeoff.text.redact import MAX_MESSAGE_CHARS
 
 if TYPE_CHECKING:

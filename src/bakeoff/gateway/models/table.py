@@ -1,4 +1,4 @@
-"""The kinds of models: `KINDS` has bakeoff's own, everything else is a LangChain provider of `providers.PROVIDERS`.
+"""The kinds of models: `KINDS` has bakeoff's own, everything else is `hosted` by one of `providers.PROVIDERS`.
 
 Nothing heavy is imported until a model is opened.
 """
@@ -14,16 +14,13 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from bakeoff.config.schema import Candidate, Config, ModelSpec
 from bakeoff.errors import InputError
-from bakeoff.gateway.problem import Problem
-from bakeoff.gateway.types import ChatBackend
+from bakeoff.gateway.types import ChatBackend, Problem
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
 
     from bakeoff.gateway.policy.context import CallPolicy, RunContext
     from bakeoff.gateway.policy.retry import RetryPolicy
-
-PROVIDERS_MODULE = "bakeoff.gateway.models.providers"
 
 # A new kind of model is one new entry: its prefix, and the module that has `check` and `open_backend`.
 KINDS = {
@@ -193,7 +190,7 @@ def _key_variables(config: Config) -> Iterator[str]:
 
 
 def _kind(candidate: Candidate) -> Kind:
-    module = KINDS.get(candidate.ref.provider, PROVIDERS_MODULE)
+    module = KINDS.get(candidate.ref.provider, "bakeoff.gateway.models.hosted")
     return cast(Kind, importlib.import_module(module))
 
 

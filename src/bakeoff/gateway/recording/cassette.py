@@ -25,7 +25,6 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from bakeoff import __version__
 from bakeoff.config.schema import Candidate
 from bakeoff.errors import InputError, ModelCallError
 from bakeoff.gateway.types import CallContext, ChatBackend, JsonDict, ModelCard, ModelReply, ModelRequest
@@ -33,6 +32,7 @@ from bakeoff.record.base import Record
 from bakeoff.record.evidence import ModelFault
 from bakeoff.record.store import file_name
 from bakeoff.text.redact import masked
+from bakeoff.version import __version__
 
 INDEX = "cassette.json"
 _READ = ("content", "tool_calls", "invalid_tool_calls", "tool_call_id", "name", "status", "additional_kwargs")

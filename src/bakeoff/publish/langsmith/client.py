@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
-from bakeoff.clients import chunks, quiet, variables
+from bakeoff.config.clients import chunks, quiet, variables
 from bakeoff.datasets.langsmith.account import LOGS, Account, answer_of
 from bakeoff.errors import InputError, NotPublished
 from bakeoff.record.base import JsonDict

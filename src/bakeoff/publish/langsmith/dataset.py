@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
-from bakeoff.clients import chunks
+from bakeoff.config.clients import chunks
 from bakeoff.config.targets import LangSmith
 from bakeoff.datasets.langsmith.example import OURS, attachment_names, metadata_of
 from bakeoff.errors import InputError, NotPublished

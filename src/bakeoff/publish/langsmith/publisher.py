@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from bakeoff.clients import chunks
+from bakeoff.config.clients import chunks
 from bakeoff.config.targets import LangSmith
 from bakeoff.datasets.langsmith.account import Account, Unavailable
 from bakeoff.errors import InputError, NotPublished

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from bakeoff.clients import quiet, variables
+from bakeoff.config.clients import quiet, variables
 from bakeoff.config.targets import MLflow
 from bakeoff.errors import InputError, NotPublished
 from bakeoff.publish.mlflow import fields, files, server

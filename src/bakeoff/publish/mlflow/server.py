@@ -20,7 +20,7 @@ from mlflow.entities import Dataset as MlflowDataset
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException, RestException
 
-from bakeoff.clients import chunks
+from bakeoff.config.clients import chunks
 from bakeoff.publish.mlflow import files
 from bakeoff.publish.mlflow.files import INDEX, Index
 from bakeoff.text import escape, redact

@@ -13,7 +13,6 @@ from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
-import bakeoff
 from bakeoff.config.targets import Otlp
 from bakeoff.errors import InputError, NotPublished
 from bakeoff.publish.journal import Journal
@@ -24,6 +23,7 @@ from bakeoff.publish.otlp.sender import Sender
 from bakeoff.publish.otlp.spans import MAX_SPAN_BYTES, Tracing
 from bakeoff.publish.source import Source
 from bakeoff.publish.table import Publication, Say
+from bakeoff.version import __version__
 
 MAX_REQUEST_BYTES = MAX_SPAN_BYTES
 MAX_REQUEST_SPANS = 512
@@ -122,7 +122,7 @@ class _Outbox:
         self._bytes = self._count = 0
 
     def _request(self) -> ExportTraceServiceRequest:
-        scope = InstrumentationScope(name="bakeoff", version=bakeoff.__version__)
+        scope = InstrumentationScope(name="bakeoff", version=__version__)
         return ExportTraceServiceRequest(
             resource_spans=[
                 ResourceSpans(
