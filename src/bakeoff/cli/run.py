@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -90,12 +90,13 @@ def run(
     raise typer.Exit(code)
 
 
-def _print_plan(task: Task, admitted: Admission | None, image: Contents, as_json: bool) -> None:
+def _facts(task: Task, image: Contents) -> dict[str, Any]:
+    """The plan as `--json` prints it."""
     from bakeoff.run import plan
 
     config, examples = task.config, task.dataset.examples
     limits, reserve = config.resources, config.resources.reserve
-    facts = {
+    return {
         "trials": len(task.trials),
         "candidates": [candidate.name for candidate in config.candidates],
         "examples": len(examples),
@@ -115,15 +116,18 @@ def _print_plan(task: Task, admitted: Admission | None, image: Contents, as_json
         "order": [trial.trial_id for trial in task.trials],
         "image": image.listing(),
     }
+
+
+def _print_plan(task: Task, admitted: Admission | None, image: Contents, as_json: bool) -> None:
+    facts = _facts(task, image)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
         return
+    limits, reserve = task.config.resources, task.config.resources.reserve
+    factors = f"{len(facts['candidates'])} candidates x {facts['examples']} examples x {facts['repetitions']}"
     table = Table(box=None, show_header=False, pad_edge=False)
     rows = (
-        (
-            "trials",
-            f"{len(task.trials)} = {len(config.candidates)} candidates x {len(examples)} examples x {config.trials}",
-        ),
+        ("trials", f"{facts['trials']} = {factors}"),
         (
             "containers",
             f"{facts['containers_at_least']}, up to {facts['containers_at_most']} with re-attempts",
@@ -133,7 +137,7 @@ def _print_plan(task: Task, admitted: Admission | None, image: Contents, as_json
             f"{limits.cpus:g} CPUs, {_mib(limits.memory)}, {limits.pids} pids, {_mib(limits.disk)} disk",
         ),
         ("each reserves", f"{reserve.cpus:g} CPUs, {_mib(reserve.memory)}"),
-        ("at once", str(admitted.slots if admitted else config.max_concurrency)),
+        ("at once", str(admitted.slots if admitted else facts["max_concurrency"])),
         ("model calls", f"about {facts['estimated_model_calls']}, if every candidate follows the reference"),
         ("first", ", ".join(trial.trial_id for trial in task.trials[:4])),
     )

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from io import StringIO
 from pathlib import Path
 
+from bakeoff.config.located import Located
 from bakeoff.config.schema import Config
 from bakeoff.errors import InputError
 
@@ -30,7 +31,7 @@ def environment(
         environ: wins over the other two.
 
     Raises:
-        InputError: a line of .env that is none, or a command that fails; what they hold or print is not told.
+        InputError: .env has a malformed line, or a key command failed. Never quotes their contents.
     """
     found = {**_dotenv(config), **environ}
     for name in wanted:
@@ -51,17 +52,11 @@ def _dotenv(config: Config) -> dict[str, str]:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise InputError(
-            f"cannot be read: {reason}", file=shown, hint="Correct or remove the file."
-        ) from None
+        raise Located(shown).error((), f"cannot be read: {reason}", "Correct or remove the file.") from None
     for binding in parse_stream(StringIO(text)):
         if binding.error or (binding.key is not None and binding.value is None):
-            raise InputError(
-                "this line gives no variable a value",
-                file=shown,
-                line=binding.original.line,
-                hint="Write NAME=value, one a line; quote a value with spaces.",
-            )
+            hint = "Write NAME=value, one a line; quote a value with spaces."
+            raise Located(shown, binding.original.line).error((), "this line gives no variable a value", hint)
     return {name: value for name, value in dotenv_values(stream=StringIO(text)).items() if value is not None}
 
 

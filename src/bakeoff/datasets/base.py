@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from bakeoff.config.fitting import Loc, Place, nearest
+from bakeoff.config.located import CommandLine
 from bakeoff.errors import InputError
 from bakeoff.record.base import JsonDict
 from bakeoff.record.manifest import Origin
@@ -82,7 +83,7 @@ def select(dataset: Dataset, patterns: Sequence[str], suites: Sequence[str] = ()
             meant = nearest(pattern, ids)
             few = ", ".join(ids[:5]) + (", ..." if len(ids) > 5 else "")
             hint = f"Did you mean {meant}?" if meant else f"Ids here are {few}; `refund-*` works too."
-            raise InputError(f"no example has the id {pattern!r}", key="--example", hint=hint)
+            raise CommandLine().error(("example",), f"no example has the id {pattern!r}", hint)
     chosen = [one for one in dataset.examples if any(fnmatchcase(one.id, pattern) for pattern in patterns)]
     return replace(dataset, examples=chosen)
 
@@ -94,6 +95,6 @@ def _of_suites(dataset: Dataset, suites: Sequence[str]) -> Dataset:
             hint = f"Suites here are {', '.join(known)}." if known else "Give rows a `metadata.suite`."
             if meant := nearest(suite, known):
                 hint = f"Did you mean {meant}? {hint}"
-            raise InputError(f"no example is of the suite {suite!r}", key="--suite", hint=hint)
+            raise CommandLine().error(("suite",), f"no example is of the suite {suite!r}", hint)
     chosen = [e for e in dataset.examples if str(e.metadata.get("suite", "")) in suites]
     return replace(dataset, examples=chosen)

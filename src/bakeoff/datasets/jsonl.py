@@ -26,7 +26,7 @@ def load(config: Config) -> Dataset:
         if text := _text(raw, line):
             rows.add(text, line, f"in line {number}", number)
     if not rows.examples:
-        raise InputError("has no rows", file=shown, hint="Write one JSON object a line; see `bakeoff init`.")
+        raise Located(shown).error((), "has no rows", "Write one JSON object a line; see `bakeoff init`.")
     for example in rows.examples:
         for name, file in sorted(example.files.items()):
             digest.update(f"\0{example.id}\0{name}\0{rows.file_digests[file]}".encode())

@@ -23,6 +23,7 @@ from packaging.requirements import Requirement as Pep508
 from packaging.utils import canonicalize_name
 from pip_requirements_parser import InstallRequirement, RequirementsFile
 
+from bakeoff.config.located import Located
 from bakeoff.config.schema import Config
 from bakeoff.errors import InputError
 from bakeoff.harness.uv import uv
@@ -58,7 +59,7 @@ class Place:
 
     def error(self, problem: str, hint: str) -> InputError:
         """The error about what is written here, without the passwords of its URLs."""
-        return InputError(redact(problem), file=self.file, line=self.line, key=self.key, hint=hint)
+        return Located(self.file, self.line).error(self.key or (), redact(problem), hint)
 
     def __str__(self) -> str:
         return ":".join(str(part) for part in (self.file, self.line) if part is not None)

@@ -116,7 +116,7 @@ class HostFacts(Record):
     swap_used_max_bytes: int | None = None
     load_max: float | None = None  # one-minute load average
     contended: bool = (
-        False  # it got less than its reserved floor though it was ready to run: see host_watch.py
+        False  # it got less than its reserved floor though it was ready to run: see run/host_monitor.py
     )
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from bakeoff.backends.base import Capacity
 from bakeoff.config.fitting import Loc, nearest
+from bakeoff.config.located import Located
 from bakeoff.config.schema import Candidate, Config, EvaluatorSpec
 from bakeoff.datasets import Dataset
-from bakeoff.errors import InputError
 from bakeoff.harness import contents
 from bakeoff.harness.source import Definitions, SourceTree, definitions, misfit
 from bakeoff.record.trial import Example
@@ -79,7 +79,7 @@ def check_host(config: Config, capacity: Capacity) -> None:
 def _check_rows(config: Config, dataset: Dataset) -> None:
     """Every row's files fit into /task."""
     if not dataset.examples:
-        raise InputError("no example is left to run", file=str(config.file), hint="Select at least one row.")
+        raise config.error("dataset", "has no example that is left to run", "Select at least one row.")
     for example in dataset.examples:
         if (size := _files_size(example)) > config.resources.disk:
             problem = (
@@ -179,13 +179,9 @@ def _definitions(config: Config, file: Path) -> Definitions | None:
             return None
         line = error.lineno if isinstance(error, SyntaxError) else None
         shown = str(config.file.parent / os.path.relpath(file, config.root))
-        raise InputError(
-            f"is not valid Python: {error}", file=shown, line=line, hint="Correct the syntax."
-        ) from None
+        raise Located(shown, line).error((), f"is not valid Python: {error}", "Correct the syntax.") from None
     except OSError as error:
-        raise InputError(
-            f"cannot be read: {error.strerror}", file=str(file), hint="Make it readable."
-        ) from None
+        raise Located(str(file)).error((), f"cannot be read: {error.strerror}", "Make it readable.") from None
 
 
 # --- providers --------------------------------------------------------------------------------------

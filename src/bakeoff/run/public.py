@@ -30,7 +30,7 @@ def run(
     backend: str | Backend = "docker",
     quiet: bool = True,
 ) -> RunDirectory:
-    """Run a bake-off and write its report, as `bakeoff run` does. The parameters are that command's options.
+    """Run a bake-off and write its report, as `bakeoff run` does. Each parameter is an option of it.
 
         run = bakeoff.run("harness.yaml", candidates=["fast", "careful"], trials=3)
         failed = [trial for trial in run.trials() if trial.verdict == "failed"]

@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -16,7 +17,8 @@ from bakeoff.backends.base import Backend, SandboxSpec
 from bakeoff.config.cache import require_cache
 from bakeoff.config.overrides import Overrides
 from bakeoff.errors import BakeoffError, Interrupted, UnfitEnvironment
-from bakeoff.record.manifest import Manifest
+from bakeoff.gateway.policy.context import RunContext
+from bakeoff.record.manifest import Image, Manifest
 from bakeoff.record.store import RunDirectory
 from bakeoff.record.trial import experiment_name
 from bakeoff.run import admission, interrupts, manifest, models, preflight, rehearsal, resume
@@ -28,6 +30,7 @@ from bakeoff.run.ledger import Ledger
 from bakeoff.run.models import Models
 from bakeoff.run.progress import Display
 from bakeoff.run.task import Task
+from bakeoff.scoring import Scorer
 
 # What the report prints on stdout.
 Style = Literal["table", "json", "quiet"]
@@ -75,6 +78,31 @@ def check_only(task: Task) -> Admission | None:
         backend.close()
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What is ready before the first trial. `start` is the manifest of a new run of this task."""
+
+    admitted: Admission
+    shared: RunContext
+    scorer: Scorer
+    image: Image
+    start: Manifest
+
+
+def prepare(task: Task, backend: Backend, display: Display, recording: Path | None) -> Prepared:
+    """Check, and make the image. Raises as `execute` does."""
+    admitted = check(task, backend)
+    shared = models.shared(task, recording)
+    judge = models.judge_factory(task, shared)
+    scorer = scoring.build(task.config.evaluators, root=task.config.root, judge_factory=judge)
+    require_cache()
+    image = backend.prepare(task.config, display.step)
+    start = manifest.at_start(task, backend.facts(), image, admitted.slots)
+    if task.resumed is not None:
+        resume.refuse_other_box(task.resumed, start)
+    return Prepared(admitted, shared, scorer, image, start)
+
+
 def execute(
     task: Task, backend: Backend, display: Display, out: Path, recording: Path | None = None
 ) -> RunDirectory:
@@ -94,46 +122,36 @@ def execute(
         UnfitEnvironment: the image cannot be made, the record cannot be written, or the backend stays away.
         Interrupted: the user stopped it at once, or the terminal has gone; what finished is on disk.
     """
-    admitted = check(task, backend)
-    shared = models.shared(task, recording)
-    scorer = scoring.build(
-        task.config.evaluators, root=task.config.root, judge_factory=models.judge_factory(task, shared)
-    )
-    require_cache()
-    image = backend.prepare(task.config, display.step)
-    start = manifest.at_start(task, backend.facts(), image, admitted.slots)
-    if task.resumed is not None:
-        resume.refuse_other_box(task.resumed, start)
-    with models.opened(task, shared) as candidates:
+    ready = prepare(task, backend, display, recording)
+    with models.opened(task, ready.shared) as candidates:
         if task.resumed is None:
-            _rehearse(task, backend, sandbox_spec(start.run_id, image, task.profiles[0]), candidates)
+            _rehearse(
+                task, backend, sandbox_spec(ready.start.run_id, ready.image, task.profiles[0]), candidates
+            )
         with (
-            _opened(task, start, out, backend) as directory,
+            _opened(task, ready.start, out, backend) as directory,
             HostMonitor(local=backend.local) as monitor,
-            Ledger(backend.host_id, directory.run_id, admitted.capacity) as ledger,
+            Ledger(backend.host_id, directory.run_id, ready.admitted.capacity) as ledger,
         ):
             engine = Engine(
                 task=task,
                 trials=resume.remaining(directory, task.trials),
                 backend=backend,
-                image=image,
+                image=ready.image,
                 models=candidates,
-                scorer=scorer,
+                scorer=ready.scorer,
                 directory=directory,
                 ledger=ledger,
-                slots=admitted.slots,
+                slots=ready.admitted.slots,
                 monitor=monitor,
                 display=display,
             )
             finished = _run(engine)
-            end = manifest.at_end(
-                directory, task, finished=finished, spending=shared.spending, worst=monitor.worst()
-            )
+            spending, worst = ready.shared.spending, monitor.worst()
+            end = manifest.at_end(directory, task, finished=finished, spending=spending, worst=worst)
             directory.update_manifest(**end)
-    if "not_run" in end:
-        display.step(
-            f"{end['not_run'].trials} trials are not run: {end['not_run'].reason}; raise it and go on with --resume"
-        )
+    if rest := end.get("not_run"):
+        display.step(f"{rest.trials} trials are not run: {rest.reason}; raise it and go on with --resume")
     return directory
 
 
