@@ -33,7 +33,7 @@ from bakeoff.gateway.recording.cassette import Recorder
 from bakeoff.gateway.types import CallContext, ChatBackend, ModelRequest
 from bakeoff.record.trial import ModelCall
 from bakeoff_runner import wire
-from tests.fakes.provider_server import serve
+from tests.fakes.provider_server import ProviderServer
 
 TOOL = {
     "type": "function",
@@ -110,7 +110,7 @@ def main() -> None:
     calls = options.parse_args().calls
     request = ModelRequest(conversation(), [TOOL, TOOL])
     rows: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as scratch, serve() as server:
+    with tempfile.TemporaryDirectory() as scratch, ProviderServer() as server:
         root = Path(scratch)
         simulated = Candidate(name="c", model="simulated:skill=1")
         for name, everything in (("in process, bare", False), ("in process, everything on", True)):

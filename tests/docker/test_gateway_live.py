@@ -12,7 +12,7 @@ import pytest
 
 from tests.docker.project import Outcome, Project, call, docker
 from tests.fakes import provider_server
-from tests.fakes.provider_server import ProviderServer, serve
+from tests.fakes.provider_server import ProviderServer
 
 pytestmark = pytest.mark.docker
 
@@ -24,7 +24,7 @@ CANARIES = {name: f"canary-{name}0123456789abcdef" for name in ("environment", "
 
 @pytest.fixture
 def server() -> Iterator[ProviderServer]:
-    with serve() as running:
+    with ProviderServer() as running:
         yield running
 
 

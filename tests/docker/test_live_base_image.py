@@ -5,9 +5,7 @@ import hashlib
 import io
 import json
 import tarfile
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import docker
@@ -17,6 +15,7 @@ from bakeoff.backends.docker import connection, host
 from bakeoff.backends.docker.images import base_image
 from bakeoff.backends.docker.images.probe import Probe
 from bakeoff.errors import InputError, UnfitEnvironment
+from tests.fakes.http_server import Exchange, HttpServer
 
 pytestmark = pytest.mark.docker
 
@@ -51,27 +50,17 @@ def test_an_image_on_top_does_not_pass_for_the_base(client: docker.DockerClient)
         client.images.remove(image.id)
 
 
-class Registry(BaseHTTPRequestHandler):
+class Registry(HttpServer):
     """The least of a registry: one image, `tiny:1`, with one file and no Python."""
 
-    blobs: dict[str, tuple[str, bytes]]
-    requests: list[str]
+    def __init__(self, blobs: dict[str, tuple[str, bytes]]) -> None:
+        super().__init__(self._answer)
+        self.blobs, self.requests = blobs, list[str]()
 
-    def do_GET(self) -> None:
-        self.requests.append(self.path)
-        kind, body = self.blobs.get(self.path.rpartition("/")[2], ("text/plain", b"{}"))
-        self.send_response(200)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Docker-Content-Digest", digest(body))
-        self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
-
-    do_HEAD = do_GET
-
-    def log_message(self, *_: object) -> None:
-        """Silence."""
+    def _answer(self, exchange: Exchange) -> None:
+        self.requests.append(exchange.path)
+        kind, body = self.blobs.get(exchange.path.rpartition("/")[2], ("text/plain", b"{}"))
+        exchange.say(200, body, {"Content-Type": kind, "Docker-Content-Digest": digest(body)})
 
 
 def digest(body: bytes) -> str:
@@ -79,7 +68,7 @@ def digest(body: bytes) -> str:
 
 
 @pytest.fixture
-def registry(client: docker.DockerClient) -> Iterator[tuple[str, type[Registry], str]]:
+def registry(client: docker.DockerClient) -> Iterator[tuple[str, Registry, str]]:
     if not host.is_local(client.info()):
         pytest.skip("the engine is on another machine")
     buffer = io.BytesIO()
@@ -103,26 +92,22 @@ def registry(client: docker.DockerClient) -> Iterator[tuple[str, type[Registry],
     manifest = json.dumps(
         {"schemaVersion": 2, "mediaType": v2, "config": described[0], "layers": described[1:]}
     ).encode()
-    Registry.blobs = {
+    blobs = {
         "1": (v2, manifest),
         digest(manifest): (v2, manifest),
         digest(config): ("application/octet-stream", config),
         digest(layer): ("application/octet-stream", layer),
     }
-    Registry.requests = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Registry)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    name = f"127.0.0.1:{server.server_port}/tiny"
-    yield f"{name}:1", Registry, digest(manifest)
-    server.shutdown()
-    server.server_close()
+    with Registry(blobs) as server:
+        name = f"127.0.0.1:{server.server_port}/tiny"
+        yield f"{name}:1", server, digest(manifest)
     for tag in client.images.list(name=name):
         client.images.remove(tag.id, force=True)
 
 
 def test_a_pull_is_pinned_by_digest(
     client: docker.DockerClient,
-    registry: tuple[str, type[Registry], str],
+    registry: tuple[str, Registry, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -19,7 +19,8 @@ from bakeoff.cli.init import write
 from bakeoff.record.store import RunDirectory
 from bakeoff.record.trial import TrialRecord
 from tests.docker.project import COMMAND, Project, call, docker
-from tests.fakes.openai_server import USAGE, Server, serve
+from tests.fakes.http_server import Exchange
+from tests.fakes.provider_server import ProviderServer, completion, tool_call
 
 pytestmark = pytest.mark.docker
 
@@ -74,7 +75,30 @@ def bakeoff(root: Path, *args: str, **environ: str) -> "subprocess.CompletedProc
     )
 
 
-def shop(root: Path, server: Server, **harness: Any) -> Path:
+USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
+
+
+def sell(exchange: Exchange) -> None:
+    """`good` calls the tool that the user names (`tool: argument`) and answers with its result; the others fail once,
+    always, or judge."""
+    body = json.loads(exchange.body)
+    model, last = body["model"], body["messages"][-1]
+    if model == "locked":
+        return exchange.say(401, {"error": {"message": "Incorrect API key", "code": "invalid_api_key"}})
+    if model == "slow-start" and len(exchange.server.of_model(model)) == 1:  # type: ignore[attr-defined]
+        error = {"message": "slow down", "code": "rate_limit_exceeded"}
+        return exchange.say(429, {"error": error}, {"Retry-After": "1"})
+    if model == "judge":
+        said = tool_call(body["tools"][0]["function"]["name"], '{"reasoning": "near enough", "score": 0.75}')
+    elif last["role"] == "tool":
+        said = {"role": "assistant", "content": f"It is {last['content']}"}
+    else:
+        name, _, argument = last["content"].partition(": ")
+        said = tool_call(name, json.dumps({"item": argument}))
+    return exchange.say(200, completion(said, USAGE))
+
+
+def shop(root: Path, server: ProviderServer, **harness: Any) -> Path:
     """A project with its own agent package; the harness file lies beside, not in, the current directory."""
     package = root / "code/shop"
     package.mkdir(parents=True)
@@ -94,16 +118,27 @@ def shop(root: Path, server: Server, **harness: Any) -> Path:
             outputs = {"answer": answer, "trajectory": [call(tool, item=name)]}
             row = {"id": name, "inputs": {"question": question}, "outputs": outputs, "metadata": metadata}
             file.write(json.dumps(row) + "\n")
-    judge = {"model": "openai:judge", "base_url": server.url, "continuous": True}
+    url = server.base_url("openai:")
+    judge = {"model": "openai:judge", "base_url": url, "continuous": True}
     config = {
         "version": 1,
         "name": "shop",
         "harness": {"source": "code", "limits": {"turns": 4, "seconds": 30}, **harness},
         "resources": {"memory": "256MiB", "reserve": {"cpus": 0.5, "memory": "128MiB"}},
         "candidates": [
-            {"name": "good", "model": "openai:good", "base_url": server.url, "params": {"temperature": 0}},
-            {"name": "slow", "model": "slow-start", "base_url": server.url},
-            {"name": "locked", "model": "openai:locked", "base_url": server.url, "api_key_env": "SHOP_KEY"},
+            {
+                "name": "good",
+                "model": "openai:good",
+                "base_url": url,
+                "params": {"temperature": 0},
+            },
+            {"name": "slow", "model": "slow-start", "base_url": url},
+            {
+                "name": "locked",
+                "model": "openai:locked",
+                "base_url": url,
+                "api_key_env": "SHOP_KEY",
+            },
         ],
         "dataset": "questions.jsonl",
         "trials": 2,
@@ -126,7 +161,7 @@ def shop(root: Path, server: Server, **harness: Any) -> Path:
 class Bake:
     """One run, shared by the tests that look at it."""
 
-    def __init__(self, done: "subprocess.CompletedProcess[str]", server: Server, root: Path) -> None:
+    def __init__(self, done: "subprocess.CompletedProcess[str]", server: ProviderServer, root: Path) -> None:
         self.done, self.server, self.root = done, server, root
         self.summary = json.loads(done.stdout)
         self.run = RunDirectory.open(root / self.summary["run_dir"])
@@ -140,7 +175,8 @@ class Bake:
 def foreign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bake]:
     """Entry point and requirement of its own, run from another directory with `--json`."""
     root, elsewhere = tmp_path_factory.mktemp("foreign"), tmp_path_factory.mktemp("elsewhere")
-    with serve() as server:
+    with ProviderServer() as server:
+        server.answers(sell)
         harness = {
             "entrypoint": "shop.agent:build_agent",
             "requirements": ["tabulate==0.9.0"],
@@ -175,7 +211,7 @@ def test_a_dead_candidate_makes_the_run_inconclusive(foreign: Bake) -> None:
 
 
 def test_the_harness_reaches_the_model_unchanged(foreign: Bake) -> None:
-    headers, body = foreign.server.requests["good"][0]
+    headers, body = foreign.server.of_model("good")[0]
     assert [m["role"] for m in body["messages"]] == ["system", "user"]
     assert body["messages"][0]["content"] == "Be curt."
     assert [tool["function"]["name"] for tool in body["tools"]] == ["stock", "price"]
@@ -208,8 +244,8 @@ def test_a_refused_key_stops_its_candidate_and_no_other(foreign: Bake) -> None:
     trials = foreign.trials("locked")
     assert {(t.verdict, t.cause) for t in trials} == {("infra_error", "infra.provider_auth")}
     assert len(trials) == 4
-    assert foreign.server.counts["locked"] <= 2  # those that ran at the same time
-    assert foreign.server.requests["locked"][0][0]["authorization"] == "Bearer sk-shop-0123456789"
+    assert len(foreign.server.of_model("locked")) <= 2  # those that ran at the same time
+    assert foreign.server.of_model("locked")[0][0]["authorization"] == "Bearer sk-shop-0123456789"
     everything = "".join(path.read_text() for path in foreign.run.path.rglob("*") if path.is_file())
     assert "sk-shop-0123456789" not in everything + foreign.done.stdout + foreign.done.stderr
 
@@ -245,7 +281,8 @@ def test_show_and_report_read_the_run(foreign: Bake) -> None:
 
 
 def test_a_harness_in_yaml_with_middleware_and_async_tools(tmp_path: Path) -> None:
-    with serve() as server:
+    with ProviderServer() as server:
+        server.answers(sell)
         agent = {"prompt": "Answer.", "tools": ["shop.agent:stock", "shop.agent:price"], "middleware": [PII]}
         file = shop(tmp_path / "shop", server, **agent)
         agent_file = tmp_path / "shop/code/shop/agent.py"
@@ -264,7 +301,7 @@ def test_a_harness_in_yaml_with_middleware_and_async_tools(tmp_path: Path) -> No
         trials = {trial.example_id: trial for trial in run.trials()}
         assert trials["lamp"].verdict == "passed", done.stderr
         assert trials["desk"].cause == "model.wrong_trajectory"
-        sent = json.dumps([body for _, body in server.requests["good"]])
+        sent = json.dumps([body for _, body in server.of_model("good")])
     assert "[REDACTED_EMAIL]" in sent
     assert "a@example.com" not in sent
     observed = run.manifest().observed_harness

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import gzip
 import json
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any, Self
 
 import grpc
@@ -27,6 +24,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
 )
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as ProtoSpan
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
+
+from tests.fakes.http_server import Exchange, HttpServer
 
 MAX_GRPC_BYTES = 4 * 2**20  # what a gRPC server takes unless it is told otherwise
 
@@ -62,6 +61,13 @@ class Reply:
     message: str = ""
     action: Callable[[], None] | None = None
     cut: bool = False  # HTTP: no answer
+
+    def partial_success(self) -> ExportTraceServiceResponse:
+        answer = ExportTraceServiceResponse()
+        if self.rejected or self.message:
+            answer.partial_success.rejected_spans = self.rejected
+            answer.partial_success.error_message = self.message
+        return answer
 
 
 @dataclass
@@ -160,57 +166,31 @@ class HttpReceiver(Receiver):
     """OTLP over HTTP while the `with` block lasts."""
 
     def __enter__(self) -> Self:
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-                """`headers` has them."""
-
-            def do_POST(self) -> None:
-                wire = self.rfile.read(int(self.headers["Content-Length"]))
-                reply = receiver.next()
-                receiver.headers.append({key.lower(): text for key, text in self.headers.items()})
-                if reply.action:
-                    reply.action()
-                if reply.cut:
-                    self.close_connection = True
-                    return
-                if self.path != "/v1/traces":
-                    reply = Reply(404)
-                if self.headers["Content-Type"] != "application/x-protobuf":
-                    reply = Reply(415)
-                if reply.status == 200 and not reply.body:
-                    receiver.take(
-                        gzip.decompress(wire) if self.headers["Content-Encoding"] == "gzip" else wire
-                    )
-                    answer = ExportTraceServiceResponse()
-                    if reply.rejected or reply.message:
-                        answer.partial_success.rejected_spans = reply.rejected
-                        answer.partial_success.error_message = reply.message
-                    reply.body = answer.SerializeToString()
-                self.send_response(reply.status)
-                self.send_header("Content-Type", reply.content_type)
-                self.send_header("Content-Length", str(len(reply.body)))
-                for key, text in reply.headers.items():
-                    self.send_header(key, text)
-                self.end_headers()
-                self.wfile.write(reply.body)
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        # a client may hang up
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
+        self._server = HttpServer(self._answer, http_1_1=True).__enter__()
+        self.url = self._server.url
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+    def __exit__(self, *_: object) -> None:
+        self._server.__exit__()
+
+    def _answer(self, exchange: Exchange) -> None:
+        headers = {key.lower(): text for key, text in exchange.headers.items()}
+        reply = self.next()
+        self.headers.append(headers)
+        if reply.action:
+            reply.action()
+        if reply.cut:
+            exchange.close_connection = True
+            return
+        if exchange.path != "/v1/traces":
+            reply = Reply(404)
+        if headers["content-type"] != "application/x-protobuf":
+            reply = Reply(415)
+        if reply.status == 200 and not reply.body:
+            wire = exchange.body
+            self.take(gzip.decompress(wire) if headers.get("content-encoding") == "gzip" else wire)
+            reply.body = reply.partial_success().SerializeToString()
+        exchange.say(reply.status, reply.body, {"content-type": reply.content_type, **reply.headers})
 
 
 class GrpcReceiver(Receiver):
@@ -228,11 +208,7 @@ class GrpcReceiver(Receiver):
                 if reply.code is not grpc.StatusCode.OK:
                     context.abort(reply.code, reply.message or "broken on purpose")
                 receiver.take(request.SerializeToString())
-                answer = ExportTraceServiceResponse()
-                if reply.rejected or reply.message:
-                    answer.partial_success.rejected_spans = reply.rejected
-                    answer.partial_success.error_message = reply.message
-                return answer
+                return reply.partial_success()
 
         options = [("grpc.max_receive_message_length", MAX_GRPC_BYTES)]
         self._server = grpc.server(ThreadPoolExecutor(2), options=options)
@@ -241,9 +217,7 @@ class GrpcReceiver(Receiver):
         self._server.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.stop(0).wait()
 
 

@@ -1,28 +1,36 @@
 """A server on the loopback that speaks as OpenAI, Anthropic and Google do, whole and streamed, and keeps what it got.
 
-Its model thinks, looks the order A-17 up, then says what it was told. `/fail/<status>` in the base URL makes it
-fail, with the caller's own key in the error's text, as careless servers do.
+Its model thinks, looks the order A-17 up, then repeats the result. `/fail/<status>` in the base URL makes it fail,
+with the caller's own key in the error's text, as careless servers do. `answers` replaces all this by a script.
 """
 
 import json
 import re
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Self
 
+from tests.fakes.http_server import Exchange, HttpServer
+
+Answer = Callable[[Exchange], None]
 ARGS = {"order_id": "A-17"}
 PAUSE_SECONDS = 0.2  # in the middle of a stream
 
 
-class ProviderServer:
-    """Where it listens, and what it was asked: (path, headers in lower case, body)."""
+class ProviderServer(HttpServer):
+    """`requests`: what it was asked, as (path, headers in lower case, body)."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self) -> None:
+        super().__init__(self._answer)
         self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
+        self.script: list[Answer] = [speak]
+        self.lock = threading.Lock()
+
+    def answers(self, *script: Answer) -> Self:
+        """Answer each request with the next of these, and all further ones with the last."""
+        self.script = list(script)
+        return self
 
     def base_url(self, model: str) -> str:
         """What a candidate of that provider has as `base_url`."""
@@ -34,97 +42,79 @@ class ProviderServer:
         self.requests.clear()
         return found
 
+    def of_model(self, model: str) -> list[tuple[dict[str, str], dict[str, Any]]]:
+        """Headers and body of each request to that model."""
+        return [(headers, body) for _, headers, body in self.requests if body["model"] == model]
 
-@contextmanager
-def serve() -> Iterator[ProviderServer]:
-    """The server, until the block ends."""
+    def _answer(self, exchange: Exchange) -> None:
+        headers = {name.lower(): value for name, value in exchange.headers.items()}
+        with self.lock:
+            self.requests.append((exchange.path, headers, json.loads(exchange.body)))
+            answer = self.script[min(len(self.requests), len(self.script)) - 1]
+        answer(exchange)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            server.requests.append((self.path, headers, body))
-            if fails := re.search(r"/fail/(\d+)/", self.path):
-                text = f"no, not with {headers}"
-                self.answer(int(fails[1]), json.dumps({"type": "error", "error": {"message": text}}))
-                return
-            speak = (
-                google
-                if "generateContent" in self.path.replace("streamG", "g")
-                else OTHERS[self.path.rsplit("/", 1)[1]]
-            )
-            streamed = body.get("stream") is True or "stream" in self.path
-            pieces = speak(body, streamed)
-            if not streamed:
-                self.answer(200, json.dumps(pieces[0]))
-                return
-            self.send_response(200)
-            self.send_header("content-type", "text/event-stream")
-            self.end_headers()
-            for number, piece in enumerate(pieces):
-                event = f"event: {piece['type']}\n" if "type" in piece else ""
-                self.wfile.write(f"{event}data: {json.dumps(piece)}\n\n".encode())
-                self.wfile.flush()
-                if number == len(pieces) // 2:
-                    time.sleep(PAUSE_SECONDS)
-            if speak is openai:
-                self.wfile.write(b"data: [DONE]\n\n")
 
-        def answer(self, status: int, text: str) -> None:
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(text.encode())))
-            self.end_headers()
-            self.wfile.write(text.encode())
+def speak(exchange: Exchange) -> None:
+    body = json.loads(exchange.body)
+    if fails := re.search(r"/fail/(\d+)/", exchange.path):
+        text = f"no, not with {dict(exchange.headers.items())}"
+        return exchange.say(int(fails[1]), {"type": "error", "error": {"message": text}})
+    last = exchange.path.rsplit("/", 1)[1]
+    dialect = OTHERS[last] if last in OTHERS else google
+    streamed = body.get("stream") is True or "stream" in exchange.path
+    pieces = dialect(body, streamed)
+    if not streamed:
+        return exchange.say(200, pieces[0])
+    exchange.begin(200, {"content-type": "text/event-stream"})
+    for number, piece in enumerate(pieces):
+        event = f"event: {piece['type']}\n" if "type" in piece else ""
+        exchange.wfile.write(f"{event}data: {json.dumps(piece)}\n\n".encode())
+        if number == len(pieces) // 2:
+            time.sleep(PAUSE_SECONDS)
+    if dialect is openai:
+        exchange.wfile.write(b"data: [DONE]\n\n")
+    return None
 
-        def log_message(self, *_: object) -> None:
-            """Silence."""
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http.daemon_threads = True
-    server = ProviderServer(f"http://127.0.0.1:{http.server_port}")
-    threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True).start()
-    yield server
-    http.shutdown()
-    http.server_close()
+def completion(message: dict[str, Any], usage: Any, model: str = "m") -> dict[str, Any]:
+    """A chat completion of OpenAI's with that message."""
+    reason = "tool_calls" if message.get("tool_calls") else "stop"
+    choice = {"index": 0, "message": message, "finish_reason": reason}
+    fields = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": model}
+    return {**fields, "choices": [choice], "usage": usage}
+
+
+def tool_call(name: str, arguments: str) -> dict[str, Any]:
+    """A message of OpenAI's that calls one tool."""
+    function = {"name": name, "arguments": arguments}
+    calls = [{"id": "call_1", "type": "function", "function": function}]
+    return {"role": "assistant", "content": None, "tool_calls": calls}
 
 
 def openai(body: dict[str, Any], streamed: bool) -> list[dict[str, Any]]:
     told = [message for message in body["messages"] if message["role"] == "tool"]
-    call = {
-        "id": "call_1",
-        "type": "function",
-        "function": {"name": "get_order", "arguments": json.dumps(ARGS)},
-    }
     usage = {"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29}
     usage["completion_tokens_details"] = {"reasoning_tokens": 3}
-    top = {"id": "chatcmpl-1", "created": 1, "model": body["model"], "object": "chat.completion"}
+    said = (
+        {"role": "assistant", "content": told[-1]["content"]}
+        if told
+        else tool_call("get_order", json.dumps(ARGS))
+    )
+    whole = completion(said, usage, body["model"])
     if not streamed:
-        message = (
-            {"role": "assistant", "content": told[-1]["content"]}
-            if told
-            else {"role": "assistant", "content": None, "tool_calls": [call]}
-        )
-        return [
-            {
-                **top,
-                "choices": [
-                    {"index": 0, "finish_reason": "stop" if told else "tool_calls", "message": message}
-                ],
-                "usage": usage,
-            }
-        ]
+        return [whole]
+    top = {key: whole[key] for key in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
     if told:
         deltas = [
             {"role": "assistant", "content": ""},
             *({"content": word + " "} for word in str(told[-1]["content"]).split()),
         ]
     else:
-        name, args = call["function"]["name"], call["function"]["arguments"]
-        first = {"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": ""}}
+        [call] = said["tool_calls"]
+        args = call["function"]["arguments"]
+        first = {**call, "index": 0, "function": {"name": "get_order", "arguments": ""}}
         parts = [{"index": 0, "function": {"arguments": part}} for part in (args[:5], args[5:])]
         deltas = [{"role": "assistant", "tool_calls": [first]}, *({"tool_calls": [part]} for part in parts)]
-    top["object"] = "chat.completion.chunk"
     out = [{**top, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
     out.append(
         {**top, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop" if told else "tool_calls"}]}

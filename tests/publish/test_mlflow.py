@@ -485,9 +485,17 @@ def test_a_publication_that_was_killed_goes_on(
         os.kill(victims[0], signal.SIGKILL)
         return "cut"
 
-    with road(mlflow_server.url, decide) as url:
+    with road(mlflow_server.url, decide) as way:
         process = subprocess.Popen(
-            [*PUBLISH, str(demonstration.path), "--allow-inconclusive", "--url", url, "--name", name],
+            [
+                *PUBLISH,
+                str(demonstration.path),
+                "--allow-inconclusive",
+                "--url",
+                way.url,
+                "--name",
+                name,
+            ],
             cwd=ROOT,
             env=environment({"TMPDIR": str(tmp_path)}),  # what is killed clears nothing away
             stdout=subprocess.DEVNULL,
@@ -512,17 +520,17 @@ def test_a_connection_that_breaks_is_told_and_what_is_missing_is_sent_the_next_t
         gone[0] = gone[0] or broken(number, request)
         return "cut" if gone[0] else "pass"
 
-    with road(mlflow_server.url, decide) as url:
+    with road(mlflow_server.url, decide) as way:
         done = command(
             demonstration,
-            *("--to", "mlflow", "--url", url, "--name", "broken"),
+            *("--to", "mlflow", "--url", way.url, "--name", "broken"),
             env={"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"},
             process=True,
         )
     assert done.returncode == 4
     error, hint = done.stderr.strip().splitlines()[-2:]
     assert "of 3 candidates' runs are whole at MLflow" in error
-    assert f"no MLflow server answers at {url}" in error
+    assert f"no MLflow server answers at {way.url}" in error
     assert hint.endswith("Then publish again: what has arrived stays, and is not sent twice.")
     sent = send(demonstration, mlflow_server.url, "broken").sent
     assert (
@@ -533,8 +541,8 @@ def test_a_connection_that_breaks_is_told_and_what_is_missing_is_sent_the_next_t
 
 def test_a_lost_answer_makes_no_second_run(demonstration: RunDirectory, mlflow_server: Server) -> None:
     lost = nth(1, "POST /api/2.0/mlflow/runs/create")
-    with road(mlflow_server.url, lambda number, request: "lose" if lost(number, request) else "pass") as url:
-        send(demonstration, url, "lost")
+    with road(mlflow_server.url, lambda number, request: "lose" if lost(number, request) else "pass") as way:
+        send(demonstration, way.url, "lost")
     experiment = client(mlflow_server).get_experiment_by_name("lost").experiment_id
     from mlflow.entities import ViewType
 
@@ -788,8 +796,8 @@ def test_a_server_that_forgets_is_found_out(demonstration: RunDirectory, mlflow_
         return "forget" if request.startswith("PUT ") and request.endswith("/report.md") else "pass"
 
     # in a process of its own: MLflow's client remembers for good by which road it sent a run's files
-    with road(mlflow_server.url, forget) as url:
-        done = command(demonstration, "--to", "mlflow", "--url", url, "--name", "forgetful", process=True)
+    with road(mlflow_server.url, forget) as way:
+        done = command(demonstration, "--to", "mlflow", "--url", way.url, "--name", "forgetful", process=True)
     assert done.returncode == 4
     assert "0 of 3 candidates' runs are whole at MLflow" in done.stderr
     assert "the server took report.md and does not have it" in done.stderr

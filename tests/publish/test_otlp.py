@@ -679,7 +679,9 @@ def test_a_server_that_is_busy_for_a_moment_is_asked_again(
         assert done.stderr == ""
 
 
-@pytest.mark.parametrize("wait", ["3600", http_date(3600)])
+@pytest.mark.parametrize(
+    "wait", ["3600", http_date(3600)], ids=["seconds", "date"]
+)  # ids that every worker agrees on
 def test_a_wait_beyond_the_timeout_is_not_waited_for(small: RunDirectory, wait: str) -> None:
     with HttpReceiver() as server:
         server.plan = [Reply(503, headers={"Retry-After": wait})] * 2

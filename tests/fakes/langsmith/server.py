@@ -8,18 +8,16 @@ what was asked. Requests are handled one at a time, so that what a test sees is 
 """
 
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from uuid import UUID
 
+from tests.fakes.http_server import Exchange, HttpServer
 from tests.fakes.langsmith.state import Reply, Request, State
 from tests.fakes.langsmith.wire import ApiError, JsonDict, content, refused, rejected
 
@@ -65,8 +63,6 @@ class Asked:
     method: str
     path: str
     status: int
-    wire_bytes: int
-    body_bytes: int  # without Content-Encoding
     encoding: str | None
     runs: int  # posted in it, where it is an ingestion
 
@@ -106,7 +102,7 @@ class Info:
         }
 
 
-class LangSmithServer:
+class LangSmithServer(HttpServer):
     """The service, on a free port, while the `with` block lasts.
 
     Attributes:
@@ -123,25 +119,12 @@ class LangSmithServer:
         self.faults: list[Fault] = []
         self.requests: list[Asked] = []
         self._lock = threading.Lock()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"server_": self}))
-        self._http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        super().__init__(self._serve, http_1_1=True)
         self.state = State(
             self.url,
             multipart_runs=self.info.use_multipart_endpoint,
             multipart_examples=self.info.examples_multipart,
         )
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._http.shutdown()
-        self._http.server_close()
 
     @property
     def workspace_id(self) -> str:
@@ -175,36 +158,15 @@ class LangSmithServer:
         if workspace not in (None, self.workspace_id):
             raise refused(403, "Forbidden")
 
-    def note(self, asked: Asked) -> None:
-        with self._lock:
-            self.requests.append(asked)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """HTTP: reads a request, meets its fault, writes the reply."""
-
-    server_: LangSmithServer
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # head and body leave together: apart, each reply would wait for a delayed acknowledgement
-    disable_nagle_algorithm = True
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """`requests` has them."""
-
-    def do_GET(self) -> None:
-        self._serve()
-
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
-
-    def _serve(self) -> None:
-        parts = urlsplit(self.path)
+    def _serve(self, exchange: Exchange) -> None:
+        """Meet the request's fault, and write the reply."""
+        method, parts, wire = exchange.command, urlsplit(exchange.path), exchange.body
         path = _without_prefix(unquote(parts.path))
-        fault = self.server_.broken(self.command, path)
-        wire = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        encoding = self.headers.get("Content-Encoding")
-        asked = Asked(self.command, path, 0, len(wire), len(wire), encoding, 0)
+        fault = self.broken(method, path)
+        encoding = exchange.headers.get("Content-Encoding")
+        asked = Asked(method, path, 0, encoding, 0)
         if fault and fault.kind == "drop":
-            return self._hang_up(asked)
+            return self._hang_up(exchange, asked)
         if fault and fault.kind == "slow":
             time.sleep(fault.seconds)
         if fault and fault.kind == "call" and fault.action:
@@ -212,37 +174,32 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             if fault and fault.kind == "status":
                 raise rejected(fault.status, "broken on purpose")
-            if len(wire) > self.server_.info.size_limit_bytes:
+            if len(wire) > self.info.size_limit_bytes:
                 raise rejected(413, "Request body too large")
-            body = content(wire, encoding)
-            asked = replace(asked, body_bytes=len(body))
             query = parse_qs(parts.query, keep_blank_values=True)
-            request = Request(self.command, path, query, body, self.headers.get("Content-Type") or "")
-            reply = self.server_.handle(
-                request, self.headers.get("x-api-key"), self.headers.get("X-Tenant-Id")
+            content_type = exchange.headers.get("Content-Type") or ""
+            request = Request(method, path, query, content(wire, encoding), content_type)
+            reply = self.handle(
+                request, exchange.headers.get("x-api-key"), exchange.headers.get("X-Tenant-Id")
             )
         except ApiError as error:
             reply = Reply(error.body, error.status)
         if fault and fault.kind == "lost_reply":
-            return self._hang_up(asked)
-        self.server_.note(replace(asked, status=reply.status, runs=reply.runs))
-        data = (
-            reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body, default=_plain).encode()
-        )
-        self.send_response(reply.status)
-        self.send_header("Content-Type", reply.content_type)
-        self.send_header("Content-Length", str(len(data)))
+            return self._hang_up(exchange, asked)
+        self._note(replace(asked, status=reply.status, runs=reply.runs))
+        body = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body, default=_plain)
+        headers = {"Content-Type": reply.content_type}
         if fault and fault.retry_after is not None:
-            self.send_header("Retry-After", f"{fault.retry_after:g}")
-        self.end_headers()
-        self.wfile.write(data)
-        self.wfile.flush()
-        return None
+            headers["Retry-After"] = f"{fault.retry_after:g}"
+        return exchange.say(reply.status, body, headers)
 
-    def _hang_up(self, asked: Asked) -> None:
-        self.server_.note(asked)
-        self.close_connection = True
-        self.connection.shutdown(socket.SHUT_RDWR)
+    def _note(self, asked: Asked) -> None:
+        with self._lock:
+            self.requests.append(asked)
+
+    def _hang_up(self, exchange: Exchange, asked: Asked) -> None:
+        self._note(asked)
+        exchange.hang_up()
 
 
 def _without_prefix(path: str) -> str:

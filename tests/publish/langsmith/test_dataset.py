@@ -1,14 +1,12 @@
 """`dataset: langsmith://NAME`: the real client reads from the strict server; rows, versions, the cache, every error."""
 
 import gc
-import http.server
 import json
 import logging
 import os
 import socket
 import subprocess
 import sys
-import threading
 import uuid
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
@@ -31,6 +29,7 @@ from bakeoff.errors import InputError
 from bakeoff.record.base import JsonDict
 from bakeoff.record.manifest import Dataset as Pinned
 from bakeoff.run import examine, plan, preflight
+from tests.fakes.http_server import Exchange, HttpServer
 from tests.fakes.langsmith.server import Fault, LangSmithServer
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
@@ -354,26 +353,13 @@ def test_a_server_that_is_not_there(
 def test_a_server_that_is_not_langsmith(
     body: bytes, tmp_path: Path, server: LangSmithServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Other(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    other = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Other)
-    threading.Thread(target=other.serve_forever, daemon=True).start()
     gc.disable()  # the clients of tests before would be finalized where the stack has no more room, which pytest fails
     try:
-        monkeypatch.setenv("LANGSMITH_ENDPOINT", f"http://127.0.0.1:{other.server_address[1]}")
-        error = refused(tmp_path)
+        with HttpServer(lambda exchange: exchange.say(200, body)) as other:
+            monkeypatch.setenv("LANGSMITH_ENDPOINT", other.url)
+            error = refused(tmp_path)
     finally:
         gc.enable()
-        other.shutdown()
-        other.server_close()
     about_the_name(error, tmp_path)
     assert "did not answer as LangSmith does" in error.problem
 
@@ -524,26 +510,13 @@ def test_an_attachment_is_asked_for_again_when_the_connection_breaks(
 def test_half_an_attachment_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
-    class Half(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(3 * 2**20))
-            self.end_headers()
-            self.wfile.write(bytes(2 * 2**20))
+    def half(exchange: Exchange) -> None:
+        exchange.begin(200, {"content-length": str(3 * 2**20)})
+        exchange.wfile.write(bytes(2 * 2**20))
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Half)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        with attachment.session() as session, pytest.raises(attachment.NotDownloaded) as caught:
-            cache.keep_file(
-                attachment.download(session, f"http://127.0.0.1:{server.server_address[1]}/signed")
-            )
-    finally:
-        server.shutdown()
-        server.server_close()
+    with HttpServer(half) as server, attachment.session() as session:
+        with pytest.raises(attachment.NotDownloaded) as caught:
+            cache.keep_file(attachment.download(session, f"{server.url}/signed"))
     assert "signed" not in str(caught.value)
     assert list((tmp_path / "bakeoff/langsmith/files").iterdir()) == []
 

@@ -11,9 +11,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +30,7 @@ from bakeoff.publish.table import Publication
 from bakeoff.record.store import RunDirectory
 from bakeoff.record.trial import TrialRecord
 from tests.fakes import synthetic
+from tests.fakes.http_server import HttpServer
 from tests.fakes.langsmith.server import Fault, Info, LangSmithServer
 from tests.publish.demonstration import COMMAND, ROOT, another, environment
 from tests.publish.demonstration import publish as command
@@ -410,20 +409,8 @@ def test_the_documentation_names_every_field(run: RunDirectory, server: LangSmit
 def stranger() -> Iterator[str]:
     """A web server that is no LangSmith."""
 
-    class Page(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"<html>hello</html>")
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    http = HTTPServer(("127.0.0.1", 0), Page)
-    Thread(target=http.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{http.server_address[1]}"
-    http.shutdown()
-    http.server_close()
+    with HttpServer(lambda exchange: exchange.say(200, "<html>hello</html>")) as http:
+        yield http.url
 
 
 def closed_port() -> str:

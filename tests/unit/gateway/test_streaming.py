@@ -17,20 +17,17 @@ from bakeoff.errors import ModelCallError, ModelErrorKind
 from bakeoff.gateway.types import CallContext, JsonDict, ModelRequest
 from bakeoff_runner import wire
 from bakeoff_runner.chat_model import GatewayChatModel
+from tests.fakes.provider_server import ProviderServer
 from tests.unit.gateway.models.test_fidelity import InProcess
 from tests.unit.gateway.models.test_providers import (
     CALL,
     OPENAI_REPLY,
-    Server,
     backend,
     fault,
     request,
     say,
-    server,
 )
 from tests.unit.runner.test_runner import AGENT, Runner, ai, result, said
-
-__all__ = ["server"]  # the fixture
 
 REFERENCE = {"answer": "it is three", "trajectory": [{"name": "add", "args": {"a": 1, "b": 2}}]}
 
@@ -48,22 +45,15 @@ def events(*words: str, end: bool) -> str:
 
 
 def stream(text: str, cut: bool = False) -> Any:
-    def answer(handler: Any) -> None:
-        handler.send_response(200)
-        handler.send_header("content-type", "text/event-stream")
-        if cut:
-            handler.send_header("content-length", str(len(text) + 100))
-        handler.end_headers()
-        handler.wfile.write(text.encode())
-
-    return answer
+    more = {"content-length": str(len(text) + 100)} if cut else None
+    return say(200, text, more, "text/event-stream")
 
 
 def collect(chunks: list[JsonDict]) -> CallContext:
     return CallContext("c/e/1", "e", 1, 0, {}, on_chunk=chunks.append)
 
 
-def test_a_failure_before_the_first_token_is_tried_again(server: Server) -> None:
+def test_a_failure_before_the_first_token_is_tried_again(server: ProviderServer) -> None:
     server.answers(fault(503, "busy"), stream(events("it ", "is ", "3", end=True)))
     chunks: list[JsonDict] = []
     reply = backend(server, retries=1).complete(request(stream=True), collect(chunks))
@@ -73,7 +63,7 @@ def test_a_failure_before_the_first_token_is_tried_again(server: Server) -> None
     assert reply.first_token_seconds <= reply.seconds  # the failed try is no part of either
 
 
-def test_a_failure_after_the_first_token_is_final_for_it_would_be_said_twice(server: Server) -> None:
+def test_a_failure_after_the_first_token_is_final_for_it_would_be_said_twice(server: ProviderServer) -> None:
     server.answers(stream(events("it ", "is ", end=False), cut=True))
     chunks: list[JsonDict] = []
     with pytest.raises(ModelCallError) as caught:
@@ -87,9 +77,7 @@ def drip(head: str, drop: str, content_type: str = "text/event-stream") -> Any:
     """A reply whose next byte is never long in coming, and which does not end for three seconds."""
 
     def answer(handler: Any) -> None:
-        handler.send_response(200)
-        handler.send_header("content-type", content_type)
-        handler.end_headers()
+        handler.begin(200, {"content-type": content_type})
         handler.wfile.write(head.encode())
         for _ in range(60):
             try:
@@ -110,7 +98,7 @@ SHORT = {"timeout": 0.3, "connect_timeout": 0.2}
     [(False, drip("", " ", "application/json")), (True, drip("", ": not yet\n\n"))],
 )
 def test_a_reply_that_never_ends_is_a_timeout_however_alive_its_connection_is(
-    server: Server, streamed: bool, answer: Any
+    server: ProviderServer, streamed: bool, answer: Any
 ) -> None:
     server.answers(answer, answer)
     with pytest.raises(ModelCallError) as caught:
@@ -119,7 +107,7 @@ def test_a_reply_that_never_ends_is_a_timeout_however_alive_its_connection_is(
     assert "not whole" in caught.value.message
 
 
-def test_a_try_that_was_given_up_says_no_more(server: Server) -> None:
+def test_a_try_that_was_given_up_says_no_more(server: ProviderServer) -> None:
     said = threading.Event()
 
     def late(handler: Any) -> None:
@@ -136,7 +124,7 @@ def test_a_try_that_was_given_up_says_no_more(server: Server) -> None:
     assert (reply.attempts, "".join(chunk["data"]["content"] for chunk in chunks)) == (2, "it is 3")
 
 
-def test_the_end_of_the_attempt_ends_a_call_that_is_out(server: Server) -> None:
+def test_the_end_of_the_attempt_ends_a_call_that_is_out(server: ProviderServer) -> None:
     server.answers(drip("", " ", "application/json"))
     over = threading.Event()
     threading.Timer(0.3, over.set).start()
@@ -144,14 +132,14 @@ def test_the_end_of_the_attempt_ends_a_call_that_is_out(server: Server) -> None:
         backend(server).complete(request(), CallContext("c/e/1", "e", 1, 0, {}, cancelled=over.is_set))
 
 
-def test_a_stream_of_nothing_is_a_bad_response(server: Server) -> None:
+def test_a_stream_of_nothing_is_a_bad_response(server: ProviderServer) -> None:
     server.answers(stream("data: [DONE]\n\n"))
     with pytest.raises(ModelCallError) as caught:
         backend(server).complete(request(stream=True), CALL)
     assert caught.value.kind is ModelErrorKind.BAD_RESPONSE
 
 
-def test_what_is_not_streamed_has_no_first_token(server: Server) -> None:
+def test_what_is_not_streamed_has_no_first_token(server: ProviderServer) -> None:
     server.answers(say(body=OPENAI_REPLY))
     assert backend(server).complete(request(), CALL).first_token_seconds is None
 
@@ -248,7 +236,7 @@ def test_every_line_of_the_harness_carries_the_attempt_s_token(tmp_path: Path) -
     assert said(lines, "supervisor/exit")[0]["token"] == "t0"
 
 
-def test_a_stream_without_end_is_cut_off(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_without_end_is_cut_off(server: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> None:
     from bakeoff.gateway.models import backend as module
 
     monkeypatch.setattr(module, "MAX_STREAM_CHARS", 10)

@@ -7,7 +7,7 @@ and around the container's chat model, whose calls cross the wire as JSON and go
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import asdict
 from typing import Any
@@ -26,7 +26,7 @@ from bakeoff.gateway.policy.retry import RetryPolicy
 from bakeoff.gateway.types import CallContext, ChatBackend, JsonDict, ModelCard, ModelRequest
 from bakeoff_runner import wire
 from bakeoff_runner.chat_model import GatewayChatModel, chat_model
-from tests.fakes.provider_server import ProviderServer, serve
+from tests.fakes.provider_server import ProviderServer
 
 KEY = "sk-test-0123456789abcdefghij"
 MODELS = ("openai:gpt-x", "anthropic:claude-x", "google_genai:gemini-x")
@@ -81,12 +81,6 @@ def cancel_order(order_id: str, reason: str = "none") -> str:
 
 SYSTEM = SystemMessage([{"type": "text", "text": "Be brief.", "cache_control": HINT}])
 PLAIN = SystemMessage("Be brief.")
-
-
-@pytest.fixture
-def server() -> Iterator[ProviderServer]:
-    with serve() as running:
-        yield running
 
 
 def production(server: ProviderServer, model: str, **params: Any) -> Any:

@@ -1,12 +1,10 @@
 """Real provider clients against a local HTTP server: what is sent, what comes back, each fault's name."""
 
 import json
-import socket
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from langchain_core.messages import (
@@ -23,6 +21,7 @@ from bakeoff.config.schema import Candidate, ModelSpec
 from bakeoff.errors import InputError, ModelCallError, ModelErrorKind
 from bakeoff.gateway.policy.retry import RetryPolicy
 from bakeoff.gateway.types import CallContext, ModelRequest
+from tests.fakes.provider_server import completion, tool_call
 
 KEY = "sk-test-0123456789abcdefghij"
 CALL = CallContext("c/e/1", "e", 1, 0, {})
@@ -38,40 +37,11 @@ TOOL = {
         },
     },
 }
-OPENAI_REPLY = {
-    "id": "chatcmpl-1",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "m-2026",
-    "choices": [
-        {
-            "index": 0,
-            "finish_reason": "tool_calls",
-            "message": {
-                "role": "assistant",
-                "content": None,
-                "tool_calls": [
-                    {
-                        "id": "call_1",
-                        "type": "function",
-                        "function": {"name": "get_order", "arguments": '{"order_id": "A-17"}'},
-                    },
-                    {
-                        "id": "call_2",
-                        "type": "function",
-                        "function": {"name": "get_order", "arguments": '{"order'},
-                    },
-                ],
-            },
-        }
-    ],
-    "usage": {
-        "prompt_tokens": 11,
-        "completion_tokens": 7,
-        "total_tokens": 18,
-        "prompt_tokens_details": {"cached_tokens": 3},
-    },
-}
+TWO_CALLS = tool_call("get_order", '{"order_id": "A-17"}')
+TWO_CALLS["tool_calls"].append({**TWO_CALLS["tool_calls"][0], "id": "call_2"})
+TWO_CALLS["tool_calls"][1]["function"] = {"name": "get_order", "arguments": '{"order'}
+USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
+OPENAI_REPLY = completion(TWO_CALLS, {**USAGE, "prompt_tokens_details": {"cached_tokens": 3}}, "m-2026")
 ANTHROPIC_REPLY = {
     "id": "msg_1",
     "type": "message",
@@ -93,82 +63,28 @@ ANTHROPIC_REPLY = {
 }
 
 
-class Server:
-    """Answers each request with the next of `script`, the last one forever, and keeps what it got."""
-
-    def __init__(self):
-        self.script, self.requests, self.lock = [], [], threading.Lock()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                with outer.lock:
-                    outer.requests.append((self.path, dict(self.headers), body))
-                    answer = outer.script[min(len(outer.requests), len(outer.script)) - 1]
-                answer(self)
-
-            def log_message(self, *_):
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
-        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
-
-    def answers(self, *script):
-        self.script = list(script)
-        return self
-
-
 def say(status=200, body=None, headers=None, content_type="application/json"):
-    def answer(handler):
-        data = (body if isinstance(body, str) else json.dumps(body)).encode()
-        handler.send_response(status)
-        for name, value in {
-            "content-type": content_type,
-            "content-length": str(len(data)),
-            **(headers or {}),
-        }.items():
-            handler.send_header(name, value)
-        handler.end_headers()
-        handler.wfile.write(data)
-
-    return answer
+    return lambda exchange: exchange.say(status, body, {"content-type": content_type, **(headers or {})})
 
 
-def hang(handler):
+def hang(exchange):
     time.sleep(1)
 
 
-def cut_off(handler):
-    handler.connection.shutdown(socket.SHUT_RDWR)
+def cut_off(exchange):
+    exchange.hang_up()
 
 
 def fault(status, message, **more):
     return say(status, {"type": "error", "error": {"message": message, **more}})
 
 
-def calling(argument):
-    function = {"name": "f", "arguments": '{"x": ' + argument + "}"}
-    calls = [{"id": "c1", "type": "function", "function": function}]
-    return {"role": "assistant", "content": None, "tool_calls": calls}
-
-
+DEEP = tool_call("f", '{"x": ' + "[" * 300 + "]" * 300 + "}")
 OK = say(body=OPENAI_REPLY)
 
 
-@pytest.fixture
-def server():
-    server = Server()
-    yield server
-    server.http.shutdown()
-    server.http.server_close()
-
-
 def backend(server, model="openai:m-1", retries=0, pause=0.005, **candidate):
-    url = server.url + ("/v1" if model.startswith("openai") else "")
-    who = Candidate(name="c", model=model, base_url=url, api_key_env="A_KEY", **candidate)
+    who = Candidate(name="c", model=model, base_url=server.base_url(model), api_key_env="A_KEY", **candidate)
     environ = {"A_KEY": KEY}
     return gateway.open_backend(who, environ=environ, retry=RetryPolicy(retries, first_seconds=pause))
 
@@ -197,7 +113,7 @@ def test_openai_gets_exactly_the_harness_s_request(server):
     backend(server, params={"temperature": 0.25, "max_tokens": 50}).complete(asked, CALL)
     path, headers, body = server.requests[0]
     assert path == "/v1/chat/completions"
-    assert headers["authorization" if "authorization" in headers else "Authorization"] == f"Bearer {KEY}"
+    assert headers["authorization"] == f"Bearer {KEY}"
     assert [m["role"] for m in body["messages"]] == ["system", "user", "assistant", "tool"]
     assert body["messages"][2]["tool_calls"][0]["function"]["arguments"] == '{"order_id": "A-1"}'
     assert body["messages"][3] == {"role": "tool", "content": "not found", "tool_call_id": "call_0"}
@@ -226,7 +142,7 @@ def test_anthropic_both_ways(server):
     )
     path, headers, body = server.requests[0]
     assert path == "/v1/messages"
-    assert KEY in (headers.get("X-Api-Key", "") + headers.get("Authorization", ""))
+    assert KEY in (headers.get("x-api-key", "") + headers.get("authorization", ""))
     assert body["system"] in ("Be brief.", [{"type": "text", "text": "Be brief."}])
     assert body["messages"][1]["content"][-1]["input"] == {"order_id": "A-1"}
     assert body["messages"][2]["content"][0]["tool_use_id"] == "call_0"
@@ -293,7 +209,7 @@ def test_each_fault_has_its_kind(server, model, answer, kind, status):
         ("openai:m-1", say(200, "[" * 100_000)),
         (
             "openai:m-1",
-            say(200, {**OPENAI_REPLY, "choices": [{"index": 0, "message": calling("[" * 300 + "]" * 300)}]}),
+            say(200, {**OPENAI_REPLY, "choices": [{"index": 0, "message": DEEP}]}),
         ),
         ("anthropic:claude-x", say(200, "<html>Welcome</html>", content_type="text/html")),
         ("anthropic:claude-x", say(200, "{half")),
@@ -307,8 +223,8 @@ def test_a_200_that_is_no_reply_is_a_bad_response(server, model, answer):
 
 def test_nobody_listening_is_unavailable_and_says_so(server):
     candidate = backend(server)
-    server.http.shutdown()
-    server.http.server_close()
+    server.shutdown()
+    server.server_close()
     error = failure(candidate)
     assert (error.kind, error.status) == (Kind.UNAVAILABLE, None)
     assert "refused" in error.message
@@ -479,19 +395,9 @@ def judge(server, retries=0):
 def test_openevals_takes_the_judge(server):
     from openevals.llm import create_llm_as_judge
 
-    verdict = json.loads(json.dumps(OPENAI_REPLY))
-    verdict["choices"][0]["message"]["tool_calls"] = [
-        {
-            "id": "call_1",
-            "type": "function",
-            "function": {"name": "score", "arguments": '{"reasoning": "fine", "score": 0.5}'},
-        }
-    ]
-
-    def answer(handler):  # under whatever name the evaluator gave its tool
-        tool = server.requests[-1][2]["tools"][0]["function"]["name"]
-        verdict["choices"][0]["message"]["tool_calls"][0]["function"]["name"] = tool
-        say(body=verdict)(handler)
+    def answer(exchange):  # under whatever name the evaluator gave its tool
+        tool = json.loads(exchange.body)["tools"][0]["function"]["name"]
+        exchange.say(200, completion(tool_call(tool, '{"reasoning": "fine", "score": 0.5}'), USAGE))
 
     server.answers(fault(503, "busy"), answer)
     evaluate = create_llm_as_judge(prompt="Rate {outputs}", judge=judge(server, retries=1), continuous=True)

@@ -14,9 +14,8 @@ from langchain_core.messages import messages_from_dict
 from bakeoff.errors import ModelCallError, ModelErrorKind
 from bakeoff.gateway.types import JsonDict, ModelReply
 from bakeoff.record.messages import answer_facts
-from tests.unit.gateway.models.test_providers import CALL, Server, backend, request, say, server
-
-__all__ = ["server"]  # the fixture
+from tests.fakes.provider_server import ProviderServer
+from tests.unit.gateway.models.test_providers import CALL, backend, request, say
 
 K = ModelErrorKind
 TEXT = "The order A-17 is shipped."
@@ -556,13 +555,7 @@ SHAPES = [*CHAT, *RESPONSES, *MESSAGES, *GOOGLE]
 def served(events: list[Any]) -> Any:
     text = "".join(one if isinstance(one, str) else f"data: {json.dumps(one)}\n\n" for one in events)
 
-    def answer(handler: Any) -> None:
-        handler.send_response(200)
-        handler.send_header("content-type", "text/event-stream")
-        handler.end_headers()
-        handler.wfile.write(text.encode())
-
-    return answer
+    return say(200, text, content_type="text/event-stream")
 
 
 def cases() -> Iterator[Any]:
@@ -574,7 +567,7 @@ def cases() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("shape", "streamed"), cases())
-def test_a_shape_is_what_it_is(server: Server, shape: Shape, streamed: bool) -> None:
+def test_a_shape_is_what_it_is(server: ProviderServer, shape: Shape, streamed: bool) -> None:
     server.answers(served(shape.events or []) if streamed else say(200, shape.whole))
     params = {"use_responses_api": True} if shape.name.startswith("responses") else {}
     chunks: list[JsonDict] = []

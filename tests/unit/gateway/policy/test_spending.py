@@ -1,6 +1,5 @@
 """Prices of harness.yaml, and the budget: what is counted, what is refused, what cannot be known."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,17 +11,11 @@ from bakeoff.gateway.policy.context import RunContext
 from bakeoff.gateway.policy.prices import Price
 from bakeoff.gateway.policy.retry import RetryPolicy
 from bakeoff.gateway.types import CallContext, ModelRequest, TokenCounts
-from tests.fakes.provider_server import ProviderServer, serve
+from tests.fakes.provider_server import ProviderServer
 
 ASK = ModelRequest([{"type": "human", "data": {"content": "1 + 2?"}}])
 CALL = CallContext("a/e/1", "e", 1, 0, {"answer": "3"})
 SIMULATED = Candidate(name="a", model="simulated:skill=1")
-
-
-@pytest.fixture
-def server() -> Iterator[ProviderServer]:
-    with serve() as running:
-        yield running
 
 
 def config(*candidates: Candidate, usd: float | None = None, **prices: TokenPrice) -> Config:

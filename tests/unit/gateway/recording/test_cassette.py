@@ -1,7 +1,6 @@
 """Cassettes: a replay says what was recorded, a difference is named, damage is told, and no key is on the tape."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from bakeoff.gateway.policy.context import RunContext
 from bakeoff.gateway.policy.retry import RetryPolicy
 from bakeoff.gateway.recording.cassette import Recorder, first_difference, read_by_model
 from bakeoff.gateway.types import CallContext, ChatBackend, JsonDict, ModelReply, ModelRequest
-from tests.fakes.provider_server import ProviderServer, serve
+from tests.fakes.provider_server import ProviderServer
 
 KEY = "canary-0123456789abcdef"
 SIMULATED = Candidate(name="sim", model="simulated:skill=1")
@@ -136,7 +135,7 @@ def test_only_what_a_model_reads_is_compared() -> None:
 
 
 def test_streams_and_errors_are_on_the_tape(tmp_path: Path) -> None:
-    with serve() as server:
+    with ProviderServer() as server:
         working = Candidate(name="w", model="openai:m", base_url=f"{server.url}/v1", api_key_env="A_KEY")
         failing = working.model_copy(update={"name": "f", "base_url": f"{server.url}/fail/401/v1"})
         candidates, tape = [working, failing], tmp_path / "tape"
@@ -228,12 +227,6 @@ def test_a_recorded_simulation_is_still_one(tape: Path) -> None:
     assert gateway.is_simulated(Candidate(name="sim", model=f"replay:{tape.name}"), tape.parent)
     assert gateway.is_simulated(SIMULATED, tape.parent)
     assert not gateway.is_simulated(Candidate(name="x", model="openai:m"), tape.parent)
-
-
-@pytest.fixture
-def server() -> Iterator[ProviderServer]:
-    with serve() as running:
-        yield running
 
 
 def test_the_retries_of_a_recorded_call_are_on_record(server: ProviderServer, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What of a reply is let in, and for how long: over HTTP, with the real clients."""
 
 import gzip
+import json
 import threading
 import time
 import zlib
@@ -10,24 +11,21 @@ import pytest
 
 from bakeoff.errors import ModelCallError, ModelErrorKind
 from bakeoff.gateway.transport import raw
+from tests.fakes.provider_server import ProviderServer
 from tests.unit.gateway.models.test_providers import (
     ANTHROPIC_REPLY,
     CALL,
     OPENAI_REPLY,
-    Server,
     backend,
     request,
     say,
-    server,
 )
-
-__all__ = ["server"]  # the fixture
 
 K = ModelErrorKind
 MODELS = {"openai:m": OPENAI_REPLY, "anthropic:m": ANTHROPIC_REPLY}
 
 
-def refused(server: Server, model: str, answer: Any, streamed: bool = False) -> ModelCallError:
+def refused(server: ProviderServer, model: str, answer: Any, streamed: bool = False) -> ModelCallError:
     with pytest.raises(ModelCallError) as caught:
         backend(server.answers(answer), model).complete(request(stream=streamed), CALL)
     return caught.value
@@ -37,10 +35,7 @@ def endless(head: bytes, piece: bytes, headers: dict[str, str], ended: threading
     """A body that goes on until nobody reads it."""
 
     def answer(handler: Any) -> None:
-        handler.send_response(200)
-        for name, value in headers.items():
-            handler.send_header(name, value)
-        handler.end_headers()
+        handler.begin(200, headers)
         try:
             handler.wfile.write(head)
             while not ended.is_set():
@@ -52,7 +47,9 @@ def endless(head: bytes, piece: bytes, headers: dict[str, str], ended: threading
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_body_without_end_is_cut_off(server: Server, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_without_end_is_cut_off(
+    server: ProviderServer, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(raw, "MAX_BODY_BYTES", 2**20)
     ended = threading.Event()
     error = refused(
@@ -65,28 +62,20 @@ def test_a_body_without_end_is_cut_off(server: Server, model: str, monkeypatch: 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 @pytest.mark.parametrize("model", MODELS)
 def test_a_bomb_is_cut_off(
-    server: Server, model: str, encoding: str, monkeypatch: pytest.MonkeyPatch
+    server: ProviderServer, model: str, encoding: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(raw, "MAX_BODY_BYTES", 2**20)
     squeeze = zlib.compressobj(wbits=31 if encoding == "gzip" else 15)
     bomb = squeeze.compress(b" " * 2**26) + squeeze.flush()
 
-    def answer(handler: Any) -> None:
-        handler.send_response(200)
-        handler.send_header("content-type", "application/json")
-        handler.send_header("content-encoding", encoding)
-        handler.send_header("content-length", str(len(bomb)))
-        handler.end_headers()
-        handler.wfile.write(bomb)
-
-    assert "larger than 1 MiB" in refused(server, model, answer).message
+    assert (
+        "larger than 1 MiB" in refused(server, model, say(200, bomb, {"content-encoding": encoding})).message
+    )
 
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("squeeze", [("gzip", gzip.compress), ("deflate", zlib.compress), ("deflate", None)])
-def test_a_compressed_reply_is_read(server: Server, model: str, squeeze: Any) -> None:
-    import json
-
+def test_a_compressed_reply_is_read(server: ProviderServer, model: str, squeeze: Any) -> None:
     encoding, how = squeeze
     data = json.dumps(MODELS[model]).encode()
     if how is None:  # without zlib's header
@@ -95,38 +84,27 @@ def test_a_compressed_reply_is_read(server: Server, model: str, squeeze: Any) ->
     else:
         body = how(data)
 
-    def answer(handler: Any) -> None:
-        handler.send_response(200)
-        handler.send_header("content-type", "application/json")
-        handler.send_header("content-encoding", encoding)
-        handler.send_header("content-length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    reply = backend(server.answers(answer), model).complete(request(), CALL)
+    server.answers(say(200, body, {"content-encoding": encoding}))
+    reply = backend(server, model).complete(request(), CALL)
     assert reply.message["data"]["tool_calls"][0]["args"] == {"order_id": "A-17"}
 
 
-def test_an_encoding_that_was_not_asked_for_is_refused(server: Server) -> None:
+def test_an_encoding_that_was_not_asked_for_is_refused(server: ProviderServer) -> None:
     error = refused(server, "openai:m", say(200, OPENAI_REPLY, {"content-encoding": "br"}))
     assert (error.kind, "'br' was not asked for" in error.message) == (K.BAD_RESPONSE, True)
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_redirect_to_another_origin_is_not_followed(server: Server, model: str) -> None:
-    other = Server()
-    try:
+def test_a_redirect_to_another_origin_is_not_followed(server: ProviderServer, model: str) -> None:
+    with ProviderServer() as other:
         other.answers(say(200, MODELS[model]))
         error = refused(server, model, say(307, "", {"location": f"{other.url}/v1/messages"}))
         assert error.kind is K.BAD_RESPONSE
         assert "write that address as base_url" in error.message
         assert other.requests == []
-    finally:
-        other.http.shutdown()
-        other.http.server_close()
 
 
-def test_a_header_that_trickles_in_ends_with_its_call(server: Server) -> None:
+def test_a_header_that_trickles_in_ends_with_its_call(server: ProviderServer) -> None:
     gone = threading.Event()
 
     def answer(handler: Any) -> None:
@@ -146,7 +124,7 @@ def test_a_header_that_trickles_in_ends_with_its_call(server: Server) -> None:
     assert gone.wait(20), "an abandoned call went on reading"
 
 
-def test_an_abandoned_stream_stops_reading(server: Server) -> None:
+def test_an_abandoned_stream_stops_reading(server: ProviderServer) -> None:
     ended = threading.Event()
     server.answers(endless(b"", b": not yet\n\n", {"content-type": "text/event-stream"}, ended))
     with pytest.raises(ModelCallError):
