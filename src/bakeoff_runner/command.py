@@ -210,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
         except (ValueError, RecursionError) as error:
             yield _refusal(400, "invalid_request_error", f"the request's body is not JSON: {error}")
             return
-        if grown > MAX_BODY:  # written anew it has more bytes, and must not be cut on its way
+        if grown > MAX_BODY:  # re-encoded it has more bytes, and must not be cut on its way
             self.server.channel.report_too_large(grown)
             yield _refusal(413, "request_too_large", f"a request may have {MAX_BODY} bytes")
             return

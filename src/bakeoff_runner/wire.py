@@ -1,27 +1,29 @@
 """The wire: JSON-RPC 2.0, one object a line, over the container's stdin and stdout.
 
-    host -> supervisor   supervisor/start {token, log_bytes, output_bytes}    always the first line
+    host -> supervisor   supervisor/start {token, workdir, log_bytes, output_bytes}   always the first line
                          supervisor/started {}                           the agent's clock runs
                          supervisor/stop {}
     host -> harness      harness/run (id 1) {...}                             answered at the end of the trial
                          model/chunk {id, chunk}                          pieces of a streamed reply
-                         replies to model/generate {message}              null after model/chunk: it is there
+                         replies to model/generate {message}              null once all of it came as model/chunk
                          replies to model/http {status, content_type, body}
     supervisor -> host   supervisor/ready {token, kernel}
-                         supervisor/exit {token, exit_code, signal, kernel, overflow, terminated}
+                         supervisor/sample {token, memory_bytes}
+                         supervisor/exit {token, exit_code, signal, kernel, overflow, terminated, stopped_for,
+                                          log_dropped}
     harness -> host      model/generate (id) {messages, tools, ...}
                          model/http (id) {method, path, body}             a program's own request, body parsed
-                         model/too_large {bytes}                          a call that no line can hold; it has failed
+                         model/too_large {bytes}                          a call too large for a line; it has failed
                          harness/loaded {}, harness/started {}
-                         tool/start {...}, tool/end {...}
-                         trace/export {content_type, encoding, body}      its own spans (OTLP), body in base64
+                         tool/start {run, call_id, name, args}
+                         tool/end {run, call_id, name, seconds, result, error, errno, timed_out, rejected}
+                         trace/export {content_type, encoding, body}      the harness's spans (OTLP), body in base64
 
-The supervisor's token is its own alone: it is read after the harness was forked off, so a forged
-`supervisor/exit` cannot carry it. Every line of the harness carries another, `token` beside `method`, which
-comes with `harness/run`: it proves that the line was made in this attempt, by a process that could read it. So
-a line of another attempt, or what a tool's child wrote into a descriptor it found, is refused; code that the
-harness runs in its own process is the harness, and no token can tell them apart. Both tokens are random, made
-for one attempt, and worth nothing after it. Lines and totals are bounded on both sides.
+Only the supervisor knows its token: it reads it after it has forked the harness, so a forged `supervisor/exit`
+cannot carry it. Every line of the harness carries a second token beside `method`, which comes with `harness/run`
+and proves that a process of this attempt made the line. A line of another attempt, or one that a tool's child wrote
+into a descriptor it found, is refused; code that runs inside the harness's process is the harness, and no token
+tells them apart. Both tokens are random and used for one attempt. Lines and totals are bounded on both sides.
 """
 
 from __future__ import annotations
@@ -31,13 +33,13 @@ from typing import Any
 
 MAX_LINE = 8 * 2**20  # bytes of one line, newline included
 MAX_OUTPUT = 64 * 2**20  # bytes a harness may send over the channel in one attempt
-MAX_LOG = 2**20  # bytes of the harness's own prints that are kept
-MAX_SPANS = 4 * 2**20  # bytes of the harness's own spans, in base64, that are kept of one attempt
+MAX_LOG = 2**20  # bytes of what the harness prints that are kept
+MAX_SPANS = 4 * 2**20  # bytes of the harness's spans, in base64, that are kept of one attempt
 MAX_RESULT_TEXT = 16 * 2**10  # characters of a tool result in a tool/end notification
 
 RUN_ID = 1  # the id of harness/run
 
-INVALID_PARAMS = -32602  # JSON-RPC's own: a model call that is none
+INVALID_PARAMS = -32602  # of JSON-RPC: a malformed model call
 # JSON-RPC error codes of our own, in the range the specification leaves to implementations
 HARNESS_ERROR = -32000
 MODEL_ERROR = -32001

@@ -33,7 +33,7 @@ class Context(Protocol):
 
 
 def unstorable_text(error: Exception, request: ToolCallRequest) -> str | None:
-    """What the model is told when its text is no Unicode (half an emoji). Any other exception is raised."""
+    """The error that the model sees when its text is not valid Unicode (half an emoji). Raises any other exception."""
     return (
         "the arguments hold text that is not valid Unicode" if isinstance(error, UnicodeEncodeError) else None
     )

@@ -18,7 +18,7 @@ class ToolRun:
 
     call_id: str
     name: str
-    args: JsonDict  # as the tool got them: with what the framework injects
+    args: JsonDict  # without what the framework injects, such as its state
     started: float  # seconds since the agent started
     end: ToolEnded | None = None
 

@@ -91,7 +91,7 @@ def _check_rows(config: Config, dataset: Dataset) -> None:
 
 
 def _check_names(dataset: Dataset, example: Example) -> None:
-    """No file of a row stands where a program finds its task, or leaves its answer."""
+    """No file of a row has the path of a program's task or answer."""
     from bakeoff_runner.command import ANSWERS, TASK
 
     for name in (TASK, *ANSWERS):

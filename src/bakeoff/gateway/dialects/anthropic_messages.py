@@ -124,7 +124,7 @@ class Stream:
         self._head = head
         self._index = -1  # of the block that is open
         self._open: str | None = None  # its type
-        self._told = {"text": 0, "thinking": 0}  # characters that have gone out
+        self._sent = {"text": 0, "thinking": 0}  # characters that have gone out
         self.begun = False
 
     def piece(self, content: Any) -> str:
@@ -135,9 +135,9 @@ class Stream:
     def end(self, answer: Answer) -> str:
         """What has not gone out yet, block by block, and the usage."""
         events = [self._start()]
-        if not any(self._told.values()):
+        if not any(self._sent.values()):
             events += [self._part(block) for block in answer.thinking]
-        events.append(self._part({"type": "text", "text": answer.text[self._told["text"] :]}))
+        events.append(self._part({"type": "text", "text": answer.text[self._sent["text"] :]}))
         events.append(self._close())
         for call in answer.calls:
             use = _use(call)
@@ -157,7 +157,7 @@ class Stream:
         match block.get("type"):
             case "text" | "thinking" as kind:
                 said = str(block.get(kind) or "")
-                self._told[kind] += len(said)
+                self._sent[kind] += len(said)
                 deltas = [{"type": f"{kind}_delta", kind: said}] if said else []
                 if block.get("signature"):
                     deltas.append({"type": "signature_delta", "signature": block["signature"]})

@@ -31,7 +31,7 @@ class HttpReply:
 
 
 class Refused(ValueError):  # noqa: N818 - what was done with the request
-    """A program's request that has no meaning here. `reply` is what the program is told."""
+    """A program's request that no dialect understands. `reply` answers the program."""
 
     reply: HttpReply
 

@@ -121,18 +121,18 @@ class Stream:
         options = body.get("stream_options")
         self._wants_usage = isinstance(options, dict) and bool(options.get("include_usage"))
         self._head = _head(head, "chat.completion.chunk")
-        self._told = 0  # characters of the text that have gone out
+        self._sent = 0  # characters of the text that have gone out
         self.begun = False
 
     def piece(self, content: Any) -> str:
         """The text of a chunk."""
         said = text_of(content)
-        self._told += len(said)
+        self._sent += len(said)
         return self._delta({"content": said}) if said else ""
 
     def end(self, answer: Answer) -> str:
         """The rest of the text, the calls, why it ended."""
-        events = [self.piece(answer.text[self._told :])]
+        events = [self.piece(answer.text[self._sent :])]
         if answer.refusal:
             events.append(self._delta({"refusal": answer.refusal}))
         for i, call in enumerate(answer.calls):

@@ -183,7 +183,7 @@ class Stream:
     def __init__(self, head: Head, body: Mapping[str, Any]) -> None:
         self._head = head
         self._numbers = count()
-        self._told = 0  # characters of the text that have gone out
+        self._sent = 0  # characters of the text that have gone out
         self.begun = False
 
     def piece(self, content: Any) -> str:
@@ -191,20 +191,20 @@ class Stream:
         said = text_of(content)
         if not said:
             return ""
-        events = [] if self._told else [*self._start(), self._added(), *_opening(self._place, _TEXT)]
-        self._told += len(said)
+        events = [] if self._sent else [*self._start(), self._added(), *_opening(self._place, _TEXT)]
+        self._sent += len(said)
         return self._write([*events, *_delta(self._place, {**_TEXT, "text": said})])
 
     def end(self, answer: Answer) -> str:
         """What has not gone out yet, item by item, and the whole response."""
-        written = self.piece(answer.text[self._told :])
+        written = self.piece(answer.text[self._sent :])
         ended = reply(answer)
         events = self._start()
         for i, item in enumerate(ended["output"]):
             if item["type"] == "function_call":
                 events += _call_events(i, item)
                 continue
-            events += [] if self._told else [self._added()]
+            events += [] if self._sent else [self._added()]
             for j, part in enumerate(item["content"]):
                 place = {**self._place, "content_index": j}
                 if part["type"] == "refusal":

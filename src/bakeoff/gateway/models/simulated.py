@@ -391,7 +391,7 @@ _REFUSALS = ("I'm sorry, but I can't help with that.", "My rules forbid it.", "D
 
 
 def _unlike(answer: str, texts: Sequence[str]) -> str:
-    """The first of `texts` without `answer` in it, as it stands or by letters and digits alone.
+    """The first of `texts` without `answer` in it, literally or by letters and digits alone.
 
     Where all do (the answer is "no", or "i"), three times a letter that the answer does not have.
     """

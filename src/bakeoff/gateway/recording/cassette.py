@@ -88,7 +88,7 @@ def read_tape(path: Path) -> list[Line]:
 
 
 def read_index(directory: Path) -> Index:
-    """cassette.json. Raises InputError when there is none, or it is damaged."""
+    """Read cassette.json. Raises InputError when it is missing or damaged."""
     path = directory / INDEX
     try:
         return Index.model_validate_json(path.read_bytes())

@@ -13,10 +13,9 @@ from bakeoff.gateway.faults import unfinished
 from bakeoff.gateway.models.providers import PROVIDERS
 from bakeoff.gateway.policy.retry import RetryPolicy
 from bakeoff.gateway.transport.raw import RawReply
-from tests.unit.gateway.models.test_providers import CALL, KEY, TOOL, Server, request, say, server
+from tests.fakes.provider_server import ProviderServer
+from tests.unit.gateway.models.test_providers import CALL, KEY, TOOL, request, say
 from tests.unit.gateway.models.test_shapes import ARGS, DONE, RATE, USAGE, WORDS, call, chat, chunk, served
-
-__all__ = ["server"]  # the fixture
 
 OF_OPENAI_S_KIND = {
     "groq": "",
@@ -42,7 +41,7 @@ ANSWERS: dict[str, tuple[Any, Any, ModelErrorKind | None]] = {  # whole, streame
 @pytest.mark.parametrize("streamed", [False, True])
 @pytest.mark.parametrize("answer", ANSWERS)
 @pytest.mark.parametrize("provider", OF_OPENAI_S_KIND)
-def test_what_its_class_hands_on(server: Server, provider: str, answer: str, streamed: bool) -> None:
+def test_what_its_class_hands_on(server: ProviderServer, provider: str, answer: str, streamed: bool) -> None:
     if importlib.util.find_spec(PROVIDERS[provider].package) is None:
         pytest.skip(f"{PROVIDERS[provider].package} is not installed")
     address = server.url + OF_OPENAI_S_KIND[provider]
