@@ -15,10 +15,11 @@ from bakeoff.attempt import protocol
 from bakeoff.attempt.clock import STOP_SECONDS, Clock
 from bakeoff.attempt.conversation import MAX_KEPT
 from bakeoff.attempt.evidence import EvidenceBuilder
+from bakeoff.attempt.holdings import VALUE_BYTES, Holding, Holdings
 from bakeoff.attempt.inbox import Inbox, Timer, WallTimer
 from bakeoff.attempt.limits import effective, mismatches
 from bakeoff.attempt.model_calls import Line, ModelCalls, OnCall, OutOfMoney, Piece, Replied
-from bakeoff.attempt.protocol import LINE_OVERHEAD, Lines, OverBudget, Protocol
+from bakeoff.attempt.protocol import LINE_OVERHEAD, Lines, OverBudget, Protocol, count_values
 from bakeoff.attempt.spans import SpanSink
 from bakeoff.attempt.spec import AttemptSpec
 from bakeoff.attempt.tool_log import ToolLog
@@ -31,6 +32,10 @@ from bakeoff_runner import wire
 # Kills that the backend does not answer, and kills in all, after which a sandbox is given up.
 MOST_UNANSWERED_KILLS = 3
 MOST_KILLS = 6
+# Bytes of what is kept of one attempt until its trial is written down, as `Holdings` counts them.
+MAX_HELD = 2 * MAX_KEPT
+# What waiting for room is called among the open calls of the clock: none of it is the agent's time.
+ROOM = "room"
 
 
 # --- what the loop waits for, besides what the gateway says
@@ -38,9 +43,19 @@ MOST_KILLS = 6
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A line from the sandbox."""
+    """A line from the sandbox. `weight`: bytes that it takes when it is read."""
 
     line: bytes
+    values: int
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """What the sandbox writes is not read, since all attempts together hold too much; or it is read again."""
+
+    waits: bool
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +83,7 @@ class Deadline:
     """Nothing happened in time."""
 
 
-Inbound = Received | Frozen | StreamsClosed | Cancel | OverBudget | Piece | Replied | OutOfMoney
+Inbound = Received | Waits | Frozen | StreamsClosed | Cancel | OverBudget | Piece | Replied | OutOfMoney
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +105,7 @@ class Attempt:
         fetch: the content of a file by its SHA-256, in hex.
         watchers: who learns of it as it goes on.
         timer: the clock, and how it passes.
+        holding: what it may hold in memory beside the other attempts of this process.
     """
 
     def __init__(
@@ -101,12 +117,17 @@ class Attempt:
         fetch: Callable[[str], bytes],
         watchers: Watchers | None = None,
         timer: Timer | None = None,
+        holding: Holding | None = None,
     ) -> None:
         self.cancelled = False
         self._spec, self._sandbox, self._fetch = spec, sandbox, fetch
         self._watchers = watchers or Watchers()
         self._timer = timer or WallTimer()
         self._inbox: Inbox[Inbound] = Inbox(self._timer)
+        self._holding, self._lines = holding or Holdings().join(), Lines()
+        self._kept = self._retained = (
+            0  # bytes until the end: of everything, and of what the harness reported
+        )
         self._program = bool(spec.harness.command)
         self._protocol = Protocol(program=self._program)
         self._clock = Clock(self._timer.now(), spec.limits.seconds, spec.limits.startup_seconds)
@@ -153,7 +174,8 @@ class Attempt:
         if reader.is_alive():
             reader.join(STOP_SECONDS)
         try:
-            return self._result(started_at, end)
+            with self._holding.working(self._kept):
+                return self._result(started_at, end)
         except Exception as error:  # noqa: BLE001
             return self._failed_result(started_at, f"{type(error).__name__}: {error}"[:2000])
 
@@ -161,20 +183,16 @@ class Attempt:
         """The loop: one event at a time, until the streams close or the sandbox is given up."""
         for event in self._events():
             match event:
-                case Received(line):
-                    self._handle(self._protocol.parse(line))
-                case Replied():
-                    self._calls.reply(event)
-                case Piece():
-                    self._calls.piece(event)
+                case Waits(True, at):
+                    self._clock.asked(ROOM, at)
+                case Waits(False, at):
+                    self._clock.failed(ROOM, at)
                 case Frozen(True, at):
                     self._clock.freeze(at)
                 case Frozen(False, at):
                     self._clock.thaw(at)
                 case Deadline():
                     self._expire()
-                case OverBudget(budget):
-                    self._over_budget(budget)
                 case Cancel() | OutOfMoney():
                     self.cancelled = True
                     self._ask_to_stop()
@@ -182,8 +200,24 @@ class Attempt:
                     if error is not None:
                         raise error
                     return
+                case Received() | Replied() | Piece() | OverBudget():
+                    self._take(event)
             if self._evidence.budget is not None or self._evidence.unreachable is not None:
                 return
+
+    def _take(self, event: Received | OverBudget | Replied | Piece) -> None:
+        """What the sandbox or the gateway says."""
+        match event:
+            case Received():
+                with self._holding.working(event.weight):
+                    self._handle(self._protocol.parse(event.line, event.values), event.weight)
+            case Replied():
+                self._calls.reply(event)
+                self._count()
+            case Piece():
+                self._calls.piece(event)
+            case OverBudget(budget):
+                self._over_budget(budget)
 
     def _events(self) -> Iterator[Inbound | Deadline]:
         while True:
@@ -194,26 +228,48 @@ class Attempt:
 
     def _read(self) -> None:
         """The reader thread: frames to lines."""
-        lines = Lines()
         try:
             for frame in self._sandbox.frames():
                 if frame.stream == "stderr":
                     self._log += frame.data[: wire.MAX_LOG - len(self._log)]
                     continue
-                for line in lines.feed(frame.data):
-                    self._inbox.put(Received(line), len(line) + LINE_OVERHEAD)
-                if lines.over is not None:
-                    self._inbox.put(OverBudget(lines.over))
+                self._await_room(len(frame.data))
+                for line in self._lines.feed(frame.data):
+                    values = count_values(line)
+                    weight = len(line) + values * VALUE_BYTES
+                    self._await_room(weight)
+                    self._inbox.put(Received(line, values, weight), len(line) + LINE_OVERHEAD)
+                if self._lines.over is not None:
+                    self._inbox.put(OverBudget(self._lines.over))
                     return
         except Exception as error:  # noqa: BLE001 - the loop raises it
             self._inbox.put(StreamsClosed(error))
         else:
             self._inbox.put(StreamsClosed())
 
+    def _await_room(self, more: int) -> None:
+        """Wait until it may hold `more` bytes, unless it is about to end: its last words are few."""
+        clock, wanted = self._clock, self._kept + self._inbox.waiting + self._lines.partial + more
+        if self._holding.fits(wanted) or clock.finished is not None or clock.stopping is not None:
+            return
+        self._inbox.put(Waits(True, self._timer.now()))
+        self._holding.wait(wanted, lambda: self._inbox.closed or clock.stopping is not None)
+        self._inbox.put(Waits(False, self._timer.now()))
+
+    def _count(self) -> None:
+        """Count what is kept, after it has changed."""
+        calls = self._calls
+        self._kept = 2 * calls.conversation.kept + calls.out_bytes + self._retained + len(self._log)
+        self._holding.holds(self._kept + self._inbox.waiting + self._lines.partial)
+        if calls.conversation.kept > MAX_KEPT:
+            self._over_budget("messages")
+        elif self._kept > MAX_HELD:
+            self._over_budget("memory")
+
     def _frozen(self, frozen: bool, at: float) -> None:
         self._inbox.put(Frozen(frozen, at))
 
-    def _handle(self, event: protocol.Event) -> None:
+    def _handle(self, event: protocol.Event, weight: int) -> None:
         evidence = self._evidence
         match event:
             case protocol.Sample(memory_bytes):
@@ -225,22 +281,24 @@ class Attempt:
             case protocol.ModelAsked() | protocol.HttpAsked() | protocol.BadCall():
                 # With the wrong limits it is being stopped: no call is made, and none is paid for.
                 denied = evidence.mismatches and self._clock.started is None
-                if not denied and (problem := self._calls.ask(event)):
+                if not denied and (problem := self._calls.ask(event, weight)):
                     evidence.violation(problem)
             case protocol.CallTooLarge():
                 self._calls.too_large(event)
             case protocol.ToolStarted() | protocol.ToolEnded():
                 self._tool(event)
+                self._retained += weight
             case protocol.SpansExported():
                 self._spans.take(event)
+                self._retained += weight
             case protocol.Answered() | protocol.Failed():
                 self._ends(event)
+                self._retained += weight
             case protocol.Violation(problem):
                 evidence.violation(problem)
             case OverBudget(budget):
                 self._over_budget(budget)
-        if self._calls.conversation.kept > MAX_KEPT:
-            self._over_budget("messages")
+        self._count()
 
     def _supervisor(self, event: protocol.Ready | protocol.Exited) -> None:
         evidence = self._evidence

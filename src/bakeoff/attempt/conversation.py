@@ -11,6 +11,7 @@ result belongs to the reply that it follows, and among calls with one id the ord
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ from bakeoff.record.trial import Message, ToolCall
 from bakeoff.record.values import same
 
 # Characters of JSON that are kept of one attempt's messages.
-MAX_KEPT = 32 * 2**20
+MAX_KEPT = 16 * 2**20
 MAX_RAW_ARGS = 16 * 2**10
 # How many calls of one name are looked at to find the one that a run, or a result without its reply, belongs to.
 MOST_CANDIDATES = 300
@@ -397,8 +398,13 @@ def _look(data: JsonDict) -> str:
         for call in data.get(key) or []
     ]
     if calls:
-        return json.dumps(calls, sort_keys=True, ensure_ascii=False, default=str)
-    return f"text {' '.join(said(data['content']).answer.split())}"
+        return _digest(json.dumps(calls, sort_keys=True, ensure_ascii=False, default=str))
+    return _digest(f"text {' '.join(said(data['content']).answer.split())}")
+
+
+def _digest(text: str) -> str:
+    """What is compared and not read need not be kept: a message may have megabytes."""
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 def _key(message: JsonDict) -> str:
@@ -406,7 +412,9 @@ def _key(message: JsonDict) -> str:
     data = message["data"]
     if message["type"] == "tool":
         return f"tool {data.get('tool_call_id')} {msgs.text_of(data['content'])[:1000]}"
-    return json.dumps([message["type"], data["content"], data.get("tool_calls")], sort_keys=True, default=str)
+    return _digest(
+        json.dumps([message["type"], data["content"], data.get("tool_calls")], sort_keys=True, default=str)
+    )
 
 
 def _opening(messages: Sequence[JsonDict]) -> str:

@@ -8,7 +8,7 @@ from collections import deque
 from typing import Generic, Protocol, TypeVar
 
 # Bytes of lines that wait to be read. A sandbox that writes faster is not read until some are.
-MAX_WAITING_BYTES = 2**20
+MAX_WAITING_BYTES = 256 * 2**10
 
 E = TypeVar("E")
 
@@ -71,6 +71,15 @@ class Inbox(Generic[E]):
                 if left is not None and left <= 0:
                     return None
                 self._timer.wait(self._changed, left)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait to be read."""
+        return self._bytes
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     def close(self) -> None:
         """Drop what is there and what still comes."""

@@ -103,18 +103,31 @@ class ModelCalls:
     over: bool = False  # the attempt has ended: calls that are out give up
     _conversations: dict[int, int] = field(default_factory=dict)  # model call -> its conversation
     _fault_in: int | None = None  # the conversation of the call that met `fault`
+    _weights: dict[str, int] = field(default_factory=dict)  # of the requests that are out, in bytes
     _ids: set[str] = field(default_factory=set)  # a line that is sent twice is not a second call
     _exchanges: dict[str, Exchange] = field(default_factory=dict)  # a program's open requests
 
     # --- from the harness
 
-    def ask(self, event: ModelAsked | HttpAsked | BadCall) -> str | None:
-        """A call, or a line that was meant as one. Returns what is wrong with it, or None."""
+    @property
+    def out_bytes(self) -> int:
+        """What the requests take that have no reply yet."""
+        return sum(self._weights.values())
+
+    def ask(self, event: ModelAsked | HttpAsked | BadCall, weight: int = 0) -> str | None:
+        """A call of this many bytes, or a line that was meant as one. Returns what is wrong with it, or None."""
         if event.ident in self._ids:
             return f"a second call with the id {event.ident[:40]!r}"
         if self.clock.finished is not None:
             return "a model call after the answer"
         self._ids.add(event.ident)
+        before = self.made
+        problem = self._ask(event)
+        if self.made > before:
+            self._weights[event.ident] = weight
+        return problem
+
+    def _ask(self, event: ModelAsked | HttpAsked | BadCall) -> str | None:
         match event:
             case ModelAsked(ident, request):
                 if limit := self._limit_reached():
@@ -225,6 +238,7 @@ class ModelCalls:
     def reply(self, event: Replied) -> None:
         """Hand on a reply or an error, and put the call on record."""
         exchange = self._exchanges.pop(event.ident, None)
+        self._weights.pop(event.ident, None)
         started = self.clock.since_start(self.clock.asked_at(event.ident))
         if isinstance(event.outcome, ModelReply):
             call = self._succeeded(event, event.outcome, exchange, started)

@@ -205,6 +205,11 @@ class Lines:
         self._partial = bytearray()
         self._bytes = self._lines = 0
 
+    @property
+    def partial(self) -> int:
+        """Bytes of the line that has begun."""
+        return len(self._partial)
+
     def feed(self, data: bytes) -> list[bytes]:
         self._bytes += len(data)
         if self._bytes > MAX_BYTES:
@@ -240,8 +245,9 @@ class Protocol:
         self._program = program  # a program's messages are known from its traffic, not from its result
         self._values = 0
 
-    def parse(self, line: bytes) -> Event:
-        values = count_values(line)
+    def parse(self, line: bytes, values: int | None = None) -> Event:
+        """The event of a line. `values`: what `count_values` says of it, where that is known."""
+        values = count_values(line) if values is None else values
         self._values += values
         if values > MAX_VALUES_IN_LINE:
             return OverBudget("values in a line")

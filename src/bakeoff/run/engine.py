@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bakeoff import verdict
 from bakeoff.attempt.attempt import Attempt, Watchers
+from bakeoff.attempt.holdings import Holding, Holdings, give_back_what_is_freed
 from bakeoff.attempt.spec import AttemptLimits, AttemptSpec, HarnessSpec
 from bakeoff.backends.base import Backend, Sandbox, SandboxError, SandboxSpec
 from bakeoff.errors import EvaluatorError, ModelCallError, UnfitEnvironment
@@ -72,6 +73,7 @@ class _Trial:
     spec: TrialSpec
     example: Example
     profile: Profile
+    holding: Holding
     attempts: list[AttemptRecord] = field(default_factory=list)
 
     @property
@@ -109,6 +111,7 @@ class Engine:
         self._files = {digest: path for path, digest in self.task.dataset.file_digests.items()}
         self._profiles = {profile.name: profile for profile in self.task.profiles}
         self._waiting = deque(self.trials)
+        self._holdings = Holdings()
         self._stopping, self._abandoned = threading.Event(), threading.Event()
         self._lock = threading.RLock()  # a signal's handler may take it twice
         self._running: dict[str, tuple[Attempt, Sandbox]] = {}
@@ -123,6 +126,7 @@ class Engine:
         Raises:
             BakeoffError: the record cannot be written, or the backend stays away; what was written is whole.
         """
+        give_back_what_is_freed()
         for name, count in Counter(trial.profile for trial in self.trials).items():
             self.backend.expect(self._sandbox_spec(self._profiles[name]), count, at_once=self.slots)
         calls = ThreadPoolExecutor(self.slots * CALLS_PER_SLOT, thread_name_prefix="call")
@@ -185,7 +189,16 @@ class Engine:
     # --- one trial
 
     def _trial(self, spec: TrialSpec, calls: ThreadPoolExecutor) -> None:
-        trial = _Trial(spec, self._examples[spec.example_id], self._profiles[spec.profile])
+        holding = self._holdings.join()
+        try:
+            self._to_verdict(
+                _Trial(spec, self._examples[spec.example_id], self._profiles[spec.profile], holding), calls
+            )
+        finally:
+            holding.leave()
+
+    def _to_verdict(self, trial: _Trial, calls: ThreadPoolExecutor) -> None:
+        spec = trial.spec
         self.directory.begin_calls(spec.trial_id)
         while True:
             if (fault := self._barred.get(spec.candidate)) is not None:
@@ -200,7 +213,8 @@ class Engine:
             self._keep(trial, result, judged)
             if not self._again(trial, result, judged):
                 break
-        self._write(trial, result, sheet, judged)
+        with trial.holding.working():
+            self._write(trial, result, sheet, judged)
         found_before_start = result.evidence.harness.reached == "supervisor"
         if judged.cause and verdict.follows(judged.cause).stops_run and found_before_start:
             raise UnfitEnvironment(judged.because, hint="`bakeoff doctor` says what this host can enforce.")
@@ -251,7 +265,9 @@ class Engine:
         watchers = Watchers(
             on_memory=partial(self.display.memory, name), on_call=partial(self._keep_call, name, trial.number)
         )
-        attempt = Attempt(self._attempt_spec(trial), sandbox, model, calls, self._file, watchers)
+        attempt = Attempt(
+            self._attempt_spec(trial), sandbox, model, calls, self._file, watchers, holding=trial.holding
+        )
         with self._lock:
             if not self._stopping.is_set():
                 self._running[name] = attempt, sandbox
