@@ -8,6 +8,7 @@ called `runs`, `venv` or `build`.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -75,18 +76,21 @@ class Tree:
     def digest(self) -> str:
         """SHA-256 over names, contents and what can be executed, in hex; its first 16 characters.
 
+        A tree of plain files has the digest that older versions gave it: their runs can be compared and resumed.
+
         Raises:
             InputError: a file cannot be read.
         """
-        whole = hashlib.sha256()
-        for name, path in sorted(self.files.items()):
+        plain, special = [], []
+        for name, path in sorted(self.files.items(), key=lambda item: item[0].split("/")):
             try:
-                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                plain.append((name, hashlib.sha256(path.read_bytes()).hexdigest()))
             except OSError as error:
                 raise _unreadable(path, error) from error
-            whole.update(f"{name!r} {executable(path)} {content}\n".encode())
-        whole.update(repr(sorted(self.empty)).encode())
-        return whole.hexdigest()[:16]
+            if executable(path):
+                special.append(name)
+        value = [plain, special, sorted(self.empty)] if special or self.empty else plain
+        return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
 
 
 def executable(path: Path) -> bool:

@@ -17,6 +17,7 @@ from bakeoff.record.trial import DEFAULT_PROFILE, Profile
 # Begins the parts for the user's own evaluators: `evaluator module:function`.
 EVALUATOR = "evaluator "
 RESOURCES = "resources"
+IMAGE = "image"
 
 
 def of(value: Any) -> str:

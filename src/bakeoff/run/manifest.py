@@ -91,7 +91,7 @@ def _fingerprint(task: Task, host: Host, image: Image) -> dict[str, str]:
     code = code_digests.digests(config.evaluators, config.root)
     return {
         "source": image.source_digest,
-        "image": image.key,
+        fingerprint.IMAGE: image.key,
         **{name: fingerprint.of(part) for name, part in parts.items()},
         **{f"{fingerprint.EVALUATOR}{use}": digest for use, digest in code.items()},
         **fingerprint.of_profiles(task.profiles),

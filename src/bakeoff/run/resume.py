@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from bakeoff.config.overrides import Overrides
 from bakeoff.errors import InputError
+from bakeoff.record import fingerprint
 from bakeoff.record.base import Record
 from bakeoff.record.configuration import Configuration
 from bakeoff.record.manifest import Manifest
@@ -40,8 +41,11 @@ def read_again(run: RunDirectory) -> Task:
     return task
 
 
-def refuse_other_box(run: RunDirectory, now: Manifest) -> None:
-    """The rest of a run must be run on what its beginning was run on.
+def notes_on_box(run: RunDirectory, now: Manifest) -> list[str]:
+    """What the run's record must say of the box, since its rest must run on what its beginning ran on.
+
+    An image that differs although all that the user put into it is equal differs by bakeoff's part of it: bakeoff was
+    upgraded in between. That is noted, not refused.
 
     Args:
         run: the stopped run.
@@ -50,10 +54,18 @@ def refuse_other_box(run: RunDirectory, now: Manifest) -> None:
     Raises:
         InputError: names the parts of the fingerprint that differ.
     """
-    before = run.manifest().fingerprint_parts
-    _refuse_changes(
-        run, [name for name, digest in now.fingerprint_parts.items() if before.get(name) != digest]
-    )
+    before = run.manifest()
+    differing = [
+        name for name, digest in now.fingerprint_parts.items() if before.fingerprint_parts.get(name) != digest
+    ]
+    if differing != [fingerprint.IMAGE]:
+        _refuse_changes(run, differing)
+        return []
+    return [
+        f"bakeoff was upgraded during this run: its first {sum(1 for _ in run.trials())} trials ran in the image "
+        f"{before.image.reference} of bakeoff {before.bakeoff_version}, the rest in {now.image.reference} of "
+        f"bakeoff {now.bakeoff_version}."
+    ]
 
 
 def remaining(run: RunDirectory, trials: Iterable[TrialSpec]) -> list[TrialSpec]:

@@ -98,8 +98,6 @@ def prepare(task: Task, backend: Backend, display: Display, recording: Path | No
     require_cache()
     image = backend.prepare(task.config, display.step)
     start = manifest.at_start(task, backend.facts(), image, admitted.slots)
-    if task.resumed is not None:
-        resume.refuse_other_box(task.resumed, start)
     return Prepared(admitted, shared, scorer, image, start)
 
 
@@ -187,13 +185,14 @@ def _opened(task: Task, start: Manifest, out: Path, backend: Backend) -> Iterato
     Whatever ends the run, a bug of bakeoff too, its manifest says so, where it can still be written.
 
     Raises:
-        InputError: another process runs the resumed run.
+        InputError: another process runs the resumed run, or the box is not the one that it began on.
     """
     directory = task.resumed or RunDirectory.create(out, start, task.dataset.rows(task.config.root))
     with resume.only_writer(directory):
         if task.resumed is not None:
+            notes = [*directory.manifest().notes, *resume.notes_on_box(directory, start)]
             backend.sweep(directory.run_id)
-            directory.update_manifest(state="running", finished_at=None, not_run=None)
+            directory.update_manifest(state="running", finished_at=None, not_run=None, notes=notes)
         try:
             yield directory
         except BaseException:

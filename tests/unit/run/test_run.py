@@ -14,7 +14,7 @@ from bakeoff.datasets import Dataset
 from bakeoff.errors import InputError
 from bakeoff.record.manifest import Manifest
 from bakeoff.record.store import RunDirectory
-from bakeoff.run import manifest, plan, resume
+from bakeoff.run import manifest, plan
 from bakeoff.run import run as runs
 from bakeoff.run.run import _opened
 from bakeoff.run.task import Task
@@ -74,12 +74,28 @@ def test_a_second_resume_is_refused_and_sweeps_nothing(tmp_path: Path) -> None:
 
 def test_the_rest_of_a_run_needs_the_same_box(tmp_path: Path) -> None:
     run = RunDirectory.create(tmp_path, start())
-    now = start().model_copy(
-        update={"fingerprint_parts": {**start().fingerprint_parts, "resources": "other"}}
+    other = start().model_copy(
+        update={"fingerprint_parts": {**start().fingerprint_parts, "resources": "other", "image": "newer"}}
     )
-    resume.refuse_other_box(run, start())
-    with pytest.raises(InputError, match="have changed: resources"):
-        resume.refuse_other_box(run, now)
+    with (
+        pytest.raises(InputError, match="have changed: resources, image"),
+        _opened(task(resumed=run), other, tmp_path, FakeBackend()),
+    ):
+        pass
+
+
+def test_a_run_goes_on_after_an_upgrade_of_bakeoff_and_its_notes_say_so(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path, start())
+    upgraded = start().model_copy(
+        update={
+            "fingerprint_parts": {**start().fingerprint_parts, "image": "newer"},
+            "bakeoff_version": "9.9",
+        }
+    )
+    with _opened(task(resumed=run), upgraded, tmp_path, FakeBackend()) as again:
+        assert [note for note in again.manifest().notes if "upgraded" in note and "bakeoff 9.9" in note]
+    with _opened(task(resumed=run), start(), tmp_path, FakeBackend()) as again:
+        assert len(again.manifest().notes) == len(start().notes) + 1, "nothing more to note"
 
 
 # --- the end: a process of its own, so that the orchestrator stays small
