@@ -309,13 +309,13 @@ def _offered(
 ) -> Iterator[tuple[int, Step]]:
     """The steps that this conversation can make: a supervisor and each of its sub-agents have their own tools.
 
-    Where a request wants an answer in a form, there are none without tools.
+    A request without tools, such as for a summary, makes none.
     """
     names = structured.schemas(request)
     if form is not None and form.at_once:
         return
     for index, step in enumerate(steps):
-        if (step.instead_of or step.name) in names if names else form is None:
+        if (step.instead_of or step.name) in names if names else request.tools:
             yield index, step
 
 

@@ -141,5 +141,10 @@ def test_a_structured_answer_in_every_form_is_right_or_wrong(ask: Callable[[Any]
     assert (answer == Order(**ORDER)) == bool(skill)
 
 
+def test_a_request_without_tools_gets_no_calls() -> None:
+    reply = simulated(1, {"answer": "shipped", "trajectory": [GET]}).invoke("Sum it up.")
+    assert (reply.tool_calls, reply.text) == ([], "Here is what I found: shipped")
+
+
 def test_a_forced_form_comes_before_the_tools() -> None:
     assert route(simulated(1, {"answer": "shipped", "trajectory": [GET]})).answer == "shipped"
