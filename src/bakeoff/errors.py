@@ -102,9 +102,8 @@ class ModelErrorKind(StrEnum):
     AUTH = "auth"
     BAD_RESPONSE = "bad_response"
     CONTEXT_OVERFLOW = "context_overflow"
-    LENGTH = (
-        "length"  # the model's answer did not fit into `max_tokens`, and the provider made an error of it
-    )
+    # the model's answer did not fit into `max_tokens`, and the provider made an error of it
+    LENGTH = "length"
     REFUSAL = "refusal"  # the provider itself refused to answer (a content filter)
     BAD_REQUEST = "bad_request"  # the provider rejects what the harness sent
     UNSUPPORTED = "unsupported"  # this model never serves such a request: no tools, a parameter, a max_tokens

@@ -136,7 +136,7 @@ def at_breakpoint(agent: Any, result: Any, state: Any) -> Any:
     """The result, marked as an interrupt where the graph stopped at a breakpoint that it was compiled with.
 
     LangGraph says so of `interrupt()` alone. `state` is the checkpointer's snapshot. Without one, calls of tools that
-    nobody answered are the sign.
+    have no result are the sign.
     """
     if not has_breakpoints(agent) or not isinstance(result, dict) or "__interrupt__" in result:
         return result
@@ -148,8 +148,9 @@ def at_breakpoint(agent: Any, result: Any, state: Any) -> Any:
 
 
 def outcome(result: Any, given: int = 0) -> dict[str, Any]:
-    """The final state of the agent as JSON-able values. `given`: how many of its messages an assistant or
-    a tool wrote before.
+    """The final state of the agent as JSON-able values.
+
+    `given`: how many messages of an assistant or a tool the example brought along. The result has
 
     `messages`; `answer`, the structured response, where there is one; `interrupt`, what the agent waits for a person to
     decide, where it stopped for that.
@@ -170,7 +171,7 @@ def outcome(result: Any, given: int = 0) -> dict[str, Any]:
     try:
         messages = convert_to_messages(state.get("messages", []))
     except (ValueError, TypeError, NotImplementedError) as error:
-        raise WrongResult(f"what the harness returned as `messages` is none: {error}") from error
+        raise WrongResult(f"the harness returned `messages` that LangChain cannot read: {error}") from error
     out: dict[str, Any] = {"messages": [serialised(message) for message in messages]}
     structured = state.get("structured_response")
     answers = sum(message.type in ("ai", "tool") for message in messages)

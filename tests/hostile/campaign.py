@@ -1,6 +1,6 @@
 """The hostile campaign: every deed of `deeds.DEEDS` in a real run of its own, beside honest neighbours; prints a table.
 
-Exits 1 when a deed gained, harmed or was blamed on somebody else.
+Exits 1 when a deed gained, harmed or was blamed on the outside.
 
 python -m tests.hostile.campaign [--times 1] [--only NAME...]
 """

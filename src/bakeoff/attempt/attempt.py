@@ -52,7 +52,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """What the sandbox writes is not read, since all attempts together hold too much; or it is read again."""
+    """The reader waits for room, since all attempts together hold too much; or it goes on."""
 
     waits: bool
     at: float
@@ -125,9 +125,8 @@ class Attempt:
         self._timer = timer or WallTimer()
         self._inbox: Inbox[Inbound] = Inbox(self._timer)
         self._holding, self._lines = holding or Holdings().join(), Lines()
-        self._kept = self._retained = (
-            0  # bytes until the end: of everything, and of what the harness reported
-        )
+        # Bytes that stay until the end: of everything, and of what the harness reported
+        self._kept = self._retained = 0
         self._program = bool(spec.harness.command)
         self._protocol = Protocol(program=self._program)
         self._clock = Clock(self._timer.now(), spec.limits.seconds, spec.limits.startup_seconds)

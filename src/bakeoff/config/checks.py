@@ -20,7 +20,7 @@ SECRET = re.compile(
     re.IGNORECASE,
 )
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
-# No `__`: it stands for the slash of a trial_id in file names, which must stay reversible.
+# No `__`: file names write the slash of a trial_id so, and it must stay reversible.
 _SAFE_NAME = re.compile(r"(?!.*__)[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _NPM_PACKAGE = re.compile(
     r"(@[a-z0-9][\w.~-]*/)?[a-z0-9][\w.~-]*(@[\w.~^<>=|* +-]+)?", re.ASCII | re.IGNORECASE
@@ -133,7 +133,7 @@ def _gate_contradictions(config: Config) -> Iterator[Contradiction]:
 
 
 def _gateway_contradictions(config: Config) -> Iterator[Contradiction]:
-    """Rates and prices are of somebody, and a command gives a variable."""
+    """Every rate and price belongs to a model that is used, and every key command to a variable."""
     judges = [spec.options for spec in config.evaluators if spec.kind == "llm_judge"]
     providers = [one.ref.server for one in config.candidates]
     providers += [ModelRef(one["model"], one["base_url"]).server for one in judges]

@@ -1,4 +1,4 @@
-"""What every client library of somebody else's is given: its log held back, variables of our choice, short lists."""
+"""What every client library needs around it: its log silenced, environment variables set, items in short lists."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 
 @contextmanager
 def quiet(*loggers: str) -> Iterator[None]:
-    """Nothing of these logs is written: they quote keys and addresses, and what matters in them is told by us."""
+    """Silence these logs: they quote keys and addresses, and bakeoff reports what matters in them."""
     logs = [logging.getLogger(name) for name in loggers]
     before = [log.level for log in logs]
     for log in logs:

@@ -29,7 +29,7 @@ def _override(rule: str | list[str]) -> str | list[str]:
         and not re.fullmatch(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*", rule)
     ):
         hint = f"Write one of {', '.join(modes)}, a list of argument names, or `module:function`."
-        raise FormatError(f"{rule!r} is no way to compare arguments", hint)
+        raise FormatError(f"{rule!r} is not a way to compare arguments", hint)
     return rule
 
 

@@ -96,6 +96,12 @@ def nearest(word: str, known: Iterable[str], *, likeness: float = 0.6) -> str | 
     return close[0] if close else None
 
 
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """` (did you mean 'openai'?)`, or nothing where no known word is near."""
+    meant = nearest(word, known)
+    return f" (did you mean {meant!r}?)" if meant else ""
+
+
 def unknown_key(key: str, known: Sequence[str]) -> tuple[str, str]:
     """Problem and hint for a key that is not in the schema."""
     meant = nearest(key, known)

@@ -17,7 +17,7 @@ class Overrides:
     """What the command line changes; None or empty leaves what the file says.
 
     `examples` and `suites` are for `datasets.select`: a configuration does not know the dataset.
-    A `memory` or `cpus` below the reserve lowers the reserve to it: no floor stands above its ceiling.
+    A `memory` or `cpus` below the reserve lowers the reserve to it: no floor is above its ceiling.
     """
 
     candidates: tuple[str, ...] = ()  # names

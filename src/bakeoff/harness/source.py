@@ -19,7 +19,7 @@ class SourceTree:
     directory of modules and packages, which goes on `sys.path` itself.
     """
 
-    directory: Path  # what stands on sys.path
+    directory: Path  # what is on sys.path
     package: str | None  # the only name importable from it; None: everything in it
 
     @classmethod

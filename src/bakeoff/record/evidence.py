@@ -26,9 +26,8 @@ class KernelFacts(Record):
     memory_limit_hits: int | None = None
     cpu_seconds: float | None = None
     throttled_seconds: float | None = None
-    waited_seconds: float | None = (
-        None  # ready to run while none of its threads ran, throttling included; sampled
-    )
+    # ready to run while none of its threads ran, throttling included; sampled
+    waited_seconds: float | None = None
     startup_cpu_seconds: float | None = None  # of these three, what went before the agent started
     startup_throttled_seconds: float | None = None
     startup_waited_seconds: float | None = None

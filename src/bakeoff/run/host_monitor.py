@@ -6,8 +6,8 @@ machine's CPU time or more was stolen by the hypervisor while it ran. A contende
 limit, the trial's or a tool's; so what counts is the time from the agent's start: a slow start takes nothing from the
 agent.
 
-Half of the floor, and at most half of one CPU: agents that all take what they can get their floor and not a bit more,
-and what one thread can be made to look like waiting, it has to run for first.
+Half of the floor, since agents that all use what they can get just about their floor. At most half of one CPU, since
+the waiting is known for one thread, which cannot use more than one CPU.
 """
 
 from __future__ import annotations

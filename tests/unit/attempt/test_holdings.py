@@ -10,7 +10,7 @@ def test_a_share_is_always_there_and_one_may_go_beyond_the_room() -> None:
     first, second, third, fourth = (everyone.join() for _ in range(4))
     assert first.fits(90)
     assert second.fits(25), "a fourth of the room is its share"
-    assert second.fits(1000), "somebody must go on, or all would wait"
+    assert second.fits(1000), "one must go on, or all would wait"
     assert not third.fits(26), "one at a time"
     assert fourth.fits(25), "who holds little is never held up"
     second.leave()

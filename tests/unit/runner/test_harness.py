@@ -435,7 +435,7 @@ def test_a_message_alone_is_the_answer(tmp_path: Path, make: Any) -> None:
             lambda reply: {"messages": [("user", "1 + 2?")], "draft": reply},
             "no answer under the keys messages, draft",
         ),
-        (lambda reply: {"messages": [{"content": reply}]}, "as `messages` is none"),
+        (lambda reply: {"messages": [{"content": reply}]}, "`messages` that LangChain cannot read"),
     ],
 )
 def test_a_result_without_an_answer_is_the_harness_s_mistake(tmp_path: Path, make: Any, problem: str) -> None:

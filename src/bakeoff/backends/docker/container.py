@@ -65,10 +65,10 @@ def create(api: APIClient, spec: SandboxSpec) -> str:
         except docker.errors.ImageNotFound as error:
             raise _failed("image", "image", error) from error
         except docker.errors.APIError as error:
+            if error.status_code != HTTPStatus.CONFLICT:
+                raise _failed("create", "start", error) from error
             taken = error
-            if error.status_code == HTTPStatus.CONFLICT:
-                continue
-            raise _failed("create", "start", error) from error
+            continue
         except DAEMON_GONE as error:
             raise _failed("create", "start", error) from error
         return str(made["Id"])

@@ -286,9 +286,8 @@ def received(ask: Callable[[], AIMessage], raw: RawReply, *, wired: bool, route:
     word = raw.facts.word or word_of(message.response_metadata)
     if problem := heard(raw) or unfinished(raw, word, empty=empty, cut=bool(message.invalid_tool_calls)):
         raise ProviderFault(problem)
-    if any(
-        made.get("id") is None for made in message.tool_calls
-    ):  # no framework can answer it: not the model's doing
+    # No framework can answer such a call, and ids are the server's doing, not the model's.
+    if any(made.get("id") is None for made in message.tool_calls):
         raise ProviderFault(Fault(ModelErrorKind.BAD_RESPONSE, "a tool call in the reply has no id"))
     return message
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from bakeoff.config.fitting import nearest
+from bakeoff.config.fitting import did_you_mean
 from bakeoff.config.schema import ModelSpec
 from bakeoff.gateway.models import providers
 from bakeoff.gateway.types import Problem
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def check(model: ModelSpec, environ: Mapping[str, str]) -> Problem | None:
-    """What stands in the way of calling this model, without importing its package."""
+    """Why this model cannot be called, found without importing its package."""
     name = model.ref.provider
     provider = providers.PROVIDERS.get(name)
     if provider is None:
@@ -27,9 +27,7 @@ def check(model: ModelSpec, environ: Mapping[str, str]) -> Problem | None:
         if model.base_url:
             hint = f"for an OpenAI-compatible server write openai:{model.model}"
         shown = name or model.model
-        meant = nearest(shown, known)
-        guess = f" (did you mean {meant!r}?)" if meant else ""
-        return Problem(f"unknown provider {shown!r}{guess}", hint)
+        return Problem(f"unknown provider {shown!r}{did_you_mean(shown, known)}", hint)
     if not model.ref.name:
         return Problem(f"{model.model!r} names no model", f"write {name}:<model>")
     if importlib.util.find_spec(provider.package) is None:

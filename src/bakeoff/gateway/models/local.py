@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from bakeoff.config.extras import install_command
-from bakeoff.config.fitting import nearest
+from bakeoff.config.fitting import did_you_mean
 from bakeoff.config.schema import Candidate
 from bakeoff.errors import UnfitEnvironment
 from bakeoff.gateway.models.backend import ProviderBackend, build
@@ -55,9 +55,8 @@ def check(candidate: Candidate, environ: Mapping[str, str]) -> Problem | None:
     name = candidate.model.removeprefix("local:")
     if name not in LOCAL_MODELS:
         known = ", ".join(f"local:{each}" for each in LOCAL_MODELS)
-        meant = nearest(name, LOCAL_MODELS)
-        guess = f" (did you mean {meant!r}?)" if meant else ""
-        return Problem(f"unknown local model {name!r}{guess}", f"write one of {known}")
+        problem = f"unknown local model {name!r}{did_you_mean(name, LOCAL_MODELS)}"
+        return Problem(problem, f"write one of {known}")
     weights = LOCAL_MODELS[name].package
     for package in ("xllamacpp", "langchain_openai", weights):
         if importlib.util.find_spec(package) is None:
