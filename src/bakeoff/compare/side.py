@@ -22,7 +22,7 @@ class Trial:
     repetition: int
     verdict: VerdictName
     cause: str | None
-    limit_caused: bool  # any of its attempts died of a pinned limit
+    limit_caused: bool  # any of its attempts died inside its container
     cost_usd: float | None
     working_seconds: float
 

@@ -17,8 +17,10 @@ class Counting(StrEnum):
     """How infrastructure errors count: the four scores, always shown side by side."""
 
     SCORE = "score"  # they are excluded
-    AS_DEPLOYED = "as_deployed"  # limit-caused trials are failures, as in production; others are excluded
-    WORST_CASE = "worst_case"  # every one of them, and every limit-caused trial, is a failure
+    AS_DEPLOYED = (
+        "as_deployed"  # what died inside its container is a failure, as in production; others are excluded
+    )
+    WORST_CASE = "worst_case"  # every one of them is a failure, and every trial that died inside
     BEST_CASE = "best_case"  # every one is a pass
 
 
@@ -66,7 +68,7 @@ class ScoreSet:
     passed: int
     failed: int
     infra_errors: int
-    limit_caused: int  # trials with any attempt that a limit ended
+    limit_caused: int  # trials with any attempt that died inside its container
     by: Mapping[Counting, Estimate | None]
     infra_rate: Estimate | None  # infrastructure errors among all trials: see `estimate_errors`
 

@@ -14,8 +14,8 @@ from bakeoff.verdict import INSIDE_CAUSES, describe
 
 SCORE_MEANINGS = {
     Counting.SCORE: "infrastructure errors are excluded: the fairest figure if they affect all candidates equally.",
-    Counting.AS_DEPLOYED: "a trial of which any attempt died of a pinned limit (memory, disk, processes, CPU) is a "
-    "failure, whatever a re-attempt brought: production with these limits has no second container.",
+    Counting.AS_DEPLOYED: "a trial of which any attempt died inside its container (at a pinned limit, or by a crash "
+    "of the harness) is a failure, whatever a re-attempt brought: production has no second container.",
     Counting.WORST_CASE: "every infrastructure error is a failure, and every such trial: the score cannot be lower.",
     Counting.BEST_CASE: "every infrastructure error is a pass: the score cannot be higher.",
 }
@@ -31,7 +31,7 @@ def blocks(data: ReportData) -> Iterator[Block]:
             Strong(f"{figures.percent(data.infra_error_rate)}"),
             f" of all trials ({data.infra_errors} of {data.n}) ended without a verdict on the model; above "
             f"{figures.percent(data.max_error_rate)} for any candidate the run is inconclusive. Only "
-            "infrastructure errors are attempted again, in a fresh container; a model's failure is not.",
+            "what came from outside the container is attempted again, in a fresh one; a model's failure is not.",
         )
     )
     yield Table(
