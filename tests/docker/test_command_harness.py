@@ -176,11 +176,7 @@ FATES = {
     "exit": (f"{ASK}sys.exit(3)", "model.broke_harness", "exit code 3"),
     "kill": (f"{ASK}os.kill(os.getpid(), 9)", "model.broke_harness", "SIGKILL"),
     "memory": (f"{ASK}bytearray(b'x') * 10**9", "infra.oom_killed", "SIGKILL"),
-    "no-json": (
-        f"{ASK}open('answer.json', 'w').write('{{')",
-        "model.broke_harness",
-        "answer.json is not JSON",
-    ),
+    "no-json": (f"{ASK}open('answer.json', 'w').write('{{')", "model.wrong_answer", ""),
     "never-asked": ("open('answer.txt', 'w').write('done')", "infra.harness_crash", "without one request"),
 }
 MEET_IT = f"""
@@ -199,6 +195,7 @@ def test_how_a_program_fails_after_a_reply_is_the_models_doing(project: Project)
         verdict = "failed" if cause.startswith("model.") else "infra_error"
         assert (trial.verdict, trial.cause, len(trial.attempts)) == (verdict, cause, 1), name
         assert text in (trial.attempts[-1].evidence.harness.error_message or "")
+    assert trials["no-json"].output == "{", "what is not JSON is text: models write this file too"
 
 
 def test_a_program_that_hangs_before_it_asks_is_not_the_models_fault(project: Project) -> None:
