@@ -18,7 +18,9 @@ from typing import Any
 from bakeoff_runner import cgroup, process, syscalls, wire
 from bakeoff_runner.waits import Waits
 
-SAMPLE_MS = 250  # disk and (on old kernels) pids have no peak counter, so they are sampled at this pace
+SAMPLE_MS = (
+    250  # disk has no peak counter, nor have memory and pids on old kernels: they are sampled at this pace
+)
 REPORT_SECONDS = 1.0  # how often it reports the memory in use, for the host's display
 CHUNK = 64 * 1024
 ENDING_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT}
@@ -46,7 +48,8 @@ class Supervisor:
         self.stopped_for: str | None = None  # why the supervisor killed the harness
         self.startup: dict[str, Any] = {}  # CPU times up to the moment when the agent's clock started
         self.status: int | None = None  # the harness's wait status
-        self.disk_peak, self.disk_full, self.pids_peak = 0, False, 0
+        self.disk_peak, self.disk_full = 0, False
+        self.peaks = {"memory_peak_bytes": 0, "pids_peak": 0}  # for kernels that keep none
         self.waits = Waits()
         self.last_report = time.monotonic()
 
@@ -198,13 +201,17 @@ class Supervisor:
 
     def sample(self) -> None:
         self.waits.sample()
+        for name, current in (
+            ("memory_peak_bytes", cgroup.memory_current()),
+            ("pids_peak", cgroup.pids_current()),
+        ):
+            self.peaks[name] = max(self.peaks[name], current or 0)
         try:
             stat = os.statvfs(self.workdir)
         except OSError:
             return
         self.disk_peak = max(self.disk_peak, (stat.f_blocks - stat.f_bfree) * stat.f_frsize)
         self.disk_full = self.disk_full or (stat.f_blocks > 0 and stat.f_bfree == 0)
-        self.pids_peak = max(self.pids_peak, cgroup.pids_current() or 0)
         if time.monotonic() - self.last_report >= REPORT_SECONDS:
             self.last_report = time.monotonic()
             self.say("supervisor/sample", memory_bytes=cgroup.memory_current())
@@ -212,11 +219,12 @@ class Supervisor:
     def kernel(self) -> dict[str, Any]:
         self.sample()
         facts = cgroup.facts()
-        if facts["pids_peak"] is None:
-            facts["pids_peak"] = self.pids_peak or None
+        sampled = {name: peak for name, peak in self.peaks.items() if facts[name] is None and peak}
         stat = os.statvfs(self.workdir)
         return {
             **facts,
+            **sampled,
+            "sampled": list(sampled),
             "waited_seconds": self.waits.seconds,
             **self.startup,
             "disk_limit_bytes": stat.f_blocks * stat.f_frsize,

@@ -13,6 +13,8 @@ from pydantic import Field
 from bakeoff.errors import ModelErrorKind
 from bakeoff.record.base import Record, VerdictName
 
+Sampled = Literal["memory_peak_bytes", "pids_peak"]
+
 
 class KernelFacts(Record):
     """What the kernel counted for the container's cgroup."""
@@ -34,6 +36,8 @@ class KernelFacts(Record):
     pids_peak: int | None = None
     pids_refused: int | None = None  # forks refused by the pids limit
     disk_peak_bytes: int | None = None  # of /task, sampled
+    # Peaks that the kernel does not keep: the highest of the supervisor's samples, which may read low
+    sampled: list[Sampled] = Field(default_factory=list)
     disk_full: bool = False  # /task was seen with no room left, or the harness met ENOSPC
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from bakeoff.record.base import JsonDict, Record, VerdictName
-from bakeoff.record.evidence import Evidence, ModelFault
+from bakeoff.record.evidence import Evidence, ModelFault, Sampled
 
 # The profile of a run that names none. Nothing on disk mentions it.
 DEFAULT_PROFILE = "default"
@@ -195,6 +195,7 @@ class Observed(Record):
     oom_kills: int | None = None
     pids_peak: int | None = None
     disk_bytes: int | None = None
+    sampled: list[Sampled] = Field(default_factory=list)  # peaks that may read low: see `KernelFacts`
 
 
 class ResourceRecord(Record):

@@ -97,6 +97,7 @@ class CandidateReport:
     throttled_seconds: Spread | None
     pids_peak: Spread | None
     disk_bytes: Spread | None
+    sampled: frozenset[str]  # of these, the peaks that some kernel did not keep: they may read low
     oom_kills: int
     bound: Mapping[str, int]  # limit -> trials that ran into it
     tool_calls: Spread | None  # these five: None also where no trial's line counts them
@@ -259,6 +260,7 @@ class _Measures:
     cost: float | None = 0.0
     score_sums: dict[str, tuple[float, int]] = field(default_factory=dict)
     bound: Counter[str] = field(default_factory=Counter)
+    sampled: set[str] = field(default_factory=set)
     spreads: dict[str, array[float]] = field(default_factory=dict)
 
     def add(self, trial: TrialRecord) -> None:
@@ -276,6 +278,7 @@ class _Measures:
             total, n = self.score_sums.get(name, (0.0, 0))
             self.score_sums[name] = (total + score, n + 1)
         self.bound.update(trial.resource_bound)
+        self.sampled.update(trial.resources.observed.sampled)
         measured = {name: getattr(trial.resources.observed, name) for name in GIVEN}
         if trial.verdict != "infra_error":
             measured |= {f"{name}_seconds": value for name, value in trial.seconds if name != "wall"}
@@ -429,6 +432,7 @@ def _candidate(
         total_cost_usd=measures.cost,
         oom_kills=sums["oom_kills"],
         bound=dict(sorted(measures.bound.items())),
+        sampled=frozenset(measures.sampled),
         reattempts=sums["reattempts"],
         recovered=sums["recovered"],
         contended=sums["contended"],

@@ -13,8 +13,9 @@ from rich.text import Text
 
 from bakeoff.errors import InputError
 from bakeoff.record.base import JsonDict
+from bakeoff.record.evidence import Sampled
 from bakeoff.record.store import RunDirectory, file_name
-from bakeoff.record.trial import AttemptRecord, TrialRecord
+from bakeoff.record.trial import AttemptRecord, Observed, TrialRecord
 from bakeoff.text import escape, figures
 from bakeoff.verdict import describe
 
@@ -92,9 +93,9 @@ def _resources(record: TrialRecord) -> RenderableType:
     used = {
         "cpus": f"{figures.seconds(observed.cpu_seconds)} used, "
         f"{figures.seconds(observed.throttled_seconds)} throttled",
-        "memory_bytes": f"{figures.size(observed.memory_peak_bytes)} at most, "
+        "memory_bytes": f"{figures.size(observed.memory_peak_bytes)} at most{_sampled(observed, 'memory_peak_bytes')}, "
         f"{figures.number(observed.oom_kills)} OOM kills",
-        "pids": f"{figures.number(observed.pids_peak)} at most",
+        "pids": f"{figures.number(observed.pids_peak)} at most{_sampled(observed, 'pids_peak')}",
         "disk_bytes": f"{figures.size(observed.disk_bytes)} at most",
         "network": figures.UNKNOWN,
     }
@@ -105,6 +106,10 @@ def _resources(record: TrialRecord) -> RenderableType:
     if record.resource_bound:
         table.caption = f"ran into its limit of: {escape.line(', '.join(record.resource_bound))}"
     return table
+
+
+def _sampled(observed: Observed, name: Sampled) -> str:
+    return " (sampled)" if name in observed.sampled else ""
 
 
 def _plain(value: float | str | None) -> str:

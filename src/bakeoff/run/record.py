@@ -74,6 +74,7 @@ def trial_record(
                 oom_kills=kernel.oom_kills,
                 pids_peak=kernel.pids_peak,
                 disk_bytes=kernel.disk_peak_bytes,
+                sampled=kernel.sampled,
             ),
         ),
         resource_bound=verdict.resource_bound(evidence),

@@ -405,6 +405,16 @@ def test_prices_far_apart_are_drawn_on_a_logarithmic_scale(
     assert ("US dollars, logarithmic" in plots.draw(collected(tmp_path, records))["cost"]) is logarithmic
 
 
+def test_a_peak_that_was_only_sampled_is_marked_where_it_is_shown(tmp_path: Path) -> None:
+    seen = synthetic.trial().resources
+    sampled = seen.model_copy(
+        update={"observed": seen.observed.model_copy(update={"sampled": ["memory_peak_bytes"]})}
+    )
+    report = markdown.render(collected(tmp_path, [synthetic.trial(resources=sampled)]))
+    assert "| memory, peak (sampled) |" in report
+    assert "| processes, peak |" in report
+
+
 def test_a_percent_sign_stays_with_its_number(tmp_path: Path) -> None:
     page = html.render(collected(tmp_path), {})
     decision = page.partition('<p class="decision">')[2].partition("</p>")[0]
