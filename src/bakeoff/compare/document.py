@@ -34,6 +34,8 @@ def document(data: RunComparison) -> Iterator[Block]:
         yield Callout("warning", note)
     yield from _gates(data)
     yield from _scores(data)
+    yield from _bounds(data)
+    yield from _means(data)
     for change in data.changes:
         yield from _candidate(change)
 
@@ -94,6 +96,9 @@ def _scores(data: RunComparison) -> Iterator[Block]:
             for test in (change.tested,)
         ],
     )
+
+
+def _bounds(data: RunComparison) -> Iterator[Block]:
     yield Paragraph(
         "Infrastructure errors are missing data: the true change lies between the change that "
         f"counts them {WAYS[Counting.WORST_CASE]}, and the change that counts them {WAYS[Counting.BEST_CASE]}."
@@ -117,6 +122,9 @@ def _scores(data: RunComparison) -> Iterator[Block]:
             for change in data.changes
         ],
     )
+
+
+def _means(data: RunComparison) -> Iterator[Block]:
     yield Heading("Change of cost and latency")
     yield Paragraph(
         "Of trials with a verdict on the model, on the examples that both ran; p as above, paired and corrected."

@@ -43,8 +43,6 @@ def trajectory(
     usage, clock = result.usage, result.evidence.clock
     cached = [call.cached_tokens for call in result.model_calls if call.cached_tokens is not None]
     steps = _steps(result, example, model)
-    replies = {message.model_call for message in result.messages}
-    asked = {position for message in result.messages for position in message.calls}
     return {
         "schema_version": SCHEMA_VERSION,
         "session_id": spec.trial_id,
@@ -72,17 +70,20 @@ def trajectory(
             "seconds": clock.model_dump(mode="json"),
             "started_at": result.started_at.isoformat(),
             "finished_at": result.finished_at.isoformat(),
-            "unmatched_model_calls": [
-                call.model_dump(mode="json", exclude_none=True)
-                for call in result.model_calls
-                if call.index not in replies
-            ],
-            "unmatched_tool_calls": [
-                call.model_dump(mode="json", exclude_none=True)
-                for position, call in enumerate(result.tool_calls)
-                if position not in asked
-            ],
+            **_unmatched(result),
         },
+    }
+
+
+def _unmatched(result: AttemptResult) -> JsonDict:
+    """The calls that are in no message."""
+    replies = {message.model_call for message in result.messages}
+    asked = {position for message in result.messages for position in message.calls}
+    models = [call for call in result.model_calls if call.index not in replies]
+    tools = [call for position, call in enumerate(result.tool_calls) if position not in asked]
+    return {
+        "unmatched_model_calls": [call.model_dump(mode="json", exclude_none=True) for call in models],
+        "unmatched_tool_calls": [call.model_dump(mode="json", exclude_none=True) for call in tools],
     }
 
 

@@ -67,7 +67,7 @@ def plan(outcomes: Sequence[Outcome], first: str, second: str, effect: float, al
     repetitions = fmean(len(judged[name][e]) for name in (first, second) for e in shared) if shared else 0.0
     known = Power(first, second, effect, n, g, repetitions)
     if g < FEW_CLUSTERS:
-        return _unknown(known, f"fewer than {FEW_CLUSTERS} clusters of examples have a verdict")
+        return replace(known, why=f"fewer than {FEW_CLUSTERS} clusters of examples have a verdict")
     sides = [[judged[name][e] for e in shared] for name in (first, second)]
     within = _sum(_within(sides[0]), _within(sides[1]))
     clusters = [cluster_of[e] for e in shared]
@@ -76,7 +76,7 @@ def plan(outcomes: Sequence[Outcome], first: str, second: str, effect: float, al
     else:
         spread = None if within is None else _of_rerun(sides[0], clusters, within)
     if spread is None:
-        return _unknown(known, "each example ran once, so the variation of a rerun is unknown")
+        return replace(known, why="each example ran once, so the variation of a rerun is unknown")
     if within is not None:  # a rerun varies only by repetition; a part is never larger than the total
         within = spread.se**2 if first == second else min(within, spread.se**2)
 
@@ -90,24 +90,13 @@ def plan(outcomes: Sequence[Outcome], first: str, second: str, effect: float, al
                 power_of(effect, replace(spread, se=math.sqrt(endless + one / count)), alpha) >= POWER
             )
         )
-    return Power(
-        first,
-        second,
-        effect,
-        n,
-        g,
-        repetitions,
+    return replace(
+        known,
         detectable=minimum_detectable_effect(spread, alpha),
         power=power_of(effect, spread, alpha),
         examples_needed=None if clusters_needed is None else math.ceil(clusters_needed * n / g),
         repetitions_needed=repetitions_needed,
         detectable_at_best=None if at_best is None else minimum_detectable_effect(at_best, alpha),
-    )
-
-
-def _unknown(known: Power, why: str) -> Power:
-    return Power(
-        known.first, known.second, known.effect, known.examples, known.clusters, known.repetitions, why=why
     )
 
 

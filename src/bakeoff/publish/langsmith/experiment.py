@@ -193,19 +193,7 @@ def _metadata(
         "pass_hat_k": candidate.pass_hat_k,
         "used": {name: _plain(getattr(candidate, name)) for name in USED},
         "total_cost_usd": candidate.total_cost_usd,
-        "resources": {
-            "requested": manifest.resources.model_dump(),
-            **config.resources.model_dump(include={"reserve", "pin"}),
-            "effective": [
-                {"limits": limits.model_dump(), "trials": count} for limits, count in effective.most_common()
-            ],
-            "observed": {
-                **{name: _plain(getattr(candidate, name)) for name in GIVEN},
-                "oom_kills": candidate.oom_kills,
-                "bound": dict(candidate.bound),
-                "contended": candidate.contended,
-            },
-        },
+        "resources": _resources(source, candidate, effective),
         "attempts": {
             "beyond_the_first": candidate.reattempts,
             "recovered": candidate.recovered,
@@ -226,6 +214,22 @@ def _metadata(
     }
     plain: JsonDict = storable(json.loads(json.dumps(whole)))
     return plain
+
+
+def _resources(source: Source, candidate: CandidateReport, effective: Counter[ResourceLimits]) -> JsonDict:
+    return {
+        "requested": source.manifest.resources.model_dump(),
+        **source.manifest.config.resources.model_dump(include={"reserve", "pin"}),
+        "effective": [
+            {"limits": limits.model_dump(), "trials": count} for limits, count in effective.most_common()
+        ],
+        "observed": {
+            **{name: _plain(getattr(candidate, name)) for name in GIVEN},
+            "oom_kills": candidate.oom_kills,
+            "bound": dict(candidate.bound),
+            "contended": candidate.contended,
+        },
+    }
 
 
 def _plain(value: Any) -> JsonDict | None:
