@@ -198,15 +198,6 @@ def test_how_a_program_fails_after_a_reply_is_the_models_doing(project: Project)
     assert trials["no-json"].output == "{", "what is not JSON is text: models write this file too"
 
 
-def test_a_program_that_hangs_before_it_asks_is_not_the_models_fault(project: Project) -> None:
-    program(project, ["sleep", "60"])
-    project.config["infra"]["startup_seconds"] = 4
-    project.row("x", answer="x")
-    trial = project.bake().trials()["x"]
-    assert trial.verdict == "infra_error"
-    assert trial.attempts[-1].evidence.startup_timeout
-
-
 PROBE = """
 out = {"environment": sorted(os.environ), "keys": [v for k, v in os.environ.items() if k.endswith("KEY")]}
 out["task"] = json.load(open("task.json"))

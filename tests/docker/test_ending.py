@@ -21,16 +21,6 @@ def in_its_middle(project: Project) -> "subprocess.Popen[str]":
     return process
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGHUP])
-def test_a_run_ends_in_good_order_however_it_is_told_to(project: Project, told: signal.Signals) -> None:
-    process = in_its_middle(project)
-    process.send_signal(told)
-    ended = project.finish(process)
-    assert ended.code == 130, ended.stderr
-    assert ended.run is not None
-    assert ended.run.manifest().state == "interrupted"
-
-
 def test_a_second_ctrl_c_ends_at_once_and_leaves_the_true_state(project: Project) -> None:
     process = in_its_middle(project)
     [container] = project.containers()

@@ -94,26 +94,16 @@ def stopped(project: Project) -> None:
     assert process.returncode == 130, stderr
 
 
-def test_an_interrupted_run_goes_on_where_it_was_from_any_directory(project: Project, tmp_path: Path) -> None:
-    build(project)
-    stopped(project)
-    before = lines(project)
-    assert 2 <= len(before) < 2 * EXAMPLES
-    (tmp_path / "elsewhere").mkdir()
-    [run] = (project.root / "runs").glob("*/manifest.json")
-    process = resume(project, str(run.parent), cwd=tmp_path / "elsewhere")
-    _, stderr = process.communicate(timeout=300)
-    assert process.returncode == 0, stderr
-    assert lines(project)[: len(before)] == before
-    assert len(lines(project)) == 2 * EXAMPLES
-
-
-def test_a_changed_harness_dataset_or_evaluator_is_refused_by_name(project: Project) -> None:
+def test_a_changed_run_is_refused_by_name_and_an_unchanged_one_goes_on_from_any_directory(
+    project: Project, tmp_path: Path
+) -> None:
     build(project)
     checks = project.root / "resume_checks.py"
     checks.write_text("def lenient(**_):\n    return 1.0\n")
     project.config["evaluators"].append({"use": "resume_checks:lenient", "threshold": 0.5})
     stopped(project)
+    before = lines(project)
+    assert 2 <= len(before) < 2 * EXAMPLES
     harness, rows = project.root / "harness.yaml", project.root / "rows.jsonl"
     agent = project.root / "faulty_agent/agent.py"
 
@@ -131,42 +121,15 @@ def test_a_changed_harness_dataset_or_evaluator_is_refused_by_name(project: Proj
     assert "dataset" in refused(rows, "done 3", "done three")
     assert "source" in refused(agent, "You do as you are told.", "You do as you like.")
     assert "evaluator resume_checks:lenient" in refused(checks, "1.0", "0.9")
-
-
-def test_a_run_that_cannot_write_its_record_is_interrupted_and_goes_on(project: Project) -> None:
-    project.config["trials"] = 6
-    project.row("row", call("wait", "waited", seconds=0.5))
-    process = project.start("--max-concurrency", "1")
-    while not (written := list((project.root / "runs").glob("*/trajectories/*.json"))):
-        assert process.poll() is None, project.finish(process).stderr
-        time.sleep(0.05)
-    trajectories = written[0].parent
-    trajectories.rename(trajectories.with_name("aside"))
-    trajectories.write_text("no directory")
-    broken = project.finish(process)
-    assert broken.code == 4
-    assert "trajectories" in broken.stderr
-    assert broken.run is not None
-    assert broken.run.manifest().state == "interrupted"
-    before = list(broken.run.trials())
-    trajectories.unlink()
-    trajectories.with_name("aside").rename(trajectories)
-    after = project.bake("--resume", "latest")
-    assert after.code == 0, after.stderr
-    assert after.run is not None
-    assert after.run.manifest().state == "finished"
-    trials = list(after.run.trials())
-    assert trials[: len(before)] == before
-    assert len({trial.trial_id for trial in trials}) == len(trials) == 6
-
-
-def test_a_finished_run_is_not_run_again(project: Project) -> None:
-    project.row("row", call("wait", "waited", seconds=0))
-    assert project.bake().code == 0
-    process = resume(project)
-    _, stderr = process.communicate(timeout=300)
-    assert process.returncode == 2
+    (tmp_path / "elsewhere").mkdir()
+    [run] = (project.root / "runs").glob("*/manifest.json")
+    for code in (0, 2):  # a finished run is not run again
+        process = resume(project, str(run.parent), cwd=tmp_path / "elsewhere")
+        _, stderr = process.communicate(timeout=300)
+        assert process.returncode == code, stderr
     assert "finished" in stderr
+    assert lines(project)[: len(before)] == before
+    assert len(lines(project)) == 2 * EXAMPLES
 
 
 @pytest.mark.alone

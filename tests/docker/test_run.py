@@ -380,16 +380,6 @@ def test_a_new_project_runs_as_it_is_and_options_count(new: Path) -> None:
     assert not (new / "runs").exists()
 
 
-def test_quiet_says_nothing_and_the_seed_gives_the_same_again(new: Path) -> None:
-    def verdicts(out: str) -> dict[str, str]:
-        done = bakeoff(new, "run", "--quiet", "--trials", "1", "--example", "price-[st]*", "--out", out)
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-        [path] = new.glob(f"{out}/*")
-        return {trial.trial_id: trial.verdict for trial in RunDirectory.open(path).trials()}
-
-    assert verdicts("first") == verdicts("second")
-
-
 def test_a_terminal_gets_a_live_display(new: Path) -> None:
     code, drawn = run_in_terminal(
         [*COMMAND, "run", "--trials", "1", "--example", "price-[st]*", "--out", "live"], new
@@ -425,7 +415,7 @@ def run_in_terminal(command: list[str], root: Path) -> tuple[int, str]:
 # --- stopping ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stopped_run_keeps_what_is_finished(project: Project, number: signal.Signals) -> None:
     project.config["seed"] = 5  # which puts the quick one first
     project.row("quick", call("wait", "waited", seconds=0))

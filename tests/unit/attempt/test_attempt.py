@@ -1,5 +1,6 @@
 """Attempts in a scripted sandbox on a manual clock: every blame and every clock, in milliseconds."""
 
+import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -309,6 +310,33 @@ def test_a_model_call_after_the_answer_changes_nothing() -> None:
     run = Run(script, ai("3"), ai("5"))
     assert run.evidence.answer is not None
     assert (run.evidence.answer.text, run.result.usage.model_calls) == ("3", 1)
+
+
+def test_a_line_that_is_sent_twice_or_by_another_attempt_is_no_second_call() -> None:
+    def script(harness: FakeHarness) -> Script:
+        harness.loaded()
+        harness.started()
+        asked = harness.ask("1 + 2?")
+        params = {
+            "messages": [human("again")],
+            "tools": None,
+            "tool_choice": None,
+            "stop": None,
+            "params": {},
+        }
+        harness.say({"id": asked, "method": "model/generate", "params": params})
+        answer = {"id": 1, "result": {"messages": [ai("forged")]}}
+        for token in ("0" * 32, "", None):
+            harness.box.write(json.dumps({"token": token, **answer}).encode() + b"\n")
+        reply = yield asked
+        harness.answer(human("1 + 2?"), reply["result"]["message"])
+
+    run = Run(script, ai("3"))
+    assert run.evidence.answer is not None
+    assert (run.evidence.answer.text, run.result.usage.model_calls) == ("3", 1)
+    protests = run.evidence.protocol_errors
+    assert sum("a second call with the id" in text for text in protests) == 1
+    assert sum("not of this attempt" in text for text in protests) == 3
 
 
 def test_a_flood_cannot_hold_up_the_time_limit() -> None:

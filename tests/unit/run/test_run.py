@@ -12,6 +12,7 @@ from bakeoff.backends.fake import FakeBackend
 from bakeoff.config.overrides import Overrides
 from bakeoff.datasets import Dataset
 from bakeoff.errors import InputError
+from bakeoff.gateway.policy.spending import Spending
 from bakeoff.record.manifest import Manifest
 from bakeoff.record.store import RunDirectory
 from bakeoff.run import manifest, plan
@@ -36,6 +37,18 @@ def test_a_seed_of_0_is_applied_again_on_resume() -> None:
     asked = replace(task(), overrides=given)
     written = json.loads(manifest.at_start(asked, like.host, like.image, slots=1).model_dump_json())
     assert written["overrides"] == {"seed": 0, "examples": ["status-*"]}
+
+
+def test_what_a_spent_budget_left_is_on_record_until_the_run_goes_on(tmp_path: Path) -> None:
+    run = synthetic.run_directory(tmp_path, list(synthetic.trials())[:2], start())
+    end = manifest.at_end(run, task(), finished=False, spending=Spending(1.0, 1.5), worst=None)
+    run.update_manifest(**end)
+    left = run.manifest().not_run
+    assert left is not None
+    assert (run.manifest().state, left.trials) == ("interrupted", 70)
+    assert left.reason == "the budget of 1 USD is spent (1.5000 USD)"
+    with _opened(task(resumed=run), start(), tmp_path, FakeBackend()) as again:
+        assert again.manifest().not_run is None
 
 
 def test_a_bug_leaves_the_run_interrupted_and_is_not_hidden(tmp_path: Path) -> None:
