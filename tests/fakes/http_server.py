@@ -55,9 +55,11 @@ class HttpServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, answer: Callable[[Any], None], *, http_1_1: bool = False) -> None:
-        version = {"protocol_version": "HTTP/1.1" if http_1_1 else "HTTP/1.0"}
-        super().__init__(("127.0.0.1", 0), type("Bound", (Exchange,), version))
+    def __init__(
+        self, answer: Callable[[Any], None], *, http_1_1: bool = False, exchange: type[Exchange] = Exchange
+    ) -> None:
+        version = {"protocol_version": "HTTP/1.1"} if http_1_1 else {}
+        super().__init__(("127.0.0.1", 0), type("Bound", (exchange,), version))
         self.answer = answer
         self.url = f"http://127.0.0.1:{self.server_port}"
 

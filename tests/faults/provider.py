@@ -13,9 +13,10 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any
+
+from tests.fakes import http_server
+from tests.fakes.http_server import HttpServer
 
 RETRY_AFTER_SECONDS = 2.5  # twice that is more than the time limit of the run that asks
 HANG_SECONDS = 30.0  # far more than the client's timeout
@@ -25,61 +26,49 @@ LISTEN = {"name": "listen", "arguments": "{}"}
 TOOL_CALL = {"name": "wait", "arguments": '{"seconds": 0}'}
 
 
-class Provider(ThreadingHTTPServer):
+class Provider(HttpServer):
     """Use it as a context manager; `base_url` is what goes into harness.yaml."""
 
-    daemon_threads = True
-    request_queue_size = 64
-
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Exchange)
+        super().__init__(respond, exchange=Exchange)
         self.asked: Counter[str] = Counter()  # requests by model
         self.turns: Counter[tuple[str, str]] = Counter()  # requests by model and conversation
         self.lock = threading.Lock()
         self.closing = threading.Event()
+        self.base_url = f"{self.url}/v1"
 
-    @property
-    def base_url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/v1"
-
-    def __enter__(self) -> Provider:
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.closing.set()
-        self.shutdown()
-        self.server_close()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is what half of the behaviours are about."""
+        super().__exit__()
 
 
-class Exchange(BaseHTTPRequestHandler):
-    """One request, and the answer that its model is named for."""
+def respond(exchange: Exchange) -> None:
+    """The answer that the request's model is named for."""
+    server, body = exchange.server, json.loads(exchange.body)
+    exchange.model = model = body["model"]
+    with server.lock:
+        server.asked[model] += 1
+        key = (model, json.dumps(body["messages"], sort_keys=True))
+        server.turns[key] += 1
+        exchange.nth = server.turns[key]
+    if "response_format" in body or "tool_choice" in body:
+        exchange.judge(body)
+    elif body.get("stream"):
+        STREAMS[model](exchange)
+    elif all(message["role"] != "tool" for message in body["messages"]):
+        function = LISTEN if model in STREAMS else TOOL_CALL
+        exchange.message(None, tool_calls=[{"id": "call_1", "type": "function", "function": function}])
+    else:
+        BEHAVIOURS.get(model, BEHAVIOURS["fine"])(exchange)
+
+
+class Exchange(http_server.Exchange):
+    """One request, and what can be said to it. `nth` 1: the request is new; 2: it is sent again."""
 
     protocol_version = "HTTP/1.1"
     server: Provider
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.model: str = body["model"]
-        with self.server.lock:
-            self.server.asked[self.model] += 1
-            key = (self.model, json.dumps(body["messages"], sort_keys=True))
-            self.server.turns[key] += 1
-            self.nth = self.server.turns[key]  # 1: this request is new; 2: it is sent again
-        if "response_format" in body or "tool_choice" in body:
-            self.judge(body)
-        elif body.get("stream"):
-            STREAMS[self.model](self)
-        elif all(message["role"] != "tool" for message in body["messages"]):
-            function = LISTEN if self.model in STREAMS else TOOL_CALL
-            self.message(None, tool_calls=[{"id": "call_1", "type": "function", "function": function}])
-        else:
-            BEHAVIOURS.get(self.model, BEHAVIOURS["fine"])(self)
+    model: str
+    nth: int
 
     def judge(self, body: dict[str, Any]) -> None:
         """A judge says yes, except about the row that is named for its being down."""
@@ -88,10 +77,8 @@ class Exchange(BaseHTTPRequestHandler):
         elif "response_format" in body:
             self.message('{"reasoning": "It is so.", "score": true}')
         else:
-            function = {
-                "name": body["tools"][0]["function"]["name"],
-                "arguments": '{"reasoning": "So.", "score": true}',
-            }
+            name = body["tools"][0]["function"]["name"]
+            function = {"name": name, "arguments": '{"reasoning": "So.", "score": true}'}
             self.message(None, tool_calls=[{"id": "call_1", "type": "function", "function": function}])
 
     # --- what it can say
@@ -101,52 +88,31 @@ class Exchange(BaseHTTPRequestHandler):
     ) -> None:
         """A good answer."""
         message = {"role": "assistant", "content": content, **fields}
-        choice = {
-            "index": 0,
-            "finish_reason": "tool_calls" if "tool_calls" in fields else finish,
-            "message": message,
-        }
+        reason = "tool_calls" if "tool_calls" in fields else finish
+        choice = {"index": 0, "finish_reason": reason, "message": message}
         self.give({"choices": [choice], "usage": usage})
 
     def give(self, fields: dict[str, Any]) -> None:
         """A 200 with these fields and the usual ones."""
-        whole = {
-            "id": "c1",
-            "object": "chat.completion",
-            "created": 1,
-            "model": self.model,
-            "usage": USAGE,
-            **fields,
-        }
-        self.send(200, json.dumps(whole).encode())
+        top = {"id": "c1", "object": "chat.completion", "created": 1, "model": self.model, "usage": USAGE}
+        self.say(200, {**top, **fields})
 
     def refuse(self, status: int, code: str = "fault", **headers: str) -> None:
         """An error as OpenAI words it."""
         error = {"message": f"injected: {code}", "type": "injected", "param": None, "code": code}
         names = {name.replace("_", "-"): value for name, value in headers.items()}
-        self.send(status, json.dumps({"error": error}).encode(), names)
+        self.say(status, {"error": error}, names)
 
     def state(self, status: int, message: str, code: int | None) -> None:
         """An error as routers word it: a number for a code."""
-        self.send(status, json.dumps({"error": {"message": message, "code": code}}).encode())
+        self.say(status, {"error": {"message": message, "code": code}})
 
     def bomb(self) -> None:
         """A small body that is large once it is decompressed."""
         squeeze = zlib.compressobj(wbits=31)
         piece = b" " * 2**20
         body = b"".join([squeeze.compress(piece) for _ in range(512)] + [squeeze.flush()])
-        self.send(200, body, {"Content-Encoding": "gzip"})
-
-    def send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
-        self.send_response(status)
-        for name, value in {
-            "Content-Type": "application/json",
-            "Content-Length": str(len(body)),
-            **(headers or {}),
-        }.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
+        self.say(200, body, {"Content-Encoding": "gzip"})
 
     def hang(self) -> None:
         """Say nothing for longer than anybody waits."""
@@ -170,7 +136,7 @@ class Exchange(BaseHTTPRequestHandler):
     def stream(self, *events: dict[str, Any]) -> None:
         """These events, and the end of the connection."""
         body = "".join(f"data: {json.dumps(event)}\n\n" for event in events)
-        self.send(200, body.encode(), {"Content-Type": "text/event-stream"})
+        self.say(200, body.encode(), {"Content-Type": "text/event-stream"})
 
     def break_off(self, message: str, code: int | str) -> None:
         """A first piece, then an error."""
@@ -178,19 +144,13 @@ class Exchange(BaseHTTPRequestHandler):
 
     def unending(self, content_type: str, piece: bytes, pause: float = 0.2) -> None:
         self.close_connection = True
-        self.send_response(200)
-        self.send_header("Content-Type", content_type)
-        self.send_header("Connection", "close")
-        self.end_headers()
+        self.begin(200, {"Content-Type": content_type, "Connection": "close"})
         while not self.server.closing.wait(pause):
             self.wfile.write(piece)  # until nobody reads it: the error ends this thread
 
     def reset(self) -> None:
         """Half an answer, then a TCP reset."""
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", "4096")
-        self.end_headers()
+        self.begin(200, {"Content-Length": "4096"})
         self.wfile.write(b'{"id": "c1", "choices": [')
         self.wfile.flush()
         # with this, close() throws away what is unsent and sends RST (socket(7), SO_LINGER)
@@ -205,9 +165,6 @@ class Exchange(BaseHTTPRequestHandler):
             fail(self)
         else:
             self.message(ANSWER)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class has it
-        """Nothing: the campaign prints a table."""
 
 
 def _limited(exchange: Exchange) -> None:
@@ -248,16 +205,16 @@ BEHAVIOURS: dict[str, Callable[[Exchange], None]] = {
     ),
     "moderation-403": lambda e: e.state(403, "The input was flagged by moderation", 403),
     "tool-use-failed-400": lambda e: e.refuse(400, "tool_use_failed"),
-    "page-403": lambda e: e.send(
+    "page-403": lambda e: e.say(
         403, b"<html><body>Access to this page is blocked</body></html>", {"Content-Type": "text/html"}
     ),
-    "redirect": lambda e: e.send(307, b"", {"Location": "http://127.0.0.1:9/v1/chat/completions"}),
+    "redirect": lambda e: e.say(307, b"", {"Location": "http://127.0.0.1:9/v1/chat/completions"}),
     "bomb": lambda e: e.bomb(),
     "endless": lambda e: e.unending("application/json", b" " * 2**20, pause=0.0),
     "cached-beyond": lambda e: e.message(
         ANSWER, usage={**USAGE, "prompt_tokens_details": {"cached_tokens": 5000}}
     ),
-    "429-as-detail-in-200": lambda e: e.send(200, b'{"detail": "Rate limit exceeded"}'),
+    "429-as-detail-in-200": lambda e: e.say(200, b'{"detail": "Rate limit exceeded"}'),
     # limits have room left: the failure has nothing to do with them, and nobody waits for their reset
     "503-with-limits": lambda e: e.refuse(
         503, x_ratelimit_reset_tokens="6m0s", x_ratelimit_remaining_tokens="900"
@@ -272,7 +229,7 @@ BEHAVIOURS: dict[str, Callable[[Exchange], None]] = {
     "no-usage": lambda e: e.message(ANSWER, usage=None),
     "nan-usage": lambda e: e.message(ANSWER, usage={**USAGE, "prompt_tokens": float("nan")}),
     "sensitive": lambda e: e.message("do", finish="sensitive"),
-    "not-json": lambda e: e.send(200, b"<html>the proxy is having a moment</html>"),
+    "not-json": lambda e: e.say(200, b"<html>the proxy is having a moment</html>"),
     "no-choices": lambda e: e.give({"choices": []}),
     "no-message": lambda e: e.give({"choices": [{"index": 0, "finish_reason": "stop"}]}),
     "context-overflow": lambda e: e.refuse(400, "context_length_exceeded"),

@@ -105,6 +105,6 @@ HARMFUL = {
     "headers": _headers,
     "many-calls": _many_calls,
     "huge-usage": lambda e: e.message("no", usage={"prompt_tokens": 10**4000, "completion_tokens": 1}),
-    "deep": lambda e: e.send(200, b'{"choices": ' + b"[" * 200000 + b"]" * 200000 + b"}"),
+    "deep": lambda e: e.say(200, b'{"choices": ' + b"[" * 200000 + b"]" * 200000 + b"}"),
     "big-answer": lambda e: e.message("x" * 7 * 2**20),
 }
