@@ -25,6 +25,9 @@ Decisions that the table makes (DESIGN.md, section 5, is the contract):
   conversation in it is not the program's: a tool's child sent it.
 - A kernel that counts an OOM kill, but never saw the container at its own limit, killed for the host's memory or for a
   limit above the container: `infra.host_memory`, which is nobody's inside.
+- A kernel that counts a refused process, but kept a peak below the container's pids limit, met a limit above the
+  container: `infra.host_pids`. From Linux 6.11, cgroup v2 counts such refusals elsewhere. What is left is the harness's
+  own word, which is proof of nothing: `infra.start_refused` is inside.
 - `MemoryError` without an OOM kill is an exception like others: the kernel enforces the pinned limit by killing, so an
   allocation that merely failed was an absurd size or the host's own limit.
 - A flood or a broken protocol counts only when no answer came of it: garbage beside a wrong answer must not excuse it.
@@ -159,9 +162,21 @@ def _disk_full(e: Evidence) -> bool:
 
 
 def _pids_exhausted(e: Evidence) -> bool:
-    # EAGAIN alone may be any non-blocking call; it counts only when the kernel's own count is not known
     uncounted = e.kernel.pids_refused is None and errno.EAGAIN in e.harness.error_errnos
-    return bool(e.kernel.pids_refused) or uncounted
+    return (bool(e.kernel.pids_refused) or uncounted) and not _refused_above(e)
+
+
+def _refused_above(e: Evidence) -> bool:
+    """The kernel counted a refusal, and the container never had as many processes as its own limit allows."""
+    kernel = e.kernel
+    if not kernel.pids_refused or kernel.pids_limit is None or "pids_peak" in kernel.sampled:
+        return False
+    return kernel.pids_peak is not None and kernel.pids_peak < kernel.pids_limit
+
+
+def _start_refused(e: Evidence) -> bool:
+    """The harness's word alone, so it is no proof that the outside caused it."""
+    return e.kernel.pids_refused == 0 and errno.EAGAIN in e.harness.error_errnos
 
 
 def _cpu_throttled(e: Evidence) -> bool:
@@ -308,7 +323,7 @@ def _oom_says(c: Case) -> str:
 def _pids_say(c: Case) -> str:
     if refused := c.evidence.kernel.pids_refused:
         return f"The pids limit refused {refused} new processes or threads."
-    return "The harness met EAGAIN, and the kernel's count of refused processes could not be read."
+    return "A process or thread was refused, and the kernel's count of refusals could not be read."
 
 
 def _startup_says(c: Case) -> str:
@@ -422,7 +437,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infra.pids_exhausted",
         "the pids limit refused a new process or thread",
-        "kernel: forks refused in `pids.events`; runner: EAGAIN where that cannot be read",
+        "kernel: refusals in `pids.events`; runner: a refused start where that cannot be read",
         lambda c: _pids_exhausted(c.evidence),
         _pids_say,
         inside=True,
@@ -435,6 +450,25 @@ CAUSES: tuple[Cause, ...] = (
         lambda c: _killed_for_the_host(c.evidence),
         _say("The kernel killed a process for the memory of the host, or for a limit above the container."),
         retry=Retry.AFTER_BACKOFF,
+    ),
+    Cause(
+        "infra.host_pids",
+        "a pids limit above the container refused a new process or thread",
+        "kernel: refusals in `pids.events`, while the container's own peak stayed below its limit",
+        lambda c: _refused_above(c.evidence),
+        _say("A pids limit above the container refused a new process or thread."),
+        retry=Retry.AFTER_BACKOFF,
+    ),
+    Cause(
+        "infra.start_refused",
+        "a new process or thread was refused, and not by the container's pids limit",
+        "runner: EAGAIN where one is started; kernel: no refusal in `pids.events`",
+        lambda c: _start_refused(c.evidence),
+        _say(
+            "The harness could not start a process or thread, and the container's own limit refused none: "
+            "a limit of the host or of the user did."
+        ),
+        inside=True,
     ),
     Cause(
         "infra.limits_not_enforced",

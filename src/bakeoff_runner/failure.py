@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
+from collections.abc import Iterator
+from types import CodeType
 from typing import Any
 
 from bakeoff_runner import wire
@@ -11,27 +14,62 @@ TRACEBACK_CHARS = 4000
 
 
 def describe(error: BaseException) -> dict[str, Any]:
-    """A JSON-RPC error object; its data: the class, its bases, the traceback, and the errno of every OSError behind it.
+    """A JSON-RPC error object; its data: the class, its bases, the traceback, and `errnos`.
 
     A group of exceptions that holds a single one, as a TaskGroup raises it, counts as that one.
     """
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    chain: list[BaseException] = []
-    link: BaseException | None = error
-    while link is not None and link not in chain:
-        chain.append(link)
-        link = link.__cause__ or link.__context__
     return {
         "code": wire.HARNESS_ERROR,
         "message": text_of(error)[:TRACEBACK_CHARS],
         "data": {
             "type": qualified_name(type(error)),
             "bases": [qualified_name(base) for base in type(error).__mro__[1:-1]],
-            "errnos": [e.errno for e in chain if isinstance(e, OSError) and e.errno is not None],
+            "errnos": errnos(error),
             "traceback": "".join(traceback.format_exception(error))[-TRACEBACK_CHARS:],
         },
     }
+
+
+def errnos(error: BaseException | None) -> list[int]:
+    """What the system refused, by the errno of each OSError behind an exception.
+
+    EAGAIN is among them where a process or a thread could not be started, and nowhere else: any non-blocking call may
+    give it. ENOSPC is not, where inotify has no room for another watch: that is no full disk.
+    """
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    return [number for number in map(_errno, seen) if number is not None]
+
+
+def _errno(error: BaseException) -> int | None:
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return errno.EAGAIN
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EAGAIN and not any("fork" in name or "spawn" in name for name in _innermost(error)):
+        return None
+    if number == errno.ENOSPC and any("inotify" in name for code in _codes(error) for name in _names(code)):
+        return None
+    return number
+
+
+def _innermost(error: BaseException) -> tuple[str, ...]:
+    """The names that the function uses in which an exception arose."""
+    codes = list(_codes(error))
+    return codes[-1].co_names if codes else ()
+
+
+def _names(code: CodeType) -> tuple[str, ...]:
+    return (code.co_filename, code.co_name, *code.co_names)
+
+
+def _codes(error: BaseException) -> Iterator[CodeType]:
+    """The functions that an exception came through, the innermost last."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        yield frame.f_code
 
 
 def text_of(error: BaseException) -> str:

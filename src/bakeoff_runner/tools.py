@@ -15,7 +15,7 @@ from typing import Any
 
 from bakeoff_runner import wire
 from bakeoff_runner.channel import Channel
-from bakeoff_runner.failure import text_of
+from bakeoff_runner.failure import errnos, text_of
 from bakeoff_runner.time_limit import LimitedCall, ToolTimeout, Watchdog
 
 _runs = count(1)
@@ -43,7 +43,7 @@ class _Report:
                 "seconds": time.monotonic() - self.start,
                 "result": None if error else text[: wire.MAX_RESULT_TEXT],
                 "error": failure[: wire.MAX_RESULT_TEXT] if failure else None,
-                "errno": error.errno if isinstance(error, OSError) else None,
+                "errnos": errnos(error),
                 "timed_out": timed_out,
                 "rejected": error is not None and is_rejection(error),
             },

@@ -16,7 +16,7 @@
                          model/too_large {bytes}                          a call too large for a line; it has failed
                          harness/loaded {}, harness/started {}
                          tool/start {run, call_id, name, args}
-                         tool/end {run, call_id, name, seconds, result, error, errno, timed_out, rejected}
+                         tool/end {run, call_id, name, seconds, result, error, errnos, timed_out, rejected}
                          trace/export {content_type, encoding, body}      the harness's spans (OTLP), body in base64
 
 Only the supervisor knows its token: it reads it after it has forked the harness, so a forged `supervisor/exit`

@@ -449,7 +449,7 @@ DEEDS: tuple[Deed, ...] = (
             for n in range(3):
                 run = {"run": f"f{n}", "call_id": f"f{n}", "name": "shell"}
                 channel.notify("tool/start", {**run, "args": {"command": "solve"}})
-                channel.notify("tool/end", {**run, "seconds": 0.0, "result": "code 1", "error": None, "errno": 28,
+                channel.notify("tool/end", {**run, "seconds": 0.0, "result": "code 1", "error": None, "errnos": [28],
                     "timed_out": True})
             """),
         (*WRONG, "infra.disk_full"),

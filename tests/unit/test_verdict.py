@@ -44,6 +44,8 @@ def fault(kind: ModelErrorKind, **more: Any) -> Evidence:
     return Evidence(model_fault=ModelFault(kind=kind, message="said so", status=500), harness=CRASH, **more)
 
 
+NONE_REFUSED: dict[str, Any] = {"kernel": KernelFacts(pids_refused=0)}
+
 # cause -> (evidence, passed, failing)
 CASES: dict[str, list[tuple[Evidence, bool | None, list[str]]]] = {
     "infra.oom_killed": [
@@ -57,6 +59,36 @@ CASES: dict[str, list[tuple[Evidence, bool | None, list[str]]]] = {
     "infra.pids_exhausted": [
         (Evidence(kernel=KernelFacts(pids_refused=3), answer=ANSWER), False, ["answer"]),
         (Evidence(harness=CRASH.model_copy(update={"error_errnos": [errno.EAGAIN]})), None, []),
+        (Evidence(kernel=KernelFacts(pids_refused=3, pids_peak=64, pids_limit=64), harness=CRASH), None, []),
+        # between two samples there may have been more
+        (
+            Evidence(
+                kernel=KernelFacts(pids_refused=3, pids_peak=9, pids_limit=64, sampled=["pids_peak"]),
+                harness=CRASH,
+            ),
+            None,
+            [],
+        ),
+    ],
+    "infra.host_pids": [
+        (Evidence(kernel=KernelFacts(pids_refused=3, pids_peak=9, pids_limit=64), harness=CRASH), None, []),
+        (
+            Evidence(kernel=KernelFacts(pids_refused=3, pids_peak=9, pids_limit=64), answer=ANSWER),
+            False,
+            ["answer"],
+        ),
+    ],
+    "infra.start_refused": [
+        (ended(exit_code=1, error_errnos=[errno.EAGAIN]).model_copy(update=NONE_REFUSED), None, []),
+        (
+            Evidence(
+                harness=ANSWERED.model_copy(update={"error_errnos": [errno.EAGAIN]}),
+                answer=ANSWER,
+                **NONE_REFUSED,
+            ),
+            False,
+            ["answer"],
+        ),
     ],
     "infra.host_memory": [
         (Evidence(kernel=KernelFacts(oom_kills=1, memory_limit_hits=0), harness=CRASH), None, []),
@@ -268,6 +300,7 @@ CONTRACT = {
     "infra.not_on_tape",
     *("infra.provider_bad_response", "infra.harness_crash", "infra.protocol", "infra.evaluator"),
     *("infra.output_limit", "infra.unknown", "infra.cpu_throttled", "infra.host_memory"),
+    *("infra.host_pids", "infra.start_refused"),
     *("infra.supervisor_lost", "infra.interrupted", "model.broke_harness", "model.killed_harness"),
 }
 
@@ -370,25 +403,23 @@ def test_text_of_the_agent_is_bounded_and_disarmed_in_the_sentence() -> None:
     assert because.isprintable()
 
 
-def test_uncounted_eagain_is_pids_but_a_count_of_zero_is_not() -> None:
-    harness = CRASH.model_copy(update={"error_errnos": [errno.EAGAIN]})
-    assert (
-        attribute(Evidence(harness=harness, kernel=KernelFacts(pids_refused=0)), None).cause
-        == "infra.harness_crash"
-    )
-
-
 def test_only_what_the_outside_caused_is_tried_again_and_nothing_inside_is() -> None:
     again = {cause.code for cause in CAUSES if cause.retry is not Retry.NEVER}
     assert again == {
-        *("infra.host_memory", "infra.docker_unavailable", "infra.container_start", "infra.container_lost"),
+        *(
+            "infra.host_memory",
+            "infra.host_pids",
+            "infra.docker_unavailable",
+            "infra.container_start",
+            "infra.container_lost",
+        ),
         *("infra.provider_rate_limited", "infra.provider_unavailable", "infra.provider_timeout"),
         *("infra.provider_bad_response", "infra.host_contention"),
     }
     assert {
         *("infra.oom_killed", "infra.disk_full", "infra.pids_exhausted", "infra.cpu_throttled"),
         *("infra.supervisor_lost", "infra.output_limit", "infra.protocol", "infra.harness_crash"),
-        *("infra.interrupted", "infra.unknown"),
+        *("infra.interrupted", "infra.unknown", "infra.start_refused"),
     } == INSIDE_CAUSES
     assert not again & INSIDE_CAUSES
     assert not any(code.startswith("model.") for code in INSIDE_CAUSES)

@@ -126,7 +126,7 @@ class ToolEnded:
     seconds: float
     result: str | None
     error: str | None
-    errno: int | None
+    errnos: list[int]  # what the system refused: see bakeoff_runner.failure
     timed_out: bool
     rejected: bool  # the arguments were refused before the tool ran
 
@@ -330,16 +330,20 @@ def _tool_started(params: JsonDict) -> ToolStarted:
 
 
 def _tool_ended(params: JsonDict) -> ToolEnded:
-    result, error, number = params["result"], params["error"], params["errno"]
+    result, error = params["result"], params["error"]
     return ToolEnded(
         run=str(params.get("run", params["call_id"]))[:200],
         seconds=_seconds(params["seconds"]),
         result=None if result is None else str(result)[: wire.MAX_RESULT_TEXT],
         error=None if error is None else str(error)[: wire.MAX_RESULT_TEXT],
-        errno=number if isinstance(number, int) else None,
+        errnos=_errnos(params["errnos"]),
         timed_out=params["timed_out"] is True,
         rejected=params.get("rejected") is True,
     )
+
+
+def _errnos(said: Any) -> list[int]:
+    return [number for number in said if isinstance(number, int)][:20]
 
 
 def _failed(error: Any) -> Failed:
@@ -349,7 +353,7 @@ def _failed(error: Any) -> Failed:
         error_type=str(data["type"])[:200],
         message=str(error["message"])[:2000],
         bases=[str(base)[:200] for base in data.get("bases", ())][:20],
-        errnos=[number for number in data["errnos"] if isinstance(number, int)][:20],
+        errnos=_errnos(data["errnos"]),
         traceback=None if trace is None else str(trace)[-4000:],
     )
 

@@ -28,7 +28,7 @@ class ToolLog:
 
     def __init__(self) -> None:
         self.runs: list[ToolRun] = []
-        self.errnos: list[int] = []  # of the OSErrors that tools raised, each once
+        self.errnos: list[int] = []  # what the system refused to tools, each once
         self._open: dict[str, list[ToolRun]] = {}
 
     def start(self, event: ToolStarted, started: float) -> ToolRun | None:
@@ -46,9 +46,8 @@ class ToolLog:
         if not open_runs:
             return
         open_runs.pop(0).end = event
-        number = event.errno
-        if number is not None and number not in self.errnos and len(self.errnos) < MOST_ERRNOS:
-            self.errnos.append(number)
+        fresh = set(event.errnos).difference(self.errnos)
+        self.errnos += sorted(fresh)[: MOST_ERRNOS - len(self.errnos)]
 
     @property
     def timeouts(self) -> int:

@@ -198,7 +198,7 @@ class FakeHarness:
     def tool(self, call_id: str, name: str, args: JsonDict, result: str = "", **end: Any) -> None:
         """A tool that starts and ends at once; `end` overrides what is said of its end."""
         self.notify("tool/start", call_id=call_id, name=name, args=args)
-        said = {"seconds": 0.0, "result": result, "error": None, "errno": None, "timed_out": False, **end}
+        said = {"seconds": 0.0, "result": result, "error": None, "errnos": [], "timed_out": False, **end}
         self.notify("tool/end", call_id=call_id, name=name, **said)
 
     def answer(self, *messages: JsonDict, **more: Any) -> None:

@@ -34,7 +34,10 @@ class KernelFacts(Record):
     startup_throttled_seconds: float | None = None
     startup_waited_seconds: float | None = None
     pids_peak: int | None = None
-    pids_refused: int | None = None  # forks refused by the pids limit
+    pids_limit: int | None = None
+    pids_refused: int | None = (
+        None  # forks refused; cgroup v1, and v2 before Linux 6.11: by a limit above it, too
+    )
     disk_peak_bytes: int | None = None  # of /task, sampled
     # Peaks that the kernel does not keep: the highest of the supervisor's samples, which may read low
     sampled: list[Sampled] = Field(default_factory=list)
@@ -66,7 +69,9 @@ class HarnessFacts(Record):
     error_message: str | None = None
     error_bases: list[str] = Field(default_factory=list)  # qualified base classes of it, nearest first
     error_traceback: str | None = None  # its end, bounded
-    error_errnos: list[int] = Field(default_factory=list)  # errno of every OSError in the exception's chain
+    error_errnos: list[int] = Field(
+        default_factory=list
+    )  # what the system refused to it and to its tools: see bakeoff_runner/failure.py
     # Why the supervisor itself killed the harness. None: it did not, so a `signal` came from somewhere else
     stopped_for: (
         Literal["host_asked", "host_gone", "channel_closed", "overflow", "startup", "terminated"] | None

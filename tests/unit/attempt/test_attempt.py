@@ -1,5 +1,6 @@
 """Attempts in a scripted sandbox on a manual clock: every blame and every clock, in milliseconds."""
 
+import errno
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -192,6 +193,15 @@ ENDS: dict[str, list[dict[str, Any]]] = {
     ],
     "infra.disk_full": [{"script": after_a_reply(lambda h: h.die(9)), "kernel": {"disk_full": True}}],
     "infra.pids_exhausted": [{"script": after_a_reply(lambda h: h.die(9)), "kernel": {"pids_refused": 3}}],
+    "infra.host_pids": [
+        {"script": after_a_reply(lambda h: h.die(9)), "kernel": {"pids_refused": 3, "pids_peak": 4}}
+    ],
+    "infra.start_refused": [
+        {
+            "script": after_a_reply(lambda h: h.fail("builtins.RuntimeError", errnos=[errno.EAGAIN])),
+            "kernel": {"pids_refused": 0},
+        }
+    ],
     "infra.limits_not_enforced": [{"kernel": {"memory_limit_bytes": 2**40}}],
     "infra.docker_unavailable": [
         {"deaf": True, "kill": "unanswered"},

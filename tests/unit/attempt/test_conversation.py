@@ -33,7 +33,7 @@ class Talk:
         run = self.log.start(ToolStarted(f"r{len(self.log.runs)}", call_id, name, args), 0.0)
         assert run is not None
         self.conversation.ran(run)
-        said = {"errno": None, "error": None, "timed_out": False, "rejected": False, **end}
+        said = {"errnos": [], "error": None, "timed_out": False, "rejected": False, **end}
         self.log.end(ToolEnded(f"r{len(self.log.runs) - 1}", 0.5, result, **said))
 
     def end(

@@ -50,7 +50,7 @@ ASKED = {
     "structured": {"schema": {"title": "Sum"}},
 }
 EXIT = {"exit_code": 0, "signal": None, "overflow": None, "terminated": False, "kernel": {"oom_kills": 2}}
-ENDED = {"call_id": "c", "seconds": 0.5, "result": "3", "error": None, "errno": None, "timed_out": False}
+ENDED = {"call_id": "c", "seconds": 0.5, "result": "3", "error": None, "errnos": [], "timed_out": False}
 
 
 def said(message: JsonDict, *, program: bool = False) -> protocol.Event:
@@ -79,7 +79,7 @@ def test_each_line_of_the_protocol_becomes_its_event() -> None:
     assert notice("model/too_large", bytes=9) == CallTooLarge(9)
     started = notice("tool/start", call_id="c", name="add", args={"a": 1})
     assert started == ToolStarted("c", "c", "add", {"a": 1})
-    assert notice("tool/end", **ENDED) == ToolEnded("c", 0.5, "3", None, None, False, False)
+    assert notice("tool/end", **ENDED) == ToolEnded("c", 0.5, "3", None, [], False, False)
     exported = notice("trace/export", content_type="t", encoding="e", body="b")
     assert exported == SpansExported("t", "e", "b")
     asked = said({"id": "h1", "method": "model/generate", "params": ASKED})

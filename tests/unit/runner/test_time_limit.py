@@ -90,7 +90,7 @@ def test_a_tool_past_its_limit_is_ended(tmp_path: Path, make: Any, function: Cal
     lines = play(tmp_path, build, call(name), ai("sorry"), limits=LIMITS)
     assert answer(lines) == "sorry"
     [end] = said(lines, "tool/end")
-    assert (end["timed_out"], end["errno"]) == (True, None)
+    assert (end["timed_out"], end["errnos"]) == (True, [])
     assert end["error"] == f"Error: tool {name} was stopped after 0.3 seconds."
     assert time.monotonic() - began < 10
 
