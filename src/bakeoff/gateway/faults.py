@@ -14,8 +14,9 @@ Decisions that are not obvious:
 - 504 is UNAVAILABLE like every 5xx. TIMEOUT is for the gateway's own clock (and 408).
 - A 200 that is not JSON, or has no place for an answer, is BAD_RESPONSE; where its text is an error, that error.
 - A tool call without an id is BAD_RESPONSE: no framework can answer it. Empty and equal ids can be answered.
-- Arguments that are a list or a number are the model's bad call (INVALID_TOOL_CALL); JSON inside a string is a slip of
-  the server (BAD_RESPONSE).
+- Some clients raise over what a whole reply says: that it was filtered, or cut at its length, or holds a call whose
+  arguments are no object. That is REFUSAL, LENGTH, INVALID_TOOL_CALL: the model's doing, as when a client hands it on.
+  JSON inside a string is a slip of the server (BAD_RESPONSE).
 - Under a 5xx the message may quote anything, so only codes count, but for parsers' errors about the model's own call.
 """
 
@@ -45,11 +46,22 @@ _BY_CLASS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     (Kind.TIMEOUT, re.compile(r"Timeout|DeadlineExceeded")),
     (
         Kind.BAD_RESPONSE,
-        re.compile(r"ResponseValidation|JSONDecodeError|DecodingError|ContentDecoding|ResponseParser"),
+        # the last one: botocore's, of frames of an event stream
+        re.compile(
+            r"ResponseValidation|JSONDecodeError|DecodingError|ContentDecoding|ResponseParser|ParserError"
+        ),
     ),
+    # botocore: a stream that reports an error, and one that ends too early
+    (Kind.UNAVAILABLE, re.compile(r"EventStreamError|HTTPClientError|IncompleteRead|ResponseStreaming")),
     (Kind.UNAVAILABLE, re.compile(r"Connect|NetworkError|ProtocolError|TransportError|ProxyError|OSError")),
     (Kind.BAD_REQUEST, re.compile(r"NotImplementedError|InvalidArgument|ParamValidation")),
 )
+_DOINGS = {
+    Finish.REFUSAL: Kind.REFUSAL,
+    Finish.LENGTH: Kind.LENGTH,
+    Finish.BAD_CALL: Kind.INVALID_TOOL_CALL,
+    Finish.BROKEN: Kind.UNAVAILABLE,
+}
 _GARBLED = (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError)
 
 
@@ -104,7 +116,21 @@ def classify(error: BaseException, raw: RawReply | None = None, *, now: datetime
     by_words = raw is None and not isinstance(error, _GARBLED)
     kind = by_text(said.codes, said.message, said.status) if by_words else None
     text = f"{type(error).__name__}: {_text(error)}"
-    return _fault(kind or _by_class_or_status(error, said.status), text, said, now)
+    kind = kind or _by_class_or_status(error, said.status)
+    if raw is not None and raw.status is not None and kind in (Kind.BAD_RESPONSE, Kind.INTERNAL):
+        kind = _what_the_model_did(raw) or kind
+    return _fault(kind, text, said, now)
+
+
+def _what_the_model_did(raw: RawReply) -> Kind | None:
+    """Why a client cannot read a reply that reports no error: it may be the model's doing."""
+    found = meaning(raw.facts.word)
+    if found and found[1] in _DOINGS:
+        return _DOINGS[found[1]]
+    if raw.facts.bad_call:
+        fault = unfinished(raw, raw.facts.word, empty=False, cut=True)
+        return fault.kind if fault else Kind.INVALID_TOOL_CALL
+    return None
 
 
 def heard(raw: RawReply, *, now: datetime | None = None) -> Fault | None:

@@ -130,7 +130,7 @@ RULES: tuple[Rule, ...] = (
         "OpenAI, Anthropic, Groq, AWS, Google, DashScope, LiteLLM, Zhipu (1302, 1303), MiniMax (1002, 1039, 1041)",
         r"\bThrottling(?:Exception)?\b|RateLimitReached|too[_ ]many[_ ]requests",
         r"\brate[-_ ]?limit(?:s|_?error|_exceeded|ed|ing)?\b|request was throttled",
-        r"RESOURCE_EXHAUSTED|\btokens per (?:minute|day)\b",
+        r"RESOURCE_EXHAUSTED|ServiceQuotaExceeded|\btokens per (?:minute|day)\b",
         r"\blimit_(?:requests|tokens|burst_rate)\b|^(?:1302|1303|MiniMax-(?:1002|1039|1041))\b",
     ),
     _rule(
@@ -194,14 +194,14 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(
         Kind.TIMEOUT,
-        "OpenAI, Google",
-        r"\btimeout(?:_error)?\b|timed[ _]out|DEADLINE_EXCEEDED",
+        "OpenAI, Google, AWS",
+        r"\btimeout(?:_error)?\b|timed[ _]out|DEADLINE_EXCEEDED|ModelTimeout",
         code_only=True,
     ),
     _rule(
         Kind.BAD_REQUEST,
-        "OpenAI, Anthropic, Google, vLLM",
-        r"invalid_request_error|INVALID_ARGUMENT|BadRequest|validation_error",
+        "OpenAI, Anthropic, Google, AWS, vLLM",
+        r"invalid_request_error|INVALID_ARGUMENT|BadRequest|validation_?(?:error|exception)",
         no_status=True,
     ),
 )

@@ -65,7 +65,7 @@ def build(model: ModelSpec, environ: Mapping[str, str]) -> BaseChatModel:
     wiring = Wiring(*providers.timeouts(model.params), given[0] if given else proxy.url if proxy else None)
     own = {**provider.client(wiring)}
     if model.base_url:
-        own["base_url"] = model.base_url
+        own[provider.address_key] = model.base_url
     if api_key := _key(model, provider, environ):
         own["api_key"] = api_key
     try:
@@ -231,7 +231,10 @@ class _Tries:
         self.give_up()
         stream, raw = _Stream(self.hand_on), RawReply(streamed=self._request.stream)
         self.stream, self.raw = stream, raw
-        message = received(lambda: self._ask(stream), raw, wired=self._wired, route=self._route)
+        schema = self._request.structured is not None
+        message = received(
+            lambda: self._ask(stream), raw, wired=self._wired, route=self._route, structured=schema
+        )
         self._counts = counts_of(message, raw)
         return message
 
@@ -251,7 +254,9 @@ class _Tries:
         return self._counts.total if self._counts else None
 
 
-def received(ask: Callable[[], AIMessage], raw: RawReply, *, wired: bool, route: str = "") -> AIMessage:
+def received(
+    ask: Callable[[], AIMessage], raw: RawReply, *, wired: bool, route: str = "", structured: bool = False
+) -> AIMessage:
     """What a client's method returns, known to be the model's whole answer.
 
     Args:
@@ -259,6 +264,7 @@ def received(ask: Callable[[], AIMessage], raw: RawReply, *, wired: bool, route:
         raw: notes what the provider really sends.
         wired: whether the client uses the gateway's transport, and so whether there is anything in `raw`.
         route: how calls get there, for the message of one that did not.
+        structured: the client reads the pieces of a stream as JSON, and raises ValueError where they are not.
 
     Raises:
         ProviderFault: the call failed, or its reply is not an answer.
@@ -271,7 +277,13 @@ def received(ask: Callable[[], AIMessage], raw: RawReply, *, wired: bool, route:
             message = ask()
     except Exception as error:  # noqa: BLE001 - the SDKs share no base class; classify() names them all
         fault = classify(error, raw if wired else None)
-        if raw.facts.bad_call and fault.kind is ModelErrorKind.BAD_RESPONSE:
+        readable = raw.streamed and raw.facts.place and not raw.facts.garbled
+        if (
+            structured
+            and readable
+            and type(error) is ValueError
+            and fault.kind is ModelErrorKind.BAD_RESPONSE
+        ):
             fault = replace(fault, kind=ModelErrorKind.INVALID_TOOL_CALL)
         if wired and raw.status is None:
             if (

@@ -107,4 +107,6 @@ def bedrock(wiring: Wiring) -> JsonDict:
     from botocore.config import Config
 
     timeouts = {"read_timeout": wiring.read, "connect_timeout": wiring.connect}
-    return {"config": Config(**timeouts, retries={"total_max_attempts": 1})}
+    # none at all rather than those of the environment, which it would take for a loopback address too
+    proxies = {"http": wiring.proxy, "https": wiring.proxy} if wiring.proxy else {}
+    return {"config": Config(**timeouts, proxies=proxies, retries={"total_max_attempts": 1})}

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 READ_SECONDS = 120.0
 CONNECT_SECONDS = 10.0
+# Of classes whose address is no base_url: Azure's, AWS's.
+_ADDRESS_PARAMS = ("azure_endpoint", "endpoint_url")
 
 _ADDRESS = "write the address as base_url in harness.yaml"
 _PROXY = "name the proxy in HTTPS_PROXY"
@@ -67,6 +69,8 @@ _AZURE: dict[str, str] = {
 }
 _BEDROCK: dict[str, str] = {"AWS_ENDPOINT_URL": _AWS, "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": _AWS}
 
+_AWS_NOTED = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE")
+
 
 @dataclass(frozen=True, slots=True)
 class Provider:
@@ -84,6 +88,7 @@ class Provider:
     client: Callable[[Wiring], JsonDict] = clients.plain  # timeouts, no retries, the gateway's transport
     wire: Callable[[BaseChatModel, Wiring], None] = clients.wired  # the same, for what no parameter reaches
     over_transport: bool = True  # its library uses the gateway's transport
+    address_key: str = "base_url"  # of its class
 
     @property
     def install(self) -> str:
@@ -148,9 +153,21 @@ PROVIDERS: dict[str, Provider] = {
         "aws",
         None,
         _BEDROCK,
-        noted=("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"),
+        noted=_AWS_NOTED,
         client=clients.bedrock,
         over_transport=False,
+    ),
+    "bedrock": Provider(  # the class for InvokeModel
+        "langchain_aws",
+        None,
+        "bedrock",
+        "aws",
+        None,
+        _BEDROCK,
+        noted=_AWS_NOTED,
+        client=clients.bedrock,
+        over_transport=False,
+        address_key="endpoint_url",
     ),
     "azure_openai": Provider(
         "langchain_openai",
@@ -211,7 +228,8 @@ PROVIDERS: dict[str, Provider] = {
 
 def proxy_of(model: ModelSpec, environ: Mapping[str, str]) -> Proxy | None:
     """The proxy that calls of this model go through."""
-    return proxy_for(model.base_url or PROVIDERS[model.ref.provider].address, environ)
+    named = next((str(model.params[key]) for key in _ADDRESS_PARAMS if model.params.get(key)), None)
+    return proxy_for(model.base_url or named or PROVIDERS[model.ref.provider].address, environ)
 
 
 def notes(model: ModelSpec, environ: Mapping[str, str]) -> list[str]:

@@ -17,7 +17,7 @@ from bakeoff.gateway.types import TokenCounts
 from bakeoff.record.finish import deciding
 
 MAX_TOKENS = 10**9  # a larger count of one call is not a count
-_MAX_REASONING = 2**20  # characters that are kept
+_MAX_REASONING = _MAX_ARGUMENTS = 2**20  # characters that are kept
 _MAX_TEXT = 2_000  # of an error's message
 
 
@@ -55,11 +55,16 @@ class Facts:
     word: str | None = None  # why it ended
     counts: TokenCounts | None = None
     refusal: str = ""  # the model's, in the words that LangChain's OpenAI class drops from a stream
-    bad_call: bool = False  # the model called a tool with JSON that is no object, which no class can read
+    arguments: dict[int, str] = field(default_factory=dict)  # of OpenAI's tool calls, by their index
     reasoning: str = ""
     garbled: str | None = None  # why a part is not JSON
     empty: str | None = None  # the place where the answer should be, and is not
     place: bool = False  # there was a place for an answer, in whatever dialect
+
+    @property
+    def bad_call(self) -> bool:
+        """Whether the model called a tool with what is no JSON object, which some classes cannot read."""
+        return any(map(_no_object, self.arguments.values()))
 
 
 def error_page(text: str) -> bool:
@@ -83,7 +88,10 @@ def read(value: Any, facts: Facts) -> None:
     for choice in _dicts(value.get("choices"))[:1]:
         message, delta = _dict(choice.get("message")), _dict(choice.get("delta"))
         facts.refusal = (facts.refusal + _string(message.get("refusal") or delta.get("refusal")))[:_MAX_TEXT]
-        facts.bad_call = facts.bad_call or any(map(_no_object, _dicts(message.get("tool_calls"))))
+        for position, call in enumerate(_dicts(message.get("tool_calls") or delta.get("tool_calls"))):
+            index, piece = call.get("index", position), _dict(call.get("function")).get("arguments")
+            if isinstance(index, int) and isinstance(piece, str):
+                facts.arguments[index] = (facts.arguments.get(index, "") + piece)[:_MAX_ARGUMENTS]
     for text in _reasoning(value):
         facts.reasoning = (facts.reasoning + text)[:_MAX_REASONING]
     if counts := _counts(value):
@@ -249,13 +257,12 @@ def _word(word: Any) -> Iterator[str]:
         yield word
 
 
-def _no_object(call: Mapping[str, Any]) -> bool:
-    """Whether the arguments of a tool call are JSON, and no object. `null` and JSON in a string are a server's slip."""
+def _no_object(arguments: str) -> bool:
+    """Whether the arguments of a tool call are no object. `null` and JSON in a string are a server's slip."""
     try:
-        arguments = json.loads(_dict(call.get("function")).get("arguments") or "{}")
-        return isinstance(arguments, list | bool | int | float)
-    except (TypeError, ValueError, RecursionError):
-        return False
+        return isinstance(json.loads(arguments or "{}"), list | bool | int | float)
+    except (ValueError, RecursionError):
+        return True
 
 
 def _response(value: Mapping[str, Any]) -> Mapping[str, Any]:

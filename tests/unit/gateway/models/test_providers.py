@@ -84,7 +84,8 @@ OK = say(body=OPENAI_REPLY)
 
 
 def backend(server, model="openai:m-1", retries=0, pause=0.005, **candidate):
-    who = Candidate(name="c", model=model, base_url=server.base_url(model), api_key_env="A_KEY", **candidate)
+    address = None if model.startswith("azure") else server.base_url(model)  # Azure's is a param
+    who = Candidate(name="c", model=model, base_url=address, api_key_env="A_KEY", **candidate)
     environ = {"A_KEY": KEY}
     return gateway.open_backend(who, environ=environ, retry=RetryPolicy(retries, first_seconds=pause))
 

@@ -15,7 +15,7 @@ from bakeoff.errors import ModelCallError, ModelErrorKind
 from bakeoff.gateway.types import JsonDict, ModelReply
 from bakeoff.record.messages import answer_facts
 from tests.fakes.provider_server import ProviderServer
-from tests.unit.gateway.models.test_providers import CALL, backend, request, say
+from tests.unit.gateway.models.test_providers import CALL, TOOL, backend, request, say
 
 K = ModelErrorKind
 TEXT = "The order A-17 is shipped."
@@ -37,6 +37,7 @@ class Shape:
     tokens: tuple[int | None, int | None, int | None] = (None, None, None)  # input, output, cached
     reasoning: str | None = None
     facts: str = ""  # what is true of the answer: truncated, refusal, invalid_tool_call
+    asks: JsonDict = field(default_factory=dict)  # the request's, beside its messages
 
 
 # --- chat completions ----------------------------------------------------------------------------------
@@ -286,6 +287,142 @@ CHAT = [
     Shape("chat page", "openai:m", "<html>502 Bad Gateway</html>", ["<html>502</html>"], K.BAD_RESPONSE),
 ]
 
+# With a form of the answer, OpenAI's SDK reads what the model said, and raises where it cannot.
+FORM = {"title": "Reply", "type": "object", "properties": {"status": {"type": "string"}}}
+FORMAT = {"type": "json_schema", "json_schema": {"name": "Reply", "schema": FORM, "strict": True}}
+PROVIDER_STRATEGY = {"tools": [TOOL], "bind": {"response_format": FORMAT, "strict": True}}
+CLASS = {"structured": {"schema": FORM, "is_class": True, "options": {"method": "json_schema"}}}
+
+
+def formed(
+    name: str,
+    content: str | None,
+    finish: str,
+    error: ModelErrorKind | None,
+    calls: list[str] | None = None,
+    asks: JsonDict = PROVIDER_STRATEGY,
+    whole: bool = True,
+    **expected: Any,
+) -> Shape:
+    made = [{"index": i, **call(args)} for i, args in enumerate(calls or [])]
+    said = {"role": "assistant", "content": content, **({"tool_calls": made} if made else {})}
+    body = chat(content, finish, **({"tool_calls": made} if made else {}))
+    events = [chunk(said), chunk(finish=finish), DONE]
+    return Shape(
+        f"form {name}",
+        "openai:m",
+        body if whole else None,
+        events,
+        error,
+        finish=finish,
+        asks=asks,
+        **expected,
+    )
+
+
+FORMS = [
+    formed("kept to", '{"status": "ok"}', "stop", None, text='{"status": "ok"}'),
+    formed("ignored", "It is.", "stop", None, text="It is."),
+    formed("cut at its length", '{"sta', "length", K.LENGTH),
+    formed("filtered", "", "content_filter", K.REFUSAL),
+    formed("broken off", '{"sta', "error", K.UNAVAILABLE),
+    formed("call of no JSON", None, "tool_calls", K.INVALID_TOOL_CALL, ['{"order']),
+    formed("call with a list", None, "tool_calls", K.INVALID_TOOL_CALL, ['["A-17"]']),
+    formed("call with a text", None, "tool_calls", K.BAD_RESPONSE, ['"A-17"']),
+    formed("class, cut at its length", '{"sta', "length", K.LENGTH, asks=CLASS),
+    formed("class, ignored in a stream", "It is.", "stop", K.INVALID_TOOL_CALL, asks=CLASS, whole=False),
+]
+
+# --- Azure ---------------------------------------------------------------------------------------------
+
+SAFE = {name: {"filtered": False, "severity": "safe"} for name in ("hate", "self_harm", "sexual", "violence")}
+# comes before the first piece of every stream
+OF_PROMPT = {
+    "id": "",
+    "object": "",
+    "created": 0,
+    "model": "",
+    "choices": [],
+    "prompt_filter_results": [{"prompt_index": 0, "content_filter_results": SAFE}],
+}
+CHECKED = {
+    "id": "",
+    "object": "",
+    "created": 0,
+    "model": "",
+    "choices": [{"index": 0, "finish_reason": None, "content_filter_results": SAFE}],
+}
+FILTERED_PROMPT = {
+    "error": {
+        "message": "The response was filtered due to the prompt triggering a content management policy.",
+        "type": None,
+        "param": "prompt",
+        "code": "content_filter",
+        "status": 400,
+        "innererror": {"code": "ResponsibleAIPolicyViolation", "content_filter_result": SAFE},
+    }
+}
+AZURE = [
+    Shape(
+        "azure plain",
+        "azure_openai:m",
+        {**chat(usage=USAGE), "prompt_filter_results": OF_PROMPT["prompt_filter_results"]},
+        [
+            *(OF_PROMPT, *WORDS, REST, chunk(finish="stop"), CHECKED),
+            *({**chunk(), "choices": [], "usage": USAGE}, DONE),
+        ],
+        text=TEXT,
+        tokens=(20, 9, None),
+    ),
+    # its class raises over the whole one, and hands the streamed one on
+    Shape("azure filtered answer", "azure_openai:m", chat("The", "content_filter"), error=K.REFUSAL),
+    Shape(
+        "azure filtered stream",
+        "azure_openai:m",
+        None,
+        [OF_PROMPT, *WORDS, REST, chunk(finish="content_filter"), DONE],
+        text=TEXT,
+        finish="content_filter",
+        facts="refusal",
+    ),
+    Shape("azure stream cut", "azure_openai:m", None, [OF_PROMPT, *WORDS], K.UNAVAILABLE),
+    Shape("azure no answer", "azure_openai:m", None, [OF_PROMPT, DONE], K.UNAVAILABLE),
+    Shape(
+        "azure filtered prompt",
+        "azure_openai:m",
+        (400, FILTERED_PROMPT),
+        [OF_PROMPT, *WORDS, FILTERED_PROMPT],
+        K.REFUSAL,
+    ),
+    *(
+        Shape(
+            f"azure {code}",
+            "azure_openai:m",
+            (status, {"error": {"code": code, "message": text}}),
+            None,
+            kind,
+        )
+        for status, code, text, kind in (
+            (404, "DeploymentNotFound", "The API deployment for this resource does not exist.", K.AUTH),
+            (401, "401", "Access denied due to invalid subscription key or wrong API endpoint.", K.AUTH),
+            (
+                429,
+                "429",
+                "Requests have exceeded token rate limit. Please retry after 0 seconds.",
+                K.RATE_LIMITED,
+            ),
+            (429, "NoCapacity", "The system is currently experiencing high demand.", K.RATE_LIMITED),
+            (408, "Timeout", "The operation was timeout.", K.TIMEOUT),
+            (
+                400,
+                "OperationNotSupported",
+                "The operation does not work with the specified model, x.",
+                K.AUTH,
+            ),
+        )
+    ),
+]
+
 # --- Responses -----------------------------------------------------------------------------------------
 
 
@@ -531,8 +668,27 @@ GOOGLE = [
     gemini("STOP"),
     gemini("MAX_TOKENS", facts="truncated"),
     gemini("SAFETY", facts="refusal"),
+    gemini("RECITATION", facts="refusal", text=""),
     gemini("MALFORMED_FUNCTION_CALL", facts="invalid_tool_call", text=""),
+    gemini("UNEXPECTED_TOOL_CALL", facts="invalid_tool_call", text=""),
     gemini("OTHER", K.BAD_RESPONSE),
+    Shape(
+        "google overloaded",
+        "google_genai:gemini-x",
+        (503, {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}}),
+        [
+            {"candidates": [{"content": {"role": "model", "parts": [{"text": "The"}]}, "index": 0}]},
+            {"error": {"code": 503, "message": "The model is overloaded.", "status": "UNAVAILABLE"}},
+        ],
+        K.UNAVAILABLE,
+    ),
+    Shape(
+        "google stream cut",
+        "google_genai:gemini-x",
+        None,
+        [{"candidates": [{"content": {"role": "model", "parts": [{"text": "The"}]}, "index": 0}]}],
+        K.UNAVAILABLE,
+    ),
     *(
         Shape(
             f"google blocked prompt, {reason}",
@@ -549,7 +705,7 @@ GOOGLE = [
     ),
 ]
 
-SHAPES = [*CHAT, *RESPONSES, *MESSAGES, *GOOGLE]
+SHAPES = [*CHAT, *FORMS, *AZURE, *RESPONSES, *MESSAGES, *GOOGLE]
 
 
 def served(events: list[Any]) -> Any:
@@ -568,17 +724,21 @@ def cases() -> Iterator[Any]:
 
 @pytest.mark.parametrize(("shape", "streamed"), cases())
 def test_a_shape_is_what_it_is(server: ProviderServer, shape: Shape, streamed: bool) -> None:
-    server.answers(served(shape.events or []) if streamed else say(200, shape.whole))
-    params = {"use_responses_api": True} if shape.name.startswith("responses") else {}
+    status, whole = shape.whole if isinstance(shape.whole, tuple) else (200, shape.whole)
+    server.answers(served(shape.events or []) if streamed else say(status, whole))
+    params: JsonDict = {"use_responses_api": True} if shape.name.startswith("responses") else {}
+    if shape in AZURE:
+        params = {"azure_endpoint": server.url, "api_version": "2025-03-01-preview"}
     chunks: list[JsonDict] = []
     context = CALL.__class__("c/e/1", "e", 1, 0, {}, on_chunk=chunks.append)
-    asked = request(stream=streamed)
+    model = backend(server, shape.model, params=params)
+    asked = request(stream=streamed, **shape.asks)
     if shape.error is not None:
         with pytest.raises(ModelCallError) as caught:
-            backend(server, shape.model, params=params).complete(asked, context)
+            model.complete(asked, context)
         assert caught.value.kind is shape.error, caught.value
         return
-    reply = backend(server, shape.model, params=params).complete(asked, context)
+    reply = model.complete(asked, context)
     check(shape, reply)
     if streamed:
         pieces = messages_from_dict(chunks)
