@@ -16,6 +16,7 @@ from typing import Any
 from bakeoff_runner import wire
 from bakeoff_runner.channel import Channel
 from bakeoff_runner.failure import errnos, text_of
+from bakeoff_runner.media import without_media
 from bakeoff_runner.time_limit import LimitedCall, ToolTimeout, Watchdog
 
 _runs = count(1)
@@ -143,7 +144,16 @@ def result_text(result: Any) -> str:
     update = getattr(result, "update", None)
     if isinstance(update, dict) and isinstance(update.get("messages"), list):
         return "\n".join(result_text(message) for message in update["messages"])
-    content = getattr(result, "content", result)
+    content = without_media(getattr(result, "content", result))
     if isinstance(content, str):
         return content
+    if isinstance(content, list) and getattr(result, "type", None) == "tool":
+        texts = [block if isinstance(block, str) else text_block(block) for block in content]
+        if None not in texts:
+            return "".join(filter(None, texts))
     return json.dumps(content, ensure_ascii=False) if is_json(content) else str(content)
+
+
+def text_block(block: Any) -> str | None:
+    is_text = isinstance(block, dict) and block.get("type") == "text" and isinstance(block.get("text"), str)
+    return block["text"] if is_text else None

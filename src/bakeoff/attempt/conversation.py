@@ -26,6 +26,7 @@ from bakeoff.record.evidence import AnswerFacts
 from bakeoff.record.reasoning import said
 from bakeoff.record.trial import Message, ToolCall
 from bakeoff.record.values import same
+from bakeoff_runner.media import without_media
 
 # Characters of JSON that are kept of one attempt's messages.
 MAX_KEPT = 16 * 2**20
@@ -168,8 +169,7 @@ class Conversation:
                 call = self._answered(turn, ident, results[ident], thread)
                 results[ident] += 1
                 if call is not None and call.result is None:
-                    call.result = data
-                    self._keep(_Entry(message, thread, answers=call.position))
+                    call.result = self._keep(_Entry(message, thread, answers=call.position))
                 continue
             key = _key(message)
             here[key] += 1
@@ -202,9 +202,13 @@ class Conversation:
                     return call
         return None
 
-    def _keep(self, entry: _Entry) -> None:
+    def _keep(self, entry: _Entry) -> JsonDict:
+        """Its data, as they are kept: an image takes a line."""
+        data: JsonDict = {**entry.message["data"], "content": without_media(entry.message["data"]["content"])}
+        entry.message = {**entry.message, "data": data}
         self.kept += len(json.dumps(entry.message, ensure_ascii=False))
         self._entries.append(entry)
+        return data
 
     # --- the end
 

@@ -13,6 +13,7 @@ from typing import Any
 from bakeoff.record.base import JsonDict
 from bakeoff.record.evidence import Verdict
 from bakeoff.record.trial import AttemptResult, Example, Message, ModelCall, ToolCall, TrialSpec
+from bakeoff_runner.media import placeholder
 
 SCHEMA_VERSION = "ATIF-v1.8"
 # Characters of one call's arguments. Of longer ones `extra.cut` has the length, `extra.raw_arguments` the beginning.
@@ -192,7 +193,7 @@ def _observe_unanswered(step: JsonDict, name: str, call: ToolCall) -> None:
 
 
 def _text(message: JsonDict) -> str:
-    """The text of a message's content; of a block that is no text, its type."""
+    """The text of a message's content; of a block that is no text, what it was."""
     content = message.get("content")
     if content is None or isinstance(content, str):
         return content or ""
@@ -205,7 +206,7 @@ def _text(message: JsonDict) -> str:
         elif isinstance(block, dict) and isinstance(block.get("text"), str):
             parts.append(block["text"])
         elif isinstance(block, dict):
-            parts.append(f"[{block.get('type', 'block')}]")
+            parts.append(placeholder(block) or f"[{block.get('type', 'block')}]")
     return "\n".join(parts)
 
 

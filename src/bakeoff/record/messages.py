@@ -9,6 +9,7 @@ from bakeoff.record.base import JsonDict
 from bakeoff.record.evidence import AnswerFacts
 from bakeoff.record.finish import Finish, meaning, word_of
 from bakeoff.record.reasoning import is_reasoning, said
+from bakeoff_runner.media import without_media
 
 # LangChain's `type` -> OpenAI's `role`. A fixed list: nothing else is ever rebuilt into an object.
 ROLES = {"human": "user", "ai": "assistant", "system": "system", "tool": "tool", "developer": "developer"}
@@ -83,15 +84,16 @@ def to_openai(messages: list[JsonDict]) -> list[JsonDict]:
     """OpenAI-style messages from checked LangChain ones.
 
     Calls whose arguments do not parse keep their raw text. What a model thought is in `reasoning_content`, not in
-    `content`, wherever its server put it.
+    `content`, wherever its server put it. An image or a file is a line of text that says what was there.
     """
     return [_openai(message["type"], message["data"]) for message in messages]
 
 
 def _openai(kind: str, data: JsonDict) -> JsonDict:
-    out: JsonDict = {"role": ROLES[kind], "content": text_of(data["content"])}
+    content = without_media(data["content"])
+    out: JsonDict = {"role": ROLES[kind], "content": text_of(content)}
     if kind == "ai":
-        out["content"], reasoning = said(data["content"])
+        out["content"], reasoning = said(content)
         beside = (data.get("additional_kwargs") or {}).get("reasoning_content")
         if reasoning := reasoning or (beside if isinstance(beside, str) else ""):
             out["reasoning_content"] = reasoning

@@ -1,5 +1,7 @@
 """What the model said and called, as the gateway saw it, whatever the harness does with its state."""
 
+import base64
+import hashlib
 from typing import Any
 
 import pytest
@@ -232,3 +234,32 @@ def test_a_history_that_was_compacted_loses_nothing_and_repeats_nothing() -> Non
     shortened = [tool_message("c1", "[gone]"), second, tool_message("c2", "done")]
     talk.turn([human("Summary: listed."), *shortened], ai("fine"))
     assert said(talk) == ["List.", "", "a long list", "", "Summary: listed.", "done", "fine"]
+
+
+def test_an_image_is_a_line_in_the_record_wherever_it_is() -> None:
+    data = base64.b64encode(bytes(2**20)).decode()
+    line = f"[image: image/png, {2**20} bytes, sha256 {hashlib.sha256(bytes(2**20)).hexdigest()}]"
+    image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+    talk = Talk()
+    question = human("?")
+    question["data"]["content"] = [{"type": "text", "text": "What is this?"}, image]
+    state = [question, talk.turn([question], ai("", order("c1")))]
+    talk.run("get_order", {"order_id": "A-17"}, "c1")
+    result = tool_message("c1", "")
+    result["data"]["content"] = [{"type": "image", "base64": data, "mime_type": "image/png"}]
+    state.append(result)
+    painted = ai("")
+    painted["data"]["content"] = [{"type": "text", "text": "Here:"}, image]
+    state.append(talk.turn(state, painted))
+    messages, _ = talk.end(*state)
+    assert [message.openai["content"] for message in messages] == [
+        f"What is this?\n{line}",
+        "",
+        line,
+        f"Here:\n{line}",
+    ]
+    assert len(messages) == len(state)
+    assert talk.conversation.kept < 10_000
+    facts = talk.conversation.answer(state, None, program=False)
+    assert facts is not None
+    assert (facts.text, facts.source) == ("Here:", "model")

@@ -178,9 +178,9 @@ def test_an_attempt_that_never_began_still_shows_the_task() -> None:
 
 
 def test_content_that_is_no_text_shows_its_type() -> None:
-    blocks = [{"type": "text", "text": "Hi"}, "there", {"type": "image_url"}]
+    blocks = [{"type": "text", "text": "Hi"}, "there", {"type": "image", "url": "a.png"}, {"type": "json"}]
     made = document([], example=[{"role": "user", "content": blocks}, {"role": None, "content": 7}])
-    assert [step["message"] for step in made["steps"]] == ["Hi\nthere\n[image_url]", "7"]
+    assert [step["message"] for step in made["steps"]] == ["Hi\nthere\n[image: a.png]\n[json]", "7"]
 
 
 def test_many_calls_and_results_take_linear_time() -> None:
