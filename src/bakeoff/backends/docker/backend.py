@@ -8,11 +8,9 @@ import time
 from collections.abc import Iterator
 from functools import cached_property, partial
 
-from docker import DockerClient
-
 from bakeoff.backends.base import Backend, Capacity, Check, SandboxSpec, Say
 from bakeoff.backends.docker import connection, container, host
-from bakeoff.backends.docker.connection import DAEMON_GONE
+from bakeoff.backends.docker.connection import DAEMON_GONE, Client
 from bakeoff.backends.docker.container import LABEL, Container
 from bakeoff.backends.docker.pauses import PauseEvents
 from bakeoff.backends.docker.pool import ContainerPool
@@ -36,9 +34,9 @@ def connect() -> Backend:
 
 
 class DockerBackend:
-    """One Docker Engine. `client` is docker-py's, which this backend owns."""
+    """One Docker Engine. This backend owns the client."""
 
-    def __init__(self, client: DockerClient) -> None:
+    def __init__(self, client: Client) -> None:
         self.client = client
         self._api = client.api
         self._pool = ContainerPool(partial(container.create, self._api), partial(container.remove, self._api))
@@ -95,8 +93,7 @@ class DockerBackend:
         deadline = time.monotonic() + RETURN_SECONDS
         while time.monotonic() < deadline:
             try:
-                # A new connection, which is given up after seconds: a daemon that hangs keeps an old one for a minute.
-                connection.connect().close()
+                self.client.ask_anew()
             except UnfitEnvironment:
                 if stopping.wait(RETRY_SECONDS):
                     return

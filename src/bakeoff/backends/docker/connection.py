@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator, Mapping
 
 import docker
-from docker.context import ContextAPI
-from docker.context.config import get_current_context_name
 from docker.errors import DockerException
 from requests.exceptions import RequestException
 
+from bakeoff.backends.docker.endpoint import Endpoint, find
+from bakeoff.backends.docker.links import open_link
 from bakeoff.errors import UnfitEnvironment
 
 # Docker Engine 20.10: the first whose cgroup v2 support is whole.
@@ -29,11 +29,45 @@ class NoEngine(UnfitEnvironment):
     """Nothing listens at the local socket: the one failure that `bakeoff setup` can fix."""
 
 
-def connect(environment: Mapping[str, str] | None = None) -> docker.DockerClient:
-    """A client of the engine that the user's `docker` command would talk to, with one pool of connections.
+class Client(docker.DockerClient):
+    """docker-py's client, with one pool of connections, and the way to its engine, which `close` closes too."""
 
-    Honours DOCKER_HOST, DOCKER_CONTEXT, the current context of Docker's configuration, DOCKER_TLS_VERIFY and
-    DOCKER_CERT_PATH. The API version is the server's own.
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._named, self._link = endpoint.named, open_link(endpoint)
+        try:
+            super().__init__(
+                base_url=self._link.address or None, timeout=CONNECT_SECONDS, max_pool_size=POOL_SIZE
+            )
+        except (DockerException, OSError, ValueError) as error:
+            refused = self._explain(error)
+            self._link.close()
+            raise refused from error
+        self.api.timeout = REQUEST_SECONDS
+
+    def ask_anew(self) -> None:
+        """Return if the engine answers on a new connection, which is given up after seconds.
+
+        A daemon that hangs would keep one of the pool for a minute, and a way that has closed would stay so.
+
+        Raises:
+            UnfitEnvironment: it does not answer.
+        """
+        self._link.renew()
+        try:
+            docker.APIClient(base_url=self._link.address or None, timeout=CONNECT_SECONDS).close()
+        except (DockerException, OSError) as error:
+            raise self._explain(error) from error
+
+    def close(self) -> None:
+        super().close()
+        self._link.close()
+
+    def _explain(self, error: BaseException) -> UnfitEnvironment:
+        return explain(error, self._named, self._link.problem())
+
+
+def connect(environment: Mapping[str, str] | None = None) -> Client:
+    """A client of the engine that the user's `docker` command would talk to (see `endpoint`).
 
     Args:
         environment: read instead of the process's environment variables.
@@ -42,43 +76,16 @@ def connect(environment: Mapping[str, str] | None = None) -> docker.DockerClient
         NoEngine: nothing listens at the local socket.
         UnfitEnvironment: an engine was named or found that cannot be used; `hint` says what to do.
     """
-    environment = dict(os.environ if environment is None else environment)
-    _refuse_unknown_context(environment)
-    try:
-        client = docker.from_env(
-            environment=environment,
-            timeout=CONNECT_SECONDS,
-            max_pool_size=POOL_SIZE,
-            use_ssh_client=True,  # the user's own ssh, with its keys and configuration
-        )
-    except (DockerException, OSError, ValueError) as error:
-        raise explain(error, target(environment)) from error
-    client.api.timeout = REQUEST_SECONDS
+    client = Client(find(os.environ if environment is None else environment))
     if too_old := complaint_about_api(str(client.api.api_version)):
         client.close()
         raise too_old
     return client
 
 
-def _refuse_unknown_context(environment: Mapping[str, str]) -> None:
-    """docker-py takes the local socket when a context does not exist: that would be another engine."""
-    name = environment.get("DOCKER_CONTEXT")
-    if environment.get("DOCKER_HOST") or not name or ContextAPI.get_context(name) is not None:
-        return
-    raise UnfitEnvironment(
-        f"DOCKER_CONTEXT names the context {name!r}, which does not exist",
-        hint="See `docker context ls`; name one of those, or unset DOCKER_CONTEXT.",
-    )
-
-
 def target(environment: Mapping[str, str]) -> str:
     """The engine that was asked for, in words, for messages; empty when nobody named one."""
-    if host := environment.get("DOCKER_HOST"):
-        return f"DOCKER_HOST={host}"
-    if (name := environment.get("DOCKER_CONTEXT")) and name != "default":
-        return f"the Docker context {name!r}"
-    name = get_current_context_name()
-    return "" if name == "default" else f"the current Docker context {name!r}"
+    return find(environment).named
 
 
 def complaint_about_api(version: str) -> UnfitEnvironment | None:
@@ -91,13 +98,17 @@ def complaint_about_api(version: str) -> UnfitEnvironment | None:
     )
 
 
-def explain(error: BaseException, named: str) -> UnfitEnvironment:
+def explain(error: BaseException, named: str, on_the_way: tuple[str, str] | None = None) -> UnfitEnvironment:
     """The failure of a first request, as one sentence and its hint.
 
     Args:
         error: what docker-py raised; the cause is looked for in its whole chain.
         named: the engine that the user named (see `target`), or empty.
+        on_the_way: what failed between here and the engine, and what to do (see `links`).
     """
+    if on_the_way is not None:
+        problem, hint = on_the_way
+        return UnfitEnvironment(f"no Docker Engine answers at {named} ({problem})", hint=hint)
     causes = list(_chain(error))
     if denied := next((cause for cause in causes if isinstance(cause, PermissionError)), None):
         return UnfitEnvironment(

@@ -259,8 +259,7 @@ class Container:
     def _raw(self) -> Any:
         if self._socket is None:
             raise OSError("the container's streams are closed")
-        # docker-py gives a SocketIO, or the TLS socket
-        return getattr(self._socket, "_sock", self._socket)
+        return self._socket._sock  # docker-py gives its SocketIO
 
 
 def _failed(step: Step, kind: Kind, error: Exception, container_id: str | None = None) -> SandboxError:

@@ -45,7 +45,7 @@ class PauseEvents:
                 self._thread.start()
 
     def stop(self) -> None:
-        """Stop, without waiting: over ssh a stream cannot be cut, and ends with the process."""
+        """Stop, without waiting for the thread."""
         self._over.set()
         self._cut()
 
