@@ -3,14 +3,13 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from bakeoff.backends.docker import connection
 from bakeoff.provision import docker_engine
 from bakeoff.provision.docker_engine import Daemon
 
@@ -66,11 +65,6 @@ def second_engine(place: Path, *arguments: str) -> Iterator[SecondEngine]:
         for mount in [each for each in _mounts() if each.is_relative_to(place)]:
             subprocess.run(["umount", str(mount)], check=True)
         shutil.rmtree(place)
-
-
-def client(environment: Mapping[str, str]) -> connection.Client:
-    """A client of the engine that these variables name."""
-    return connection.connect(environment)
 
 
 def _serves(process: psutil.Process, place: Path) -> bool:

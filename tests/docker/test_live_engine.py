@@ -8,7 +8,7 @@ import pytest
 from bakeoff.backends.docker import connection
 from bakeoff.backends.docker.backend import DockerBackend
 from bakeoff.provision import docker_engine
-from bakeoff.provision.docker_engine import Daemon
+from tests.docker.engines import second_engine
 
 pytestmark = pytest.mark.docker
 
@@ -24,28 +24,14 @@ def test_connect_shares_one_large_pool() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("dockerd") is None, reason="needs root and dockerd")
 def test_an_engine_is_started_and_only_that_one_is_stopped(tmp_path_factory: pytest.TempPathFactory) -> None:
-    tmp_path = tmp_path_factory.mktemp("engine")  # short: the address of a Unix socket has room for 107 bytes
-    daemon = Daemon(
-        socket=tmp_path / "d.sock",
-        pid_file=tmp_path / "d.pid",
-        containerd_pid_file=tmp_path / "exec/containerd/containerd.pid",
-        state=tmp_path / "state",
-        arguments=(
-            *("--data-root", str(tmp_path / "data"), "--exec-root", str(tmp_path / "exec")),
-            *("--pidfile", str(tmp_path / "d.pid"), "-H", f"unix://{tmp_path / 'd.sock'}"),
-            *("--bridge", "none", "--iptables=false", "--ip6tables=false"),
-        ),
-    )
-    daemon.pid_file.write_text("1")  # stale: process 1 is no dockerd
+    place = tmp_path_factory.mktemp("engine")
+    (place / "d.pid").write_text("1")  # stale: process 1 is no dockerd
     said: list[str] = []
-    try:
-        client = docker_engine.ensure(said.append, daemon)
-        assert client.info()["DockerRootDir"] == str(tmp_path / "data")
+    with second_engine(place) as engine:
+        client = docker_engine.ensure(said.append, engine.daemon)
+        assert client.info()["DockerRootDir"] == str(place / "data")
         client.close()
-        docker_engine.ensure(said.append, daemon).close()
-        assert len(said) == 1, "an engine that answers is not started again"
-    finally:
-        stopped = docker_engine.stop(daemon)
-    assert stopped
-    assert not docker_engine.stop(daemon)
+        assert said == [], "an engine that answers is not started again"
+        assert docker_engine.stop(engine.daemon)
+        assert not docker_engine.stop(engine.daemon)
     assert connection.connect().ping(), "the other engine lives"

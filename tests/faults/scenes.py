@@ -6,9 +6,7 @@ what was hit is remembered by the container's id, which every attempt has in its
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
 import subprocess
 import threading
 import time
@@ -30,6 +28,7 @@ from bakeoff.provision import docker_engine
 from bakeoff.provision.docker_engine import Daemon
 from bakeoff.record.store import RunDirectory
 from bakeoff.record.trial import AttemptRecord, TrialRecord
+from tests.docker import engines
 from tests.docker.project import Outcome, Project, call
 from tests.faults.faults import (
     OUTSIDE_SECONDS,
@@ -561,57 +560,16 @@ def _burn(image_id: str) -> str:
 @contextmanager
 def _second_engine(place: Path, project: Project) -> Iterator[tuple[Daemon, dict[str, str]]]:
     """A daemon of the campaign's own, with the images that the run needs: it may be ended without harm to anybody."""
-    place.mkdir(parents=True)
-    socket = place / "d.sock"
-    daemon = Daemon(
-        socket=socket,
-        pid_file=place / "d.pid",
-        containerd_pid_file=place / "exec/containerd/containerd.pid",
-        state=place / "state",
-        arguments=(
-            *("--data-root", str(place / "data"), "--exec-root", str(place / "exec")),
-            *("--pidfile", str(place / "d.pid"), "-H", f"unix://{socket}"),
-            *("--bridge", "none", "--iptables=false", "--ip6tables=false", "--live-restore=false"),
-        ),
-    )
-    environment = {**os.environ, "DOCKER_HOST": f"unix://{socket}"}
-    try:
-        docker_engine.ensure(lambda _: None, daemon).close()
-        _copy_images(project, environment)
-        yield daemon, environment
-    finally:
-        docker_engine.stop(daemon)
-        # a daemon that was killed leaves its mounts behind, and shims of containers that it was starting
-        for shim in [each for each in psutil.process_iter(["cmdline"]) if _serves(each, place)]:
-            shim.kill()
-        for mount in [each for each in _mounts() if each.is_relative_to(place)]:
-            subprocess.run(["umount", str(mount)], check=True)
-        shutil.rmtree(place)
+    with engines.second_engine(place) as engine:
+        engine.load(*_images(project))
+        yield engine.daemon, engine.environment
 
 
-def _serves(process: psutil.Process, place: Path) -> bool:
-    """Whether it is a shim of the engine at `place`."""
-    command = process.info["cmdline"] or [""]
-    return Path(command[0]).name.startswith("containerd-shim") and str(place / "exec") in " ".join(command)
-
-
-def _mounts() -> list[Path]:
-    """Where something is mounted, the innermost first."""
-    lines = Path("/proc/self/mounts").read_text().splitlines()
-    return sorted((Path(line.split()[1]) for line in lines), key=lambda path: -len(path.parts))
-
-
-def _copy_images(project: Project, environment: dict[str, str]) -> None:
+def _images(project: Project) -> list[str]:
     """The harness image and its base, so that nothing needs building there."""
     project.write()
     client = _engine()
     config = loading.load(project.root / "harness.yaml")
     harness = image.ensure(client, config, client.info()["Architecture"], lambda _: None)
     base = base_image.ensure(client, config.harness.base_image, lambda _: None)
-    names = [harness.reference, *client.api.inspect_image(base.image_id)["RepoTags"]]
-    save = subprocess.Popen(["docker", "save", *names], stdout=subprocess.PIPE)
-    subprocess.run(
-        ["docker", "load", "-q"], stdin=save.stdout, env=environment, check=True, capture_output=True
-    )
-    if save.wait() != 0:
-        raise RuntimeError("docker save failed")
+    return [harness.reference, *client.api.inspect_image(base.image_id)["RepoTags"]]

@@ -185,10 +185,11 @@ class SshLink:
         refused = [line for line in self._said().splitlines() if "open failed" in line]
         if not refused:
             return None
-        hint = "Start the engine there"
-        if "prohibited" in refused[-1]:
-            hint = "Let the host's sshd forward sockets: AllowStreamLocalForwarding and AllowTcpForwarding"
-        return f"{self._socket} there: {refused[-1]}", f"{hint}."
+        # OpenSSH has the same words for both
+        hint = (
+            "Start the engine there; or let the host's sshd forward sockets: AllowStreamLocalForwarding yes."
+        )
+        return f"{self._socket} there: {refused[-1]}", hint
 
     def _said(self) -> str:
         with suppress(OSError):
