@@ -17,7 +17,6 @@ from bakeoff.attempt.conversation import MAX_KEPT
 from bakeoff.attempt.evidence import EvidenceBuilder
 from bakeoff.attempt.holdings import VALUE_BYTES, Holding, Holdings
 from bakeoff.attempt.inbox import Inbox, Timer, WallTimer
-from bakeoff.attempt.limits import effective, mismatches
 from bakeoff.attempt.model_calls import Line, ModelCalls, OnCall, OutOfMoney, Piece, Replied
 from bakeoff.attempt.protocol import LINE_OVERHEAD, Lines, OverBudget, Protocol, count_values
 from bakeoff.attempt.spans import SpanSink
@@ -26,6 +25,7 @@ from bakeoff.attempt.tool_log import ToolLog
 from bakeoff.backends.base import WORKDIR, Sandbox, SandboxEnd, SandboxError
 from bakeoff.gateway.types import ChatBackend, ModelRequest
 from bakeoff.record.evidence import DockerFacts, Evidence
+from bakeoff.record.limits import effective, mismatches
 from bakeoff.record.trial import AttemptResult, ResourceLimits, Usage
 from bakeoff_runner import wire
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from bakeoff.attempt.clock import Clock
-from bakeoff.attempt.limits import KernelReport
 from bakeoff.attempt.model_calls import ModelCalls
 from bakeoff.attempt.protocol import Answered, Exited, Failed
 from bakeoff.attempt.tool_log import ToolLog
 from bakeoff.backends.base import SandboxEnd
 from bakeoff.record.evidence import AnswerFacts, ClockFacts, DockerFacts, Evidence, HarnessFacts
+from bakeoff.record.limits import KernelReport
 
 Reached = Literal["nothing", "supervisor", "loaded", "started", "answered"]
 Held = Literal["paused", "stopped"]

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bakeoff.attempt.limits import KernelReport
 from bakeoff.gateway.types import ModelRequest
 from bakeoff.record import messages as msgs
 from bakeoff.record.base import JsonDict
+from bakeoff.record.limits import KernelReport
 from bakeoff_runner import wire
 
 # Bounds of one attempt. The supervisor keeps the bytes of the harness within `wire`'s; here are also the supervisor's.

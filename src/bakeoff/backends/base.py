@@ -6,7 +6,7 @@ The engine and the attempt know nothing else about where they run, so both are t
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
@@ -98,6 +98,14 @@ class Capacity:
 
 
 @dataclass(frozen=True, slots=True)
+class Proof:
+    """What a sandbox found where trials run, whose limits held."""
+
+    cores: tuple[int, ...]  # ids of the CPUs that it may run on, and be pinned to
+    disk_free_bytes: int  # where the host keeps images and sandboxes
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """One line of `bakeoff doctor`: what was looked at, what is so, and what to do about it."""
 
@@ -142,7 +150,7 @@ class SandboxSpec:
     image: str
     limits: ResourceLimits
     reserved_cpus: float = 0.0  # its share when CPUs are short, beside others' shares
-    reserved_memory_bytes: int = 0  # memory that the host reclaims from it last
+    reserved_memory_bytes: int = 0  # its part of what is promised; cgroups above it may not protect it
     command: tuple[str, ...] = ("/opt/venv/bin/python", "-I", "-m", "bakeoff_runner")
 
 
@@ -175,8 +183,20 @@ class Backend(Protocol):
         """
         ...
 
-    def checks(self, config: Config | None) -> Iterator[Check]:
-        """What the host can enforce, has and lacks, for this configuration where there is one. Changes nothing."""
+    def checks(self, config: Config | None) -> Generator[Check, None, None]:
+        """What the host has and lacks, for this configuration where there is one. Changes nothing."""
+        ...
+
+    def probe_image(self, config: Config | None) -> str | None:
+        """An image that is there and can be asked to `prove`; None: none is there yet."""
+        ...
+
+    def prove(self, spec: SandboxSpec, pinned: int = 0) -> Proof:
+        """Open one sandbox, pinned to so many cores, and read back that its limits hold. `spec.command` is not run.
+
+        Raises:
+            UnfitEnvironment: one does not hold, or the sandbox does not start; `hint` says what to do.
+        """
         ...
 
     def prepare(self, config: Config, say: Say) -> Image:

@@ -38,13 +38,14 @@ from bakeoff.backends.base import (
     Check,
     Frame,
     OnFrozen,
+    Proof,
     Sandbox,
     SandboxEnd,
     SandboxError,
     SandboxSpec,
     Say,
 )
-from bakeoff.errors import BackendUnavailable
+from bakeoff.errors import BackendUnavailable, UnfitEnvironment
 from bakeoff.record.base import JsonDict
 from bakeoff.record.evidence import DockerFacts
 from bakeoff.record.manifest import Host, Image, ImageBase
@@ -487,6 +488,10 @@ class FakeBackend:
         self._make = make or (lambda spec: FakeSandbox(ManualTimer(), one_question, limits=spec.limits))
         self._capacity, self._on_lost = capacity, on_lost
         self.available = True
+        self.unfit: UnfitEnvironment | None = None  # why `prove` refuses
+        self.cores = capacity.cores  # what `prove` finds
+        self.image: str | None = "fake"  # what `probe_image` finds
+        self.proved: list[tuple[SandboxSpec, int]] = []
         self.expected: dict[SandboxSpec, int] = {}
         self.opened: list[tuple[SandboxSpec, tuple[int, ...]]] = []
         self.left: dict[str, list[Sandbox]] = {}  # by run: what no sweep has removed
@@ -498,8 +503,17 @@ class FakeBackend:
     def capacity(self, promised_bytes: int = 0) -> Capacity:
         return self._capacity
 
-    def checks(self, config: Config | None) -> Iterator[Check]:
+    def checks(self, config: Config | None) -> Generator[Check, None, None]:
         yield Check.ok("fake", "a scripted host")
+
+    def probe_image(self, config: Config | None) -> str | None:
+        return self.image
+
+    def prove(self, spec: SandboxSpec, pinned: int = 0) -> Proof:
+        self.proved.append((spec, pinned))
+        if self.unfit is not None:
+            raise self.unfit
+        return Proof(self.cores, 2**40)
 
     def prepare(self, config: Config, say: Say) -> Image:
         return Image(

@@ -28,10 +28,12 @@ def setup(
 ) -> None:
     """Make sure of Docker, the base image and the harness image. A second call does nothing again."""
     # Imported here: Docker's client costs a quarter of a second that `bakeoff --help` need not pay.
+    from bakeoff.backends.docker.backend import DockerBackend
     from bakeoff.config import loading
-    from bakeoff.config.schema import Harness
+    from bakeoff.config.schema import Harness, Resources
     from bakeoff.provision import docker_engine
     from bakeoff.provision import stand_in as debian
+    from bakeoff.run import admission, plan
 
     if stop_docker:
         stopped = docker_engine.stop()
@@ -49,13 +51,18 @@ def setup(
         reference = config.harness.base_image if config else Harness.model_fields["base_image"].default
         base = debian.ensure(client, reference, _say, wanted=stand_in)
         done(f"base image {base.reference}: {base.kind}, Python {base.python_version}, {base.digest[:19]}")
+    with _step() as done:
+        backend = DockerBackend(client)
+        profiles = plan.profiles(config) if config else [plan.profile(Resources())]
+        admission.prove(backend, base.image_id, profiles)
+        done("limits: proven in a container like a trial's")
     if config:
         from bakeoff.backends.docker.images import image
 
         with _step() as done:
             image.ensure(client, config, client.info()["Architecture"], _say)
             done(f"harness image of {config.name}")
-    client.close()
+    backend.close()
 
 
 def default_harness() -> Path | None:

@@ -17,10 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from docker import DockerClient
 
 from bakeoff.backends.base import Say
-from bakeoff.backends.docker.connection import NoEngine, connect
+from bakeoff.backends.docker.connection import Client, NoEngine, connect
 from bakeoff.config.cache import cache_dir
 from bakeoff.errors import UnfitEnvironment
 from bakeoff.text.escape import last_lines
@@ -149,7 +148,7 @@ class Daemon:
         return self.state / "dockerd.json"
 
 
-def ensure(say: Say, daemon: Daemon | None = None) -> DockerClient:
+def ensure(say: Say, daemon: Daemon | None = None) -> Client:
     """A client of an engine that answers; installs `docker.io` and starts it where there is none and it may.
 
     Args:

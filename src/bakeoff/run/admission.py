@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import ceil
 
-from bakeoff.backends.base import Backend, Capacity
+from bakeoff.backends.base import Backend, Capacity, Proof, SandboxSpec
 from bakeoff.config.schema import Config
 from bakeoff.errors import InputError
 from bakeoff.record.trial import Profile
@@ -44,6 +46,39 @@ def admit(task: Task, capacity: Capacity) -> Admission:
     return Admission(min(slots, len(task.trials)), capacity)
 
 
+def sandbox_spec(run_id: str, image: str, profile: Profile) -> SandboxSpec:
+    """What a trial under this profile runs in. `image`: its id."""
+    return SandboxSpec(
+        run_id=run_id,
+        image=image,
+        limits=profile.limits,
+        reserved_cpus=profile.reserved_cpus,
+        reserved_memory_bytes=profile.reserved_memory_bytes,
+    )
+
+
+def prove(backend: Backend, image: str, profiles: Sequence[Profile]) -> Proof:
+    """Read back, in one sandbox of each profile, that its limits hold here: else every trial would find out again.
+
+    Raises:
+        UnfitEnvironment: they do not; `hint` says what to do.
+    """
+    run_id = f"proof-{secrets.token_hex(4)}"
+    try:
+        proofs = [
+            backend.prove(sandbox_spec(run_id, image, profile), cores_of_its_own(profile))
+            for profile in profiles
+        ]
+    finally:
+        backend.sweep(run_id)
+    return proofs[0]
+
+
+def proven(capacity: Capacity, proof: Proof) -> Capacity:
+    """The capacity with the CPUs that sandboxes may really use: a cpuset above them may leave out some."""
+    return replace(capacity, cpus=min(capacity.cpus, len(proof.cores)), cores=proof.cores)
+
+
 def fitting(profile: Profile, capacity: Capacity) -> int:
     """How many sandboxes of one profile fit into the capacity."""
     fits = min(
@@ -54,8 +89,13 @@ def fitting(profile: Profile, capacity: Capacity) -> int:
 
 def claim(trial_id: str, profile: Profile) -> Claim:
     """What a trial under this profile asks of the ledger."""
-    cores = ceil(profile.limits.cpus or 0) if profile.pin else 0
+    cores = cores_of_its_own(profile)
     return Claim(trial_id, profile.reserved_cpus, profile.reserved_memory_bytes, pinned=cores)
+
+
+def cores_of_its_own(profile: Profile) -> int:
+    """How many CPUs nobody else may use while a trial runs."""
+    return ceil(profile.limits.cpus or 0) if profile.pin else 0
 
 
 def too_large(config: Config, profile: Profile, capacity: Capacity) -> InputError:

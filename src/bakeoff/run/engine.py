@@ -51,17 +51,6 @@ MAX_BACKOFF_SECONDS = 30.0
 ABANDON_SECONDS = 15.0
 
 
-def sandbox_spec(run_id: str, image: Image, profile: Profile) -> SandboxSpec:
-    """What a trial under this profile runs in."""
-    return SandboxSpec(
-        run_id=run_id,
-        image=image.id,
-        limits=profile.limits,
-        reserved_cpus=profile.reserved_cpus,
-        reserved_memory_bytes=profile.reserved_memory_bytes,
-    )
-
-
 class Stopped(Exception):  # noqa: N818 - it reads as a state
     """The run was stopped: this trial has no verdict and will run again. Raised inside a slot, never seen outside."""
 
@@ -320,7 +309,7 @@ class Engine:
     # --- what an attempt needs
 
     def _sandbox_spec(self, profile: Profile) -> SandboxSpec:
-        return sandbox_spec(self.directory.run_id, self.image, profile)
+        return admission.sandbox_spec(self.directory.run_id, self.image.id, profile)
 
     def _attempt_spec(self, trial: _Trial) -> AttemptSpec:
         config, example, spec = self.task.config, trial.example, trial.spec

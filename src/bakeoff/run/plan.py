@@ -6,7 +6,7 @@ import hashlib
 import random
 from collections.abc import Iterable, Sequence
 
-from bakeoff.config.schema import Config
+from bakeoff.config.schema import Config, Resources
 from bakeoff.record.trial import Example, Profile, ResourceLimits, TrialSpec, trial_id
 
 
@@ -43,21 +43,23 @@ def _trial(seed: int, candidate: str, profile: str, example_id: str, repetition:
 
 def profiles(config: Config) -> list[Profile]:
     """The profiles of the run: the one that `resources` describes."""
-    resources = config.resources
-    return [
-        Profile(
-            limits=ResourceLimits(
-                cpus=resources.cpus,
-                memory_bytes=resources.memory,
-                pids=resources.pids,
-                disk_bytes=resources.disk,
-                network=resources.network,
-            ),
-            reserved_cpus=resources.reserve.cpus,
-            reserved_memory_bytes=resources.reserve.memory,
-            pin=resources.pin,
-        )
-    ]
+    return [profile(config.resources)]
+
+
+def profile(resources: Resources) -> Profile:
+    """The one that these `resources` describe."""
+    return Profile(
+        limits=ResourceLimits(
+            cpus=resources.cpus,
+            memory_bytes=resources.memory,
+            pids=resources.pids,
+            disk_bytes=resources.disk,
+            network=resources.network,
+        ),
+        reserved_cpus=resources.reserve.cpus,
+        reserved_memory_bytes=resources.reserve.memory,
+        pin=resources.pin,
+    )
 
 
 def estimated_model_calls(config: Config, examples: Iterable[Example]) -> int:

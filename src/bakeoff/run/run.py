@@ -24,7 +24,7 @@ from bakeoff.record.trial import experiment_name
 from bakeoff.run import admission, interrupts, manifest, models, preflight, rehearsal, resume
 from bakeoff.run import task as tasks
 from bakeoff.run.admission import Admission
-from bakeoff.run.engine import Engine, sandbox_spec
+from bakeoff.run.engine import Engine
 from bakeoff.run.host_monitor import HostMonitor
 from bakeoff.run.ledger import Ledger
 from bakeoff.run.models import Models
@@ -78,6 +78,18 @@ def check_only(task: Task) -> Admission | None:
         backend.close()
 
 
+def prove(task: Task, backend: Backend, image: Image, admitted: Admission) -> Admission:
+    """Prove that the limits hold, and admit again by the CPUs that trials may really use.
+
+    Raises:
+        UnfitEnvironment: a limit does not hold.
+        InputError: a profile is larger than what is left of the host.
+    """
+    capacity = admission.proven(admitted.capacity, admission.prove(backend, image.id, task.profiles))
+    preflight.check_host(task.config, capacity)
+    return admission.admit(task, capacity)
+
+
 @dataclass(frozen=True)
 class Prepared:
     """What is ready before the first trial. `start` is the manifest of a new run of this task."""
@@ -97,6 +109,7 @@ def prepare(task: Task, backend: Backend, display: Display, recording: Path | No
     scorer = scoring.build(task.config.evaluators, root=task.config.root, judge_factory=judge)
     require_cache()
     image = backend.prepare(task.config, display.step)
+    admitted = prove(task, backend, image, admitted)
     start = manifest.at_start(task, backend.facts(), image, admitted.slots)
     return Prepared(admitted, shared, scorer, image, start)
 
@@ -117,14 +130,18 @@ def execute(
 
     Raises:
         InputError: something is missing, larger than the host, or not what a resumed run had before.
-        UnfitEnvironment: the image cannot be made, the record cannot be written, or the backend stays away.
+        UnfitEnvironment: the image cannot be made, a limit does not hold, the record cannot be written, or the backend
+            stays away.
         Interrupted: the user stopped it at once, or the terminal has gone; what finished is on disk.
     """
     ready = prepare(task, backend, display, recording)
     with models.opened(task, ready.shared) as candidates:
         if task.resumed is None:
             _rehearse(
-                task, backend, sandbox_spec(ready.start.run_id, ready.image, task.profiles[0]), candidates
+                task,
+                backend,
+                admission.sandbox_spec(ready.start.run_id, ready.image.id, task.profiles[0]),
+                candidates,
             )
         with (
             _opened(task, ready.start, out, backend) as directory,

@@ -8,7 +8,9 @@ from bakeoff import backends
 from bakeoff.backends.base import Capacity, Check, Sandbox, SandboxSpec
 from bakeoff.backends.fake import FakeBackend
 from bakeoff.cli.init import write
+from bakeoff.config import loading
 from bakeoff.errors import UnfitEnvironment
+from bakeoff.run import plan
 from bakeoff.run.examine import examine
 
 CAPACITY = Capacity(2.0, 3 * 2**30, (0, 1))
@@ -19,8 +21,13 @@ def _never(spec: SandboxSpec) -> Sandbox:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(backends, "connect", lambda: FakeBackend(_never, CAPACITY))
+def backend() -> FakeBackend:
+    return FakeBackend(_never, CAPACITY)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: FakeBackend) -> Path:
+    monkeypatch.setattr(backends, "connect", lambda: backend)
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     write(tmp_path)
     return tmp_path / "harness.yaml"
@@ -97,3 +104,68 @@ def test_without_an_engine_the_rest_is_said_all_the_same(
     found = bad(project)
     assert set(found) == {"preflight", "docker"}
     assert max(check.exit_code for check in found.values()) == 4
+
+
+# --- the proof that a run asks for
+
+
+def test_a_limit_that_does_not_hold_is_a_line_with_the_runs_own_words(
+    project: Path, backend: FakeBackend
+) -> None:
+    backend.unfit = UnfitEnvironment("the limits of a trial do not hold here: cpus", hint="Delegate cpu.")
+    [check] = bad(project).values()
+    assert (check.subject, check.state, check.exit_code) == ("limits", "failed", 4)
+    assert (check.says, check.hint) == ("the limits of a trial do not hold here: cpus", "Delegate cpu.")
+    [(spec, _)] = backend.proved
+    assert spec.limits == plan.profiles(loading.load(project))[0].limits
+
+
+def test_what_is_larger_than_the_host_is_not_started_there(project: Path, backend: FakeBackend) -> None:
+    change(project, "cpus: 1.0 ", "cpus: 4096 ")
+    assert set(bad(project)) == {"resources.cpus"}
+    assert backend.proved == []
+
+
+def test_without_an_image_nothing_is_proven(project: Path, backend: FakeBackend) -> None:
+    backend.image = None
+    [check] = bad(project).values()
+    assert (check.subject, check.state) == ("limits", "warning")
+    assert backend.proved == []
+
+
+def test_cpus_that_a_cpuset_keeps_from_sandboxes_are_not_promised(
+    project: Path, backend: FakeBackend
+) -> None:
+    backend.cores = (1,)
+    change(project, "cpus: 1.0 ", "cpus: 2.0 ")
+    assert "2 CPUs are more than the 1 of this host" in bad(project)["resources.cpus"].says
+
+
+@pytest.mark.parametrize("broken", ["checks", "probe_image", "prove", "connect"])
+def test_whatever_breaks_is_a_line_and_the_others_go_on(
+    project: Path, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("Architecture")
+
+    monkeypatch.setattr(backends if broken == "connect" else backend, broken, fail)
+    found = list(examine(project))
+    [check] = [each for each in found if each.state == "failed"]
+    assert "KeyError: 'Architecture'" in check.says
+    assert "docker info" in (check.hint or "")
+    assert check.exit_code == 4
+    assert found[-1].subject == "disk runs"
+
+
+def test_a_directory_that_is_gone_is_a_line(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = project.parent / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert set(bad(project)) == {"runs"}
+
+
+def test_disk() -> None:
+    bounds = (2 * 2**30, 5 * 2**30)
+    states = [Check.space("Docker", "/here", free, bounds).state for free in (2**30, 3 * 2**30, 9 * 2**30)]
+    assert states == ["failed", "warning", "ok"]

@@ -11,7 +11,7 @@ from bakeoff.backends.base import SandboxError
 from bakeoff.backends.fake import FakeBackend, FakeHarness, FakeSandbox, Script
 from bakeoff.errors import InputError
 from bakeoff.record.evidence import DockerFacts
-from bakeoff.run.engine import sandbox_spec
+from bakeoff.run.admission import sandbox_spec
 from bakeoff.run.rehearsal import rehearse
 from bakeoff.verdict import WRONG_RESULT
 from tests.unit.attempt.test_attempt import after_a_reply
@@ -23,7 +23,7 @@ def rehearsed(root: Path, *scripts: Callable[[FakeHarness], Script], model: str 
     bench = Bench(root, *scripts, examples=3)
     [candidate] = bench.config.candidates
     paid = bench.config.model_copy(update={"candidates": [candidate.model_copy(update={"model": model})]})
-    spec = sandbox_spec("run", bench.engine.image, bench.profiles[0])
+    spec = sandbox_spec("run", bench.engine.image.id, bench.profiles[0])
     rehearse(replace(bench.task, config=paid), bench.backend, spec, bench.engine.models)
     return bench
 

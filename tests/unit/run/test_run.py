@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 from bakeoff.backends.fake import FakeBackend
+from bakeoff.cli.init import write
 from bakeoff.config.overrides import Overrides
 from bakeoff.datasets import Dataset
-from bakeoff.errors import InputError
+from bakeoff.errors import InputError, UnfitEnvironment
 from bakeoff.gateway.policy.spending import Spending
 from bakeoff.record.manifest import Manifest
 from bakeoff.record.store import RunDirectory
 from bakeoff.run import manifest, plan
 from bakeoff.run import run as runs
+from bakeoff.run.progress import Display
 from bakeoff.run.run import _opened
 from bakeoff.run.task import Task
 from tests.fakes import synthetic
@@ -148,3 +150,44 @@ def test_the_orchestrator_loads_neither_scipy_nor_plots() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# --- the proof, before anything is written
+
+
+def project(tmp_path: Path) -> Task:
+    write(tmp_path)
+    return runs.plan(tmp_path / "harness.yaml", Overrides())
+
+
+def test_limits_that_do_not_hold_refuse_the_run_before_its_first_trial(tmp_path: Path) -> None:
+    asked, backend = project(tmp_path), FakeBackend()
+    backend.unfit = UnfitEnvironment("the limits of a trial do not hold here: cpus")
+    with pytest.raises(UnfitEnvironment, match="do not hold") as caught:
+        runs.execute(asked, backend, Display(), tmp_path / "runs")
+    assert caught.value.exit_code == 4
+    [(spec, _)] = backend.proved
+    assert spec.limits == asked.profiles[0].limits
+    assert spec.reserved_memory_bytes == asked.profiles[0].reserved_memory_bytes
+    assert backend.opened == []
+    assert not (tmp_path / "runs").exists()
+
+
+def test_only_the_cpus_that_a_sandbox_may_use_are_promised(tmp_path: Path) -> None:
+    asked, backend = project(tmp_path), FakeBackend()
+    pinned = replace(asked, profiles=[asked.profiles[0].model_copy(update={"pin": True})])
+    backend.cores = (2, 5)  # as a cpuset above the containers, or CPUs that are offline, leave it
+    before = runs.check(pinned, backend)
+    admitted = runs.prove(pinned, backend, start().image, before)
+    assert (admitted.capacity.cpus, admitted.capacity.cores) == (2.0, (2, 5))
+    assert admitted.slots < before.slots
+    assert [cores for _, cores in backend.proved] == [1]
+
+
+def test_a_ceiling_above_the_cpus_of_a_sandbox_is_refused(tmp_path: Path) -> None:
+    asked, backend = project(tmp_path), FakeBackend()
+    resources = asked.config.resources.model_copy(update={"cpus": 2.0})
+    large = replace(asked, config=asked.config.model_copy(update={"resources": resources}))
+    backend.cores = (2,)
+    with pytest.raises(InputError, match="2 CPUs are more than the 1 of this host"):
+        runs.prove(large, backend, start().image, runs.check(large, backend))

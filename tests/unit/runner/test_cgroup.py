@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bakeoff.attempt.limits import KernelReport, mismatches
+from bakeoff.record.limits import KernelReport, mismatches
 from bakeoff.record.trial import ResourceLimits
 from bakeoff_runner import cgroup
 

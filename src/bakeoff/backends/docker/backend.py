@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import cached_property, partial
 
-from bakeoff.backends.base import Backend, Capacity, Check, SandboxSpec, Say
+from bakeoff.backends.base import Backend, Capacity, Check, Proof, SandboxSpec, Say
 from bakeoff.backends.docker import connection, container, host
 from bakeoff.backends.docker.connection import DAEMON_GONE, Client
 from bakeoff.backends.docker.container import LABEL, Container
 from bakeoff.backends.docker.pauses import PauseEvents
 from bakeoff.backends.docker.pool import ContainerPool
-from bakeoff.config.schema import Config
-from bakeoff.errors import BackendUnavailable, UnfitEnvironment
+from bakeoff.config.schema import Config, Harness
+from bakeoff.errors import BackendUnavailable, InputError, UnfitEnvironment
 from bakeoff.record.base import JsonDict
 from bakeoff.record.manifest import Host, Image
 
@@ -65,10 +65,28 @@ class DockerBackend:
     def capacity(self, promised_bytes: int = 0) -> Capacity:
         return host.capacity(self.info, promised_bytes)
 
-    def checks(self, config: Config | None) -> Iterator[Check]:
+    def checks(self, config: Config | None) -> Generator[Check, None, None]:
         from bakeoff.backends.docker import checks
 
-        return checks.check(self.client, self.info, config)
+        try:
+            yield from checks.check(self.client, self.info, config)
+        except DAEMON_GONE as error:
+            raise connection.explain(error, connection.target(os.environ)) from error
+
+    def probe_image(self, config: Config | None) -> str | None:
+        from bakeoff.backends.docker.images import base_image
+
+        reference = config.harness.base_image if config else Harness.model_fields["base_image"].default
+        try:
+            found = base_image.find(self.client, reference)
+        except InputError:  # it is there and runs no Python: a line of `checks`, and an error of `prepare`
+            return None
+        return found.image_id if found else None
+
+    def prove(self, spec: SandboxSpec, pinned: int = 0) -> Proof:
+        from bakeoff.backends.docker import proof
+
+        return proof.prove(self.open, spec, pinned, self.info)
 
     def prepare(self, config: Config, say: Say) -> Image:
         from bakeoff.backends.docker.images import image

@@ -1,23 +1,19 @@
-"""What a Docker host can enforce, has and lacks, for `bakeoff doctor`."""
+"""What a Docker host has and lacks, for `bakeoff doctor`. Whether limits hold is proven: see `proof`."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 from docker import DockerClient
 
 from bakeoff.backends.base import Check
-from bakeoff.backends.docker import host
 from bakeoff.backends.docker.images import base_image, image
 from bakeoff.config.schema import Config, Harness
-from bakeoff.errors import InputError, UnfitEnvironment
+from bakeoff.errors import InputError
 from bakeoff.record.base import JsonDict
 
 # The first kernel whose cgroup v2 has memory.peak.
 MEMORY_PEAK_KERNEL = (5, 19)
-# Free bytes where Docker keeps its images: below the first nothing runs, above the second all is well.
-DISK = (2 * 2**30, 5 * 2**30)
 
 
 def check(client: DockerClient, info: JsonDict, config: Config | None) -> Iterator[Check]:
@@ -30,44 +26,14 @@ def check(client: DockerClient, info: JsonDict, config: Config | None) -> Iterat
     """
     version, api = info.get("ServerVersion"), client.api.api_version
     yield Check.ok("docker", f"Engine {version}, API {api}, {info.get('Driver')}")
-    yield from limits(info)
-    yield from images(client, config, info["Architecture"])
-    if host.is_local(info):
-        root = info["DockerRootDir"]
-        yield Check.space("Docker", root, shutil.disk_usage(root).free, DISK)
+    yield from kernel(info)
+    yield from images(client, config, str(info.get("Architecture")))
 
 
-def limits(info: JsonDict) -> Iterator[Check]:
-    """Whether the engine can enforce the limits, and measure what they need, from Docker's /info."""
-    version, driver = str(info.get("CgroupVersion") or "?"), info.get("CgroupDriver")
-    if driver == "none":
-        yield Check.failed(
-            "cgroup",
-            UnfitEnvironment(
-                "the engine manages no cgroups (rootless on cgroup v1), so no limit would hold",
-                hint="Use cgroup v2 with systemd delegation, or an engine that runs as root.",
-            ),
-        )
-        return
-    yield Check.ok("cgroup", f"version {version}, driver {driver}")
-    needed = {"memory": "MemoryLimit", "pids": "PidsLimit", "cpu quota": "CpuCfsQuota"}
-    missing = [name for name, key in needed.items() if not info.get(key)]
-    if missing:
-        yield Check.failed(
-            "limits",
-            UnfitEnvironment(
-                f"the engine cannot enforce: {', '.join(missing)}",
-                hint="Enable these cgroup controllers in the kernel (see `docker info`, last lines).",
-            ),
-        )
-    else:
-        yield Check.ok("limits", "memory, pids and CPU quota are enforced")
-    if not info.get("SwapLimit"):
-        yield Check.warning(
-            "swap",
-            "swap is not limited: where the host has some, no trial runs, since it would swap instead of being killed",
-            "Boot with `swapaccount=1` (cgroup v1), or turn swap off: `sudo swapoff -a`.",
-        )
+def kernel(info: JsonDict) -> Iterator[Check]:
+    """What the engine has to measure and to guard trials with, from Docker's /info."""
+    version = str(info.get("CgroupVersion") or "?")
+    yield Check.ok("cgroup", f"version {version}, driver {info.get('CgroupDriver')}")
     if version == "2" and kernel_version(str(info.get("KernelVersion"))) < MEMORY_PEAK_KERNEL:
         yield Check.warning(
             "kernel",
