@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bakeoff.attempt.limits import KernelReport
 
+from bakeoff.record.limits import KernelReport
 from bakeoff_runner import cgroup
 from bakeoff_runner.supervisor import Supervisor
 
