@@ -153,6 +153,7 @@ _WORDS: dict[str, Callable[[Manifest, Manifest], Iterator[str]]] = {
     "retries": _of("retries", lambda run: run.config.harness.retries),
     "resources": _of("resources", lambda run: run.resources),
     "host": _of("host", lambda run: fingerprint.host_class(run.host)),
+    fingerprint.SANDBOX: _of("sandbox", lambda run: run.host.sandbox),
     "dataset": _rows,
     "evaluators": _evaluators,
 }

@@ -18,6 +18,7 @@ from bakeoff.record.trial import DEFAULT_PROFILE, Profile
 EVALUATOR = "evaluator "
 RESOURCES = "resources"
 IMAGE = "image"
+SANDBOX = "sandbox"
 
 
 def of(value: Any) -> str:

@@ -61,6 +61,8 @@ class Host(Record):
     storage_driver: str | None = None
     runtime: str | None = None
     security_options: list[str] = Field(default_factory=list)
+    # What it gives every sandbox besides the limits. Empty: written by a version that did not record it
+    sandbox: JsonDict = Field(default_factory=dict)
 
 
 class HostWorst(Record):

@@ -92,6 +92,7 @@ def _fingerprint(task: Task, host: Host, image: Image) -> dict[str, str]:
     return {
         "source": image.source_digest,
         fingerprint.IMAGE: image.key,
+        fingerprint.SANDBOX: fingerprint.of(host.sandbox),
         **{name: fingerprint.of(part) for name, part in parts.items()},
         **{f"{fingerprint.EVALUATOR}{use}": digest for use, digest in code.items()},
         **fingerprint.of_profiles(task.profiles),

@@ -41,11 +41,15 @@ def read_again(run: RunDirectory) -> Task:
     return task
 
 
+# Parts of the fingerprint that an upgrade of bakeoff changes.
+_BAKEOFFS_OWN = frozenset({fingerprint.IMAGE, fingerprint.SANDBOX})
+
+
 def notes_on_box(run: RunDirectory, now: Manifest) -> list[str]:
     """What the run's record must say of the box, since its rest must run on what its beginning ran on.
 
-    An image that differs although all that the user put into it is equal differs by bakeoff's part of it: bakeoff was
-    upgraded in between. That is noted, not refused.
+    An image that differs although all that the user put into it is equal differs by bakeoff's part of it, as does what
+    every sandbox gets: bakeoff was upgraded in between. That is noted, not refused.
 
     Args:
         run: the stopped run.
@@ -58,7 +62,7 @@ def notes_on_box(run: RunDirectory, now: Manifest) -> list[str]:
     differing = [
         name for name, digest in now.fingerprint_parts.items() if before.fingerprint_parts.get(name) != digest
     ]
-    if differing != [fingerprint.IMAGE]:
+    if not differing or not _BAKEOFFS_OWN.issuperset(differing):
         _refuse_changes(run, differing)
         return []
     return [

@@ -236,8 +236,8 @@ def test_a_conclusion_that_depends_on_infra_errors_is_told(tmp_path: Path) -> No
 
 def with_part(part: str, **changes: Any) -> Manifest:
     """A manifest of which one part of the fingerprint differs, and what stands behind it."""
-    names = "harness source config packages base_image image limits retries resources host dataset evaluators"
-    parts = dict.fromkeys(names.split(), "same")
+    names = "harness source config packages base_image image limits retries resources host sandbox dataset"
+    parts = dict.fromkeys([*names.split(), "evaluators"], "same")
     return manifest(
         "2", fingerprint=part, fingerprint_parts=parts | ({part: "other"} if part else {}), **changes
     )
@@ -300,6 +300,12 @@ SLIM = "python:3.12-slim-bookworm"
             ["resources.memory_bytes: 512 MiB → 256 MiB"],
         ),
         ("host", {}, {"host": HOST | {"cores": 8}}, ["host.cores: 2 → 8"]),
+        (
+            "sandbox",
+            {"host": HOST | {"sandbox": {"init": False, "ulimits": {"core": 0}}}},
+            {"host": HOST | {"sandbox": {"init": True, "ulimits": {"core": 9}}}},
+            ["sandbox.init: false → true", "sandbox.ulimits.core: 0 → 9"],
+        ),
         (
             "dataset",
             {},

@@ -103,7 +103,7 @@ def test_a_run_goes_on_after_an_upgrade_of_bakeoff_and_its_notes_say_so(tmp_path
     run = RunDirectory.create(tmp_path, start())
     upgraded = start().model_copy(
         update={
-            "fingerprint_parts": {**start().fingerprint_parts, "image": "newer"},
+            "fingerprint_parts": {**start().fingerprint_parts, "image": "newer", "sandbox": "newer"},
             "bakeoff_version": "9.9",
         }
     )

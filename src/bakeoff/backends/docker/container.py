@@ -35,8 +35,18 @@ SUPERVISOR = "0:0"
 SUPERVISOR_CAPABILITIES = ["SETUID", "SETGID", "SETPCAP", "KILL"]
 LABEL = "bakeoff"
 STDERR = 2
-# Else they are the daemon's own, which differ from host to host: up to a million files, and cores of any size in /task.
-ULIMITS = [Ulimit(name="nofile", soft=16384, hard=16384), Ulimit(name="core", soft=0, hard=0)]
+# What every sandbox gets besides its limits. Else it is the daemon's or the base image's, which differ from host to
+# host: up to a million files, cores of any size in /task, an init that the harness can kill the supervisor beside, a
+# health check within the limits. The manifest and the fingerprint have it.
+PINNED: JsonDict = {
+    "ulimits": {"nofile": 16384, "core": 0},
+    "init": False,
+    "healthcheck": False,
+    "stop_signal": "SIGTERM",
+    "log_driver": "none",  # a flood must not fill the daemon's disk
+    "shared_memory": f"{WORKDIR}/.shm",  # made by the supervisor: no /dev/shm of its own size
+}
+ULIMITS = [Ulimit(name=name, soft=most, hard=most) for name, most in PINNED["ulimits"].items()]
 
 # The whole environment of a container: nothing of the host's goes in.
 ENVIRONMENT = {
@@ -87,14 +97,15 @@ def _create(api: APIClient, spec: SandboxSpec, user: int) -> JsonDict:
         mem_reservation=spec.reserved_memory_bytes,
         network_mode="none",
         cgroupns="private",  # whatever the daemon's default: version 2 would show the host's tree
-        ipc_mode="none",  # no /dev/shm of its own size: the supervisor makes it a part of /task
+        ipc_mode="none",
+        init=PINNED["init"],
         read_only=True,
         tmpfs={WORKDIR: workdir},
         cap_drop=["ALL"],
         cap_add=SUPERVISOR_CAPABILITIES,
         security_opt=["no-new-privileges"],
         ulimits=ULIMITS,
-        log_config=LogConfig(type="none"),  # a flood must not fill the daemon's disk
+        log_config=LogConfig(type=PINNED["log_driver"]),
     )
     made: JsonDict = api.create_container(
         spec.image,
@@ -105,6 +116,8 @@ def _create(api: APIClient, spec: SandboxSpec, user: int) -> JsonDict:
         working_dir=WORKDIR,
         environment=ENVIRONMENT,
         labels={LABEL: spec.run_id},
+        healthcheck={"test": ["NONE"]},
+        stop_signal=PINNED["stop_signal"],
         stdin_open=True,
         tty=False,
         host_config=host_config,

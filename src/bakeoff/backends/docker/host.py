@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from bakeoff.backends.base import Capacity
+from bakeoff.backends.docker.container import PINNED
 from bakeoff.record.base import JsonDict
 from bakeoff.record.manifest import Host
 
@@ -38,6 +39,7 @@ def facts(info: JsonDict, api_version: str) -> Host:
         storage_driver=info.get("Driver"),
         runtime=info.get("DefaultRuntime"),
         security_options=info.get("SecurityOptions") or [],
+        sandbox=PINNED,
     )
 
 

@@ -6,6 +6,7 @@ import psutil
 
 from bakeoff.backends.base import Capacity
 from bakeoff.backends.docker import host
+from bakeoff.backends.docker.container import PINNED
 from bakeoff.record.manifest import Host
 
 INFO = {
@@ -31,7 +32,7 @@ def test_facts() -> None:
 
 
 def test_unknown_facts_are_none() -> None:
-    assert host.facts({}, "1.41") == Host(docker_api_version="1.41")
+    assert host.facts({}, "1.41") == Host(docker_api_version="1.41", sandbox=PINNED)
 
 
 def test_room_keeps_a_headroom_and_counts_only_free_memory() -> None:
