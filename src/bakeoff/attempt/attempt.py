@@ -302,11 +302,14 @@ class Attempt:
     def _supervisor(self, event: protocol.Ready | protocol.Exited) -> None:
         evidence = self._evidence
         evidence.kernel = event.kernel
-        evidence.mismatches = mismatches(self._spec.resources, event.kernel.limits)
+        found = mismatches(self._spec.resources, event.kernel.limits)
         if isinstance(event, protocol.Exited):
             evidence.exited = event
+            if not evidence.mismatches:  # `docker update` does this, and systemd where it resets a limit
+                found = [f"{each}, changed from outside while it ran" for each in found]
         elif evidence.reached == "nothing":
             evidence.reached = "supervisor"
+        evidence.mismatches = found
         if evidence.mismatches and evidence.exited is None:
             self._ask_to_stop()  # whatever it measured would be a measurement of something else
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bakeoff.backends.base import MOST_SWAP_BYTES
 from bakeoff.record.base import JsonDict, Record
 from bakeoff.record.evidence import KernelFacts
 from bakeoff.record.trial import ResourceLimits
@@ -54,7 +55,7 @@ def effective(limits: LimitsReadBack, network: str | None) -> ResourceLimits:
 
 
 def mismatches(requested: ResourceLimits, limits: LimitsReadBack) -> list[str]:
-    """Where the kernel's limits are not the requested ones, a sentence each. Swap must be off."""
+    """Where the kernel's limits are not the requested ones, a sentence each. Swap must be off, or a page at most."""
     checks = (
         ("memory", requested.memory_bytes, limits.memory_limit_bytes, SIZE_SLACK_BYTES),
         ("cpus", requested.cpus, limits.cpus_limit, CPU_SLACK),
@@ -67,7 +68,7 @@ def mismatches(requested: ResourceLimits, limits: LimitsReadBack) -> list[str]:
         if asked is not None and (got is None or abs(got - asked) > slack)
     ]
     # An engine that cannot limit swap drops the limit with no more than a warning.
-    if limits.swap_limit_bytes != 0:
+    if limits.swap_limit_bytes is None or limits.swap_limit_bytes > MOST_SWAP_BYTES:
         swap = "not known" if limits.swap_limit_bytes is None else limits.swap_limit_bytes
         found.append(f"swap: asked none, effective {swap}")
     return found

@@ -18,6 +18,7 @@ from bakeoff.backends.fake import (
     Script,
     ai,
     human,
+    kernel_facts,
     tool_message,
 )
 from bakeoff.errors import BudgetSpent, ModelCallError, ModelErrorKind
@@ -281,6 +282,17 @@ def test_every_cause_that_an_attempt_can_produce_comes_out_of_a_sandbox(
     assert run.cause() == cause, run.evidence
     assert run.evidence.internal_error is None
     assert run.sandbox.closed
+
+
+def test_a_limit_that_somebody_lifts_while_the_harness_runs_is_said_to_be_so() -> None:
+    lifted = kernel_facts(LIMITS) | {"swap_limit_bytes": 2**30}
+    run = Run(after_a_reply(lambda h: h.box.exit(1, None, kernel=lifted)))
+    assert run.cause() == "infra.limits_not_enforced"
+    assert run.evidence.limits_mismatch == [
+        "swap: asked none, effective 1073741824, changed from outside while it ran"
+    ]
+    from_the_start = Run(honest, kernel={"swap_limit_bytes": 2**30})
+    assert from_the_start.evidence.limits_mismatch == ["swap: asked none, effective 1073741824"]
 
 
 @pytest.mark.parametrize("kill", ["unanswered", "ignored"])

@@ -80,6 +80,8 @@ SWAP_FOUND = ["swap: asked none, effective 536866816"]
         ("v2", {"memory.swap.max": None} | SWAP, SWAP_FOUND),
         ("v1", {"memory/memory.memsw.limit_in_bytes": UNLIMITED} | SWAP, SWAP_FOUND),
         ("v1", {"memory/memory.memsw.limit_in_bytes": None} | SWAP, SWAP_FOUND),
+        # one page, which systemd does not forget
+        ("v2", {"memory.swap.max": "4096\n"} | SWAP, []),
         # which harms nobody where there is nothing to swap to
         ("v2", {"memory.swap.max": "max\n"} | NO_SWAP, []),
         ("v1", {"memory/memory.memsw.limit_in_bytes": None} | NO_SWAP, []),

@@ -39,7 +39,7 @@ class DockerBackend:
     def __init__(self, client: Client) -> None:
         self.client = client
         self._api = client.api
-        self._pool = ContainerPool(partial(container.create, self._api), partial(container.remove, self._api))
+        self._pool = ContainerPool(self._create, partial(container.remove, self._api))
         self._pauses = PauseEvents(self._api, LABEL)
 
     @cached_property
@@ -106,6 +106,9 @@ class DockerBackend:
                 made.close()
                 raise
         return made
+
+    def _create(self, spec: SandboxSpec) -> str:
+        return container.create(self._api, spec, host.swap_bytes(self.info))
 
     def await_return(self, stopping: threading.Event) -> None:
         deadline = time.monotonic() + RETURN_SECONDS

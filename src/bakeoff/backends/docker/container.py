@@ -62,8 +62,13 @@ Step = Literal["image", "create", "attach", "start", "run", "inspect"]
 Kind = Literal["image", "start", "lost", "unavailable"]
 
 
-def create(api: APIClient, spec: SandboxSpec) -> str:
+def create(api: APIClient, spec: SandboxSpec, swap_bytes: int = 0) -> str:
     """Create a container and return its id. Not started, it holds no memory and no CPU.
+
+    Args:
+        api: the engine.
+        spec: what to create.
+        swap_bytes: what it may swap: see `host.swap_bytes`.
 
     Raises:
         SandboxError: Docker refused or failed.
@@ -71,7 +76,7 @@ def create(api: APIClient, spec: SandboxSpec) -> str:
     for _ in USERS:
         user = USERS[next(_next_user) % len(USERS)]
         try:
-            made = _create(api, spec, user)
+            made = _create(api, spec, user, swap_bytes)
         except docker.errors.ImageNotFound as error:
             raise _failed("image", "image", error) from error
         except docker.errors.APIError as error:
@@ -85,12 +90,12 @@ def create(api: APIClient, spec: SandboxSpec) -> str:
     raise _failed("create", "start", taken)
 
 
-def _create(api: APIClient, spec: SandboxSpec, user: int) -> JsonDict:
+def _create(api: APIClient, spec: SandboxSpec, user: int, swap_bytes: int) -> JsonDict:
     limits = spec.limits
     workdir = f"size={limits.disk_bytes},mode=0700,uid={user},gid={user},nosuid,nodev,exec"
     host_config = api.create_host_config(
         mem_limit=limits.memory_bytes,
-        memswap_limit=limits.memory_bytes,  # memory + swap: equal means no swap
+        memswap_limit=None if limits.memory_bytes is None else limits.memory_bytes + swap_bytes,
         nano_cpus=round((limits.cpus or 0) * 1e9),
         pids_limit=limits.pids,
         cpu_shares=max(2, round(spec.reserved_cpus * 1024)),

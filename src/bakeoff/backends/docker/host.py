@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from bakeoff.backends.base import Capacity
+from bakeoff.backends.base import MOST_SWAP_BYTES, Capacity
 from bakeoff.backends.docker.container import PINNED
 from bakeoff.record.base import JsonDict
 from bakeoff.record.manifest import Host
@@ -67,6 +67,17 @@ def room(info: JsonDict, available_bytes: int | None) -> Capacity:
     free = total if available_bytes is None else min(total, available_bytes)
     headroom = max(MEMORY_HEADROOM_BYTES, int(total * MEMORY_HEADROOM_SHARE))
     return Capacity(float(info["NCPU"]), max(0, free - headroom), tuple(range(int(info["NCPU"]))))
+
+
+def swap_bytes(info: JsonDict) -> int:
+    """What a container may swap on the engine of this /info, so that the limit holds for as long as it runs.
+
+    None at all, but for systemd on cgroup v2. There runc keeps a limit of 0 from systemd, which at the next
+    `systemctl daemon-reload` (each upgrade of a package makes one) lifts what it does not know (moby#51446). It knows
+    a limit of one page.
+    """
+    kept_by_systemd = info.get("CgroupDriver") == "systemd" and str(info.get("CgroupVersion")) == "2"
+    return MOST_SWAP_BYTES if kept_by_systemd else 0
 
 
 def is_local(info: JsonDict) -> bool:

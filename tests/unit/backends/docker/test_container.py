@@ -12,9 +12,8 @@ from bakeoff.record.trial import ResourceLimits
 LIMITS = ResourceLimits(cpus=1.5, memory_bytes=2**29, pids=128, disk_bytes=2**26, network="none")
 
 
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The body of the request that creates a container."""
+def body(monkeypatch: pytest.MonkeyPatch, swap_bytes: int = 0) -> dict[str, Any]:
+    """Of the request that creates a container."""
     api, seen = APIClient(base_url="tcp://127.0.0.1:1", version="1.41"), dict[str, Any]()
 
     def create(config: Any, name: str, platform: str | None) -> dict[str, str]:
@@ -22,11 +21,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return {"Id": "c1"}
 
     monkeypatch.setattr(api, "create_container_from_config", create)
-    assert container.create(api, SandboxSpec("run", "image", LIMITS)) == "c1"
+    assert container.create(api, SandboxSpec("run", "image", LIMITS), swap_bytes) == "c1"
     return seen
 
 
-def test_what_a_daemon_or_an_image_could_set_is_set_by_the_request(asked: dict[str, Any]) -> None:
+def test_what_a_daemon_or_an_image_could_set_is_set_by_the_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = body(monkeypatch)
     wanted = asked["HostConfig"]
     assert wanted["Init"] is False
     assert {(each["Name"], each["Soft"], each["Hard"]) for each in wanted["Ulimits"]} == {
@@ -38,6 +40,12 @@ def test_what_a_daemon_or_an_image_could_set_is_set_by_the_request(asked: dict[s
     assert asked["Healthcheck"]["Test"] == ["NONE"]
     assert asked["StopSignal"] == "SIGTERM"
     assert (asked["Entrypoint"], asked["User"], asked["WorkingDir"]) == ([], "0:0", "/task")
+
+
+def test_memory_and_swap_together_leave_no_swap_beyond_what_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    for most in (0, 4096):
+        wanted = body(monkeypatch, most)["HostConfig"]
+        assert wanted["MemorySwap"] - wanted["Memory"] == most
 
 
 def test_what_is_pinned_is_in_the_manifest() -> None:

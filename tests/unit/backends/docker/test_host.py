@@ -3,6 +3,7 @@
 import platform
 
 import psutil
+import pytest
 
 from bakeoff.backends.base import Capacity
 from bakeoff.backends.docker import host
@@ -33,6 +34,15 @@ def test_facts() -> None:
 
 def test_unknown_facts_are_none() -> None:
     assert host.facts({}, "1.41") == Host(docker_api_version="1.41", sandbox=PINNED)
+
+
+@pytest.mark.parametrize(
+    ("driver", "version", "most"), [("systemd", "2", 4096), ("systemd", "1", 0), ("cgroupfs", "2", 0)]
+)
+def test_a_page_of_swap_where_systemd_would_forget_a_limit_of_none(
+    driver: str, version: str, most: int
+) -> None:
+    assert host.swap_bytes({**INFO, "CgroupDriver": driver, "CgroupVersion": version}) == most
 
 
 def test_room_keeps_a_headroom_and_counts_only_free_memory() -> None:
