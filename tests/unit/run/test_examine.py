@@ -52,11 +52,8 @@ def test_a_sound_project(project: Path) -> None:
     ("before", "after", "subject", "says"),
     [
         ("source: my_agent ", "source: absent ", "preflight", "no directory 'absent'"),
-        ("my_agent.agent:build", "my_agent.gone:build", "preflight", "no module `my_agent.gone`"),
-        ("agent:build_agent", "agent:bild_agent", "preflight", "has no `bild_agent`"),
         ("requirements: [] ", "requirements: requirements.txt ", "preflight", "there is no file"),
         ("requirements: [] ", "requirements: [./shoplib] ", "preflight", "there is no"),
-        ('"simulated:skill=0.6"', '"opnai:x"', "model hasty", "opnai"),
         ('"simulated:skill=0.6"', '"anthropic:claude-x"', "model hasty", "ANTHROPIC_API_KEY is not set"),
         ("datasets/menu.jsonl ", "datasets/gone.jsonl ", "dataset", "there is no file"),
         ("cpus: 1.0 ", "cpus: 4096 ", "resources.cpus", "4096 CPUs"),

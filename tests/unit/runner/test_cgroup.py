@@ -27,42 +27,29 @@ def recorded(tmp_path: Path, name: str, changed: dict[str, str | None] | None = 
     return cgroup.facts(str(tmp_path), str(tmp_path / "proc"))
 
 
-def test_version_1_as_recorded(tmp_path: Path) -> None:
-    assert recorded(tmp_path, "v1") == {
-        "cgroup_version": 1,
+TIMES = {
+    "v1": {"cpu_seconds": 0.337399191, "throttled_seconds": 1.432212453},
+    "v2": {"cpu_seconds": 9.888434, "throttled_seconds": 93.628397},
+}
+
+
+@pytest.mark.parametrize(("version", "limit_hits"), [(1, None), (2, 1)])
+def test_each_version_as_recorded(tmp_path: Path, version: int, limit_hits: int | None) -> None:
+    name = f"v{version}"
+    assert recorded(tmp_path, name) == {
+        "cgroup_version": version,
         "memory_peak_bytes": 128 * MIB,
         "memory_limit_bytes": 128 * MIB,
         "swap_limit_bytes": 0,
         "oom_kills": 1,
-        "memory_limit_hits": None,
-        "cpu_seconds": 0.337399191,
-        "throttled_seconds": 1.432212453,
+        "memory_limit_hits": limit_hits,
+        **TIMES[name],
         "cpus_limit": 0.1,
         "pids_peak": 32,
         "pids_limit": 32,
         "pids_refused": 1,
     }
 
-
-def test_version_2_as_recorded(tmp_path: Path) -> None:
-    assert recorded(tmp_path, "v2") == {
-        "cgroup_version": 2,
-        "memory_peak_bytes": 128 * MIB,
-        "memory_limit_bytes": 128 * MIB,
-        "swap_limit_bytes": 0,
-        "oom_kills": 1,
-        "memory_limit_hits": 1,
-        "cpu_seconds": 9.888434,
-        "throttled_seconds": 93.628397,
-        "cpus_limit": 0.1,
-        "pids_peak": 32,
-        "pids_limit": 32,
-        "pids_refused": 1,
-    }
-
-
-@pytest.mark.parametrize("name", ["v1", "v2"])
-def test_the_limits_that_were_asked_for_are_no_mismatch(tmp_path: Path, name: str) -> None:
     assert mismatches(ASKED, KernelReport.of(recorded(tmp_path, name) | DISK).limits) == []
 
 

@@ -472,35 +472,29 @@ async def grouped(model: Any, context: Any) -> Any:
     return RunnableLambda(ask)
 
 
-LIMITED = "langchain.agents.middleware"
+def limited(limit: Any) -> Any:
+    return lambda model, _: create_agent(
+        model, [count], middleware=[limit(run_limit=1, exit_behavior="error")]
+    )
+
+
+COUNT, TWICE = [call("count", n=1)], [call("count", n=1), call("count", "c2", n=2)]
+RECURSION = ("langgraph.errors.GraphRecursionError", "builtins.RecursionError")
+# the harness, its model's answers, the exception and one of its bases
 BROKEN: dict[str, tuple[Any, list[Any], str, str]] = {
     "recursion": (
         lambda model, _: create_agent(model, [count]).with_config(recursion_limit=2),
-        [call("count", n=1)],
-        "langgraph.errors.GraphRecursionError",
-        "builtins.RecursionError",
+        COUNT,
+        *RECURSION,
     ),
-    "recursion in a task group": (
-        grouped,
-        [call("count", n=1)],
-        "langgraph.errors.GraphRecursionError",
-        "builtins.RecursionError",
-    ),
+    "recursion in a task group": (grouped, COUNT, *RECURSION),
     "model calls": (
-        lambda model, _: create_agent(
-            model, [count], middleware=[ModelCallLimitMiddleware(run_limit=1, exit_behavior="error")]
-        ),
-        [call("count", n=1)],
-        f"{LIMITED}.model_call_limit.ModelCallLimitExceededError",
-        "builtins.Exception",
+        *(limited(ModelCallLimitMiddleware), COUNT),
+        *("langchain.agents.middleware.model_call_limit.ModelCallLimitExceededError", "builtins.Exception"),
     ),
     "tool calls": (
-        lambda model, _: create_agent(
-            model, [count], middleware=[ToolCallLimitMiddleware(run_limit=1, exit_behavior="error")]
-        ),
-        [call("count", n=1), call("count", "c2", n=2)],
-        f"{LIMITED}.tool_call_limit.ToolCallLimitExceededError",
-        "builtins.Exception",
+        *(limited(ToolCallLimitMiddleware), TWICE),
+        *("langchain.agents.middleware.tool_call_limit.ToolCallLimitExceededError", "builtins.Exception"),
     ),
     "structured output": (
         lambda model, _: create_agent(model, [], response_format=ToolStrategy(Sum, handle_errors=False)),
@@ -509,16 +503,12 @@ BROKEN: dict[str, tuple[Any, list[Any], str, str]] = {
         "langchain.agents.structured_output.StructuredOutputError",
     ),
     "a tool": (
-        lambda model, _: create_agent(model, [raises]),
-        [call("raises", n=1)],
-        "builtins.KeyError",
-        "builtins.LookupError",
+        *(lambda model, _: create_agent(model, [raises]), [call("raises", n=1)]),
+        *("builtins.KeyError", "builtins.LookupError"),
     ),
     "a tool, with an exception that has no text": (
-        lambda model, _: create_agent(model, [silent]),
-        [call("silent", n=1)],
-        f"{__name__}.SilentError",
-        "builtins.Exception",
+        *(lambda model, _: create_agent(model, [silent]), [call("silent", n=1)]),
+        *(f"{__name__}.SilentError", "builtins.Exception"),
     ),
 }
 

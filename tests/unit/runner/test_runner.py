@@ -60,9 +60,6 @@ def build_mute(model, context):
     os.closerange(3, 50)
     HELD.extend(open(f"{context.workdir}/{n}", "wb") for n in range(20))
     return build_agent(model, context)
-
-async def build_async(model, context):
-    return create_agent(model, [add], system_prompt="You add.")
 '''
 
 
@@ -79,13 +76,10 @@ class Runner:
             [sys.executable, "-m", "bakeoff_runner"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
         )  # fmt: skip
-        start = {
-            "token": "t0",
-            "workdir": str(self.workdir),
-            "log_bytes": 2000,
-            "output_bytes": wire.MAX_OUTPUT,
-        }
-        self.send(wire.notification("supervisor/start", start))
+        bounds = {"log_bytes": 2000, "output_bytes": wire.MAX_OUTPUT}
+        self.send(
+            wire.notification("supervisor/start", {"token": "t0", "workdir": str(self.workdir), **bounds})
+        )
         self.task = {
             "token": "t1",
             "workdir": str(self.workdir),
@@ -146,6 +140,9 @@ CALL = {"name": "add", "args": {"a": 1, "b": 2}, "id": "c1", "type": "tool_call"
 def test_a_whole_trial_over_pipes(tmp_path: Path) -> None:
     runner = Runner(tmp_path, "build_agent")
     lines = runner.play([ai(tool_calls=[CALL]), ai("it is 3")])
+    asked = said(lines, "model/generate")[0]
+    assert (asked["tools"][0]["function"]["name"], asked["stop"]) == ("add", None)
+    assert (asked["messages"][0]["type"], asked["messages"][0]["data"]["content"]) == ("system", "You add.")
     messages = result(lines)["result"]["messages"]
     assert [m["type"] for m in messages] == ["human", "ai", "tool", "ai"]
     assert messages[2]["data"]["content"] == "3"
@@ -158,30 +155,19 @@ def test_a_whole_trial_over_pipes(tmp_path: Path) -> None:
     assert b"a print of the harness" in runner.process.stderr.read()
 
 
-def test_the_request_carries_schemas_prompt_and_choice(tmp_path: Path) -> None:
-    lines = Runner(tmp_path, "build_agent").play([ai("3")])
-    [request] = said(lines, "model/generate")
-    assert request["tools"][0]["function"]["name"] == "add"
-    assert request["messages"][0] == {**request["messages"][0], "type": "system"}
-    assert request["messages"][0]["data"]["content"] == "You add."
-    assert request["stop"] is None
-
-
 def test_provider_blocks_cross_both_ways_unchanged(tmp_path: Path) -> None:
-    content = [
-        {"type": "thinking", "thinking": "hm", "signature": "sig=="},
-        {"type": "text", "text": "adding"},
-    ]
+    thinking = {"type": "thinking", "thinking": "hm", "signature": "sig=="}
+    usage = {
+        "input_tokens": 7,
+        "output_tokens": 2,
+        "total_tokens": 9,
+        "input_token_details": {"cache_read": 3},
+    }
     data = {
-        "content": content,
+        "content": [thinking, {"type": "text", "text": "adding"}],
         "additional_kwargs": {"x": {"y": [1]}},
         "response_metadata": {"model": "m", "stop_reason": "tool_use"},
-        "usage_metadata": {
-            "input_tokens": 7,
-            "output_tokens": 2,
-            "total_tokens": 9,
-            "input_token_details": {"cache_read": 3},
-        },
+        "usage_metadata": usage,
         "tool_calls": [CALL],
         "id": "msg_1",
     }
@@ -189,12 +175,6 @@ def test_provider_blocks_cross_both_ways_unchanged(tmp_path: Path) -> None:
     second = said(lines, "model/generate")[1]["messages"][2]["data"]
     for key, value in data.items():
         assert second[key] == value, key
-
-
-def test_an_async_entrypoint_is_awaited(tmp_path: Path) -> None:
-    lines = Runner(tmp_path, "build_async").play([ai(tool_calls=[CALL]), ai("3")])
-    assert result(lines)["result"]["messages"][-1]["data"]["content"] == "3"
-    assert len(said(lines, "tool/end")) == 1
 
 
 def test_a_model_error_ends_the_harness_with_its_kind(tmp_path: Path) -> None:
@@ -222,16 +202,12 @@ def test_an_exception_carries_its_errno(tmp_path: Path) -> None:
     assert error["data"]["errnos"] == [28]
 
 
-def test_garbage_passes_as_lines_and_the_trial_goes_on(tmp_path: Path) -> None:
-    lines = Runner(tmp_path, "build_garbage").play([ai("3")])
+def test_garbage_passes_as_lines_and_replies_that_nobody_waits_for_do_not_deafen_the_harness(
+    tmp_path: Path,
+) -> None:
+    runner = Runner(tmp_path, "build_garbage")
+    lines = runner.play([ai(tool_calls=[CALL]), ai("it is 3")], strays=("forged", "h99"))
     assert {"garbage": b"garbage\n"} in lines
-    assert result(lines)["result"]["messages"][-1]["data"]["content"] == "3"
-
-
-def test_replies_that_nobody_waits_for_do_not_deafen_the_harness(tmp_path: Path) -> None:
-    lines = Runner(tmp_path, "build_agent").play(
-        [ai(tool_calls=[CALL]), ai("it is 3")], strays=("forged", "h99")
-    )
     assert result(lines)["result"]["messages"][-1]["data"]["content"] == "it is 3"
 
 
@@ -272,27 +248,20 @@ def test_the_log_is_bounded_and_says_so(tmp_path: Path) -> None:
     assert len(errors[0]) <= 2000
 
 
-def test_the_host_going_away_ends_everything(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["the host goes away", "the host says stop"])
+def test_the_end_of_the_host_or_its_word_kills_the_harness(tmp_path: Path, end: str) -> None:
     runner = Runner(tmp_path, "build_agent")
     runner.send(wire.encode({"id": wire.RUN_ID, "method": "harness/run", "params": runner.task}))
     for line in runner.process.stdout:
         if b"model/generate" in line:
             break
-    runner.process.stdin.close()
-    rest = runner.process.stdout.read()
-    assert runner.process.wait(60) == 0
-    assert b'"signal": 9' in rest
-
-
-def test_supervisor_stop_kills_the_harness(tmp_path: Path) -> None:
-    runner = Runner(tmp_path, "build_agent")
-    runner.send(wire.encode({"id": wire.RUN_ID, "method": "harness/run", "params": runner.task}))
-    for line in runner.process.stdout:
-        if b"model/generate" in line:
-            break
-    runner.send(wire.notification("supervisor/stop", {}))
+    if end == "the host goes away":
+        runner.process.stdin.close()
+    else:
+        runner.send(wire.notification("supervisor/stop", {}))
     last = json.loads(runner.process.stdout.read().splitlines()[-1])
     assert (last["method"], last["params"]["signal"]) == ("supervisor/exit", 9)
+    assert runner.process.wait(60) == 0
 
 
 def test_the_lazy_package_loads_what_is_asked_of_it() -> None:
