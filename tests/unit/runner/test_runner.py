@@ -151,6 +151,8 @@ def test_a_whole_trial_over_pipes(tmp_path: Path) -> None:
     [last] = said(lines, "supervisor/exit")
     assert (last["token"], last["exit_code"], last["signal"]) == ("t0", 0, None)
     assert last["stopped_for"] is None
+    own = [line for line in lines if not str(line.get("method")).startswith("supervisor/")]
+    assert {line["token"] for line in own} == {"t1"}
     assert (runner.workdir / "notes/a.txt").read_text() == "hello"
     assert b"a print of the harness" in runner.process.stderr.read()
 

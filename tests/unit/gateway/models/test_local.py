@@ -13,22 +13,10 @@ from bakeoff import gateway
 from bakeoff.config.schema import Candidate
 from bakeoff.errors import ModelCallError, ModelErrorKind, UnfitEnvironment
 from bakeoff.gateway.models import local
-from bakeoff.gateway.types import CallContext, ModelRequest
+from bakeoff.gateway.types import ModelRequest
+from tests.unit.gateway.models.test_providers import CALL, TOOL
 
-CALL = CallContext("c/e/1", "e", 1, 0, {})
 CANDIDATE = Candidate(name="c", model="local:smollm2", params={"temperature": 0, "max_tokens": 16})
-TOOL = {
-    "type": "function",
-    "function": {
-        "name": "get_order",
-        "description": "Look up one order",
-        "parameters": {
-            "type": "object",
-            "properties": {"order_id": {"type": "string"}},
-            "required": ["order_id"],
-        },
-    },
-}
 
 
 def ask(backend, text, **more):

@@ -3,8 +3,6 @@
 import json
 import threading
 import time
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 
 import pytest
 from langchain_core.messages import (
@@ -42,6 +40,12 @@ TWO_CALLS["tool_calls"].append({**TWO_CALLS["tool_calls"][0], "id": "call_2"})
 TWO_CALLS["tool_calls"][1]["function"] = {"name": "get_order", "arguments": '{"order'}
 USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
 OPENAI_REPLY = completion(TWO_CALLS, {**USAGE, "prompt_tokens_details": {"cached_tokens": 3}}, "m-2026")
+CLAUDE = {
+    "input_tokens": 20,
+    "output_tokens": 9,
+    "cache_read_input_tokens": 5,
+    "cache_creation_input_tokens": 0,
+}
 ANTHROPIC_REPLY = {
     "id": "msg_1",
     "type": "message",
@@ -54,12 +58,7 @@ ANTHROPIC_REPLY = {
     ],
     "stop_reason": "tool_use",
     "stop_sequence": None,
-    "usage": {
-        "input_tokens": 20,
-        "output_tokens": 9,
-        "cache_read_input_tokens": 5,
-        "cache_creation_input_tokens": 0,
-    },
+    "usage": CLAUDE,
 }
 
 
@@ -134,6 +133,7 @@ def test_openai_s_reply_is_lossless(server):
     assert message.invalid_tool_calls[0]["args"] == '{"order'
     assert (reply.input_tokens, reply.output_tokens, reply.cached_tokens) == (11, 7, 3)
     assert (reply.finish_reason, reply.attempts, reply.cost_usd) == ("tool_calls", 1, None)
+    assert reply.first_token_seconds is None  # it was not streamed
 
 
 def test_anthropic_both_ways(server):
@@ -154,37 +154,19 @@ def test_anthropic_both_ways(server):
     assert [block["type"] for block in message.content] == ["thinking", "text", "tool_use"]
     assert message.content[0]["signature"] == "c2ln"
     assert message.tool_calls[0]["args"] == {"order_id": "A-17"}
-    assert (reply.input_tokens, reply.output_tokens, reply.cached_tokens, reply.finish_reason) == (
-        25,
-        9,
-        5,
-        "tool_use",
-    )
+    assert (reply.input_tokens, reply.output_tokens, reply.cached_tokens) == (25, 9, 5)
+    assert reply.finish_reason == "tool_use"
 
 
 Kind = ModelErrorKind
+PAGE = "<html>invalid_api_key in a proxy's page</html>"
 FAULTS = [
     (fault(401, f"Incorrect API key provided: {KEY}", code="invalid_api_key"), Kind.AUTH, 401),
-    (fault(403, "Country not supported"), Kind.AUTH, 403),
-    (fault(404, "The model `m-1` does not exist", code="model_not_found"), Kind.AUTH, 404),
     (fault(429, "Rate limit reached", type="requests", code="rate_limit_exceeded"), Kind.RATE_LIMITED, 429),
-    (fault(429, "You exceeded your current quota", code="insufficient_quota"), Kind.AUTH, 429),
     (fault(400, "Your credit balance is too low", type="invalid_request_error"), Kind.AUTH, 400),
-    (fault(500, "The server had an error"), Kind.UNAVAILABLE, 500),
-    (
-        say(503, "<html>invalid_api_key in a proxy's page</html>", content_type="text/html"),
-        Kind.UNAVAILABLE,
-        503,
-    ),
+    (say(503, PAGE, content_type="text/html"), Kind.UNAVAILABLE, 503),
     (fault(529, "Overloaded", type="overloaded_error"), Kind.UNAVAILABLE, 529),
-    (
-        fault(400, "maximum context length is 8 tokens", code="context_length_exceeded"),
-        Kind.CONTEXT_OVERFLOW,
-        400,
-    ),
     (fault(400, "prompt is too long: 9 tokens > 8 maximum"), Kind.CONTEXT_OVERFLOW, 400),
-    (fault(400, "The response was filtered", code="content_filter"), Kind.REFUSAL, 400),
-    (fault(400, "Unknown parameter: 'foo'"), Kind.BAD_REQUEST, 400),
     (fault(422, "temperature must be a number"), Kind.BAD_REQUEST, 422),
     (cut_off, Kind.UNAVAILABLE, None),
 ]
@@ -200,18 +182,12 @@ def test_each_fault_has_its_kind(server, model, answer, kind, status):
 @pytest.mark.parametrize(
     ("model", "answer"),
     [
-        ("openai:m-1", say(200, "<html>Welcome</html>", content_type="text/html")),
         ("openai:m-1", say(200, "{half", content_type="application/json")),
-        ("openai:m-1", say(200, {**OPENAI_REPLY, "choices": []})),
-        ("openai:m-1", say(200, {**OPENAI_REPLY, "choices": None})),
         ("openai:m-1", say(200, {**OPENAI_REPLY, "choices": [{"index": 0, "finish_reason": "stop"}]})),
         ("openai:m-1", say(200, {"hello": "world"})),
         ("openai:m-1", say(200, [])),
         ("openai:m-1", say(200, "[" * 100_000)),
-        (
-            "openai:m-1",
-            say(200, {**OPENAI_REPLY, "choices": [{"index": 0, "message": DEEP}]}),
-        ),
+        ("openai:m-1", say(200, {**OPENAI_REPLY, "choices": [{"index": 0, "message": DEEP}]})),
         ("anthropic:claude-x", say(200, "<html>Welcome</html>", content_type="text/html")),
         ("anthropic:claude-x", say(200, "{half")),
         ("anthropic:claude-x", say(200, {"hello": "world"})),
@@ -268,43 +244,15 @@ def test_backing_off_is_queued_time_not_the_provider_s(server):
     assert 0 < reply.seconds <= time.monotonic() - began - reply.queued_seconds
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        lambda: {"retry-after": "1"},
-        lambda: {"retry-after-ms": "1000"},
-        lambda: {"retry-after": format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)},
-    ],
-    ids=["seconds", "milliseconds", "HTTP date"],
-)
-def test_retry_after_is_honoured(server, header):
-    server.answers(say(429, {"error": {"message": "slow down"}}, header()), OK)
+def test_retry_after_is_honoured(server):
+    server.answers(say(429, {"error": {"message": "slow down"}}, {"retry-after": "1"}), OK)
     reply = backend(server, retries=1).complete(request(), CALL)
     assert 0.9 <= reply.queued_seconds < 30
 
 
-@pytest.mark.parametrize("after", ["soon", "-5", "inf", "Fri, 31 Dec 9999 23:59:59 -1200"])
-def test_a_retry_after_that_is_none_is_as_if_it_had_not_been_sent(server, after):
-    server.answers(say(429, {"error": {"message": "slow down"}}, {"retry-after": after}), OK)
-    assert backend(server, retries=1).complete(request(), CALL).attempts == 2
-
-
-@pytest.mark.parametrize(
-    "usage",
-    [
-        {"prompt_tokens": -5, "completion_tokens": 1, "total_tokens": -4},
-        {"prompt_tokens": 5, "completion_tokens": 1e300, "total_tokens": 6},
-        {"prompt_tokens": "x", "completion_tokens": None, "total_tokens": {}},
-        {
-            "prompt_tokens": 5,
-            "completion_tokens": 1,
-            "total_tokens": 6,
-            "prompt_tokens_details": {"cached_tokens": -1},
-        },
-    ],
-)
-def test_a_count_of_tokens_that_cannot_be_is_not_known_and_costs_no_trial(server, usage):
-    server.answers(say(body={**OPENAI_REPLY, "usage": usage}))
+@pytest.mark.parametrize("wrong", [{"prompt_tokens": "x", "total_tokens": {}}, {"completion_tokens": 1e300}])
+def test_a_count_of_tokens_that_cannot_be_is_not_known_and_costs_no_trial(server, wrong):
+    server.answers(say(body={**OPENAI_REPLY, "usage": {**USAGE, **wrong}}))
     reply = backend(server).complete(request(), CALL)
     assert (reply.input_tokens, reply.output_tokens, reply.cached_tokens, reply.cost_usd) == (None,) * 4
 

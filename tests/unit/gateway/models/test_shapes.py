@@ -15,7 +15,7 @@ from bakeoff.errors import ModelCallError, ModelErrorKind
 from bakeoff.gateway.types import JsonDict, ModelReply
 from bakeoff.record.messages import answer_facts
 from tests.fakes.provider_server import ProviderServer
-from tests.unit.gateway.models.test_providers import CALL, TOOL, backend, request, say
+from tests.unit.gateway.models.test_providers import CALL, CLAUDE, TOOL, backend, request, say
 
 K = ModelErrorKind
 TEXT = "The order A-17 is shipped."
@@ -261,6 +261,7 @@ CHAT = [
             {"total_tokens": 29},
             {**USAGE, "prompt_tokens": -1},
             {**USAGE, "prompt_tokens": True},
+            {**USAGE, "prompt_tokens_details": {"cached_tokens": -1}},
             {**USAGE, "prompt_tokens": None, "completion_tokens": None},
         )
     ),
@@ -284,6 +285,7 @@ CHAT = [
         [chunk({"role": "assistant", "refusal": "I will "}), chunk({"refusal": "not."}, "stop"), DONE],
         facts="refusal",
     ),
+    Shape("chat stream of nothing", "openai:m", None, [DONE], K.BAD_RESPONSE),
     Shape("chat page", "openai:m", "<html>502 Bad Gateway</html>", ["<html>502</html>"], K.BAD_RESPONSE),
 ]
 
@@ -436,13 +438,8 @@ def said(text: str = TEXT, kind: str = "output_text") -> JsonDict:
 
 
 def response(output: Any = None, status: str = "completed", **more: Any) -> JsonDict:
-    usage = {
-        "input_tokens": 20,
-        "input_tokens_details": {"cached_tokens": 4},
-        "output_tokens": 9,
-        "total_tokens": 29,
-    }
-    usage["output_tokens_details"] = {"reasoning_tokens": 3}
+    usage: JsonDict = {"input_tokens": 20, "output_tokens": 9, "total_tokens": 29}
+    usage |= {"input_tokens_details": {"cached_tokens": 4}, "output_tokens_details": {"reasoning_tokens": 3}}
     body = {
         "id": "resp_1",
         "object": "response",
@@ -451,14 +448,8 @@ def response(output: Any = None, status: str = "completed", **more: Any) -> Json
         "status": status,
         "error": None,
     }
-    rest = {
-        "incomplete_details": None,
-        "parallel_tool_calls": True,
-        "tool_choice": "auto",
-        "tools": [],
-        "usage": usage,
-    }
-    return {**body, **rest, "output": [said()] if output is None else output, **more}
+    rest = {"incomplete_details": None, "parallel_tool_calls": True, "tool_choice": "auto", "tools": []}
+    return {**body, **rest, "usage": usage, "output": [said()] if output is None else output, **more}
 
 
 def event(kind: str, **more: Any) -> str:
@@ -571,12 +562,6 @@ RESPONSES = [
 
 # --- Messages ------------------------------------------------------------------------------------------
 
-CLAUDE = {
-    "input_tokens": 20,
-    "output_tokens": 9,
-    "cache_read_input_tokens": 5,
-    "cache_creation_input_tokens": 0,
-}
 OVERLOADED = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
 
 
