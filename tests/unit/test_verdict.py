@@ -29,262 +29,212 @@ from bakeoff.verdict import (
     resource_bound,
 )
 
+Case = tuple[
+    Evidence, bool | None, list[Any]
+]  # what is known, whether it passed, which kinds of evaluators failed
+
 ANSWERED = HarnessFacts(reached="answered", exit_code=0)
 TIMED_OUT = HarnessFacts(reached="answered", exit_code=0, tool_timeouts=1)
 ANSWER = AnswerFacts(text="The order was shipped.")
 CRASH = HarnessFacts(reached="started", exit_code=1, error_type="builtins.KeyError", error_message="'order'")
+SEGFAULT = HarnessFacts(reached="started", signal=11)
+REFUSED_BELOW = {"pids_refused": 3, "pids_peak": 9, "pids_limit": 64}
+NONE_REFUSED = {"kernel": {"pids_refused": 0}}
+AT_ITS_QUOTA = {"throttled_seconds": 60.0, "cpu_seconds": 60.0}
 
 
-def ended(replies: int = 1, **harness: Any) -> Evidence:
+def known(**facts: Any) -> Evidence:
+    return Evidence.model_validate(facts)
+
+
+def lost(**facts: Any) -> Case:
+    """Nothing could be judged."""
+    return known(**facts), None, []
+
+
+def wrong(*failing: str, **facts: Any) -> Case:
+    """What was answered, or was not, did not pass."""
+    return known(**facts), False, list(failing or ["answer"])
+
+
+def ended(replies: int = 1, also: dict[str, Any] | None = None, **harness: Any) -> Case:
     """The harness ended on its way, after so many replies of the model."""
-    return Evidence(harness=HarnessFacts(reached="started", **harness), replies=replies)
+    return lost(harness={"reached": "started", **harness}, replies=replies, **(also or {}))
+
+
+def raised(error_type: str, replies: int = 1, **harness: Any) -> Case:
+    return ended(replies, exit_code=1, error_type=error_type, **harness)
 
 
 def fault(kind: ModelErrorKind, **more: Any) -> Evidence:
-    return Evidence(model_fault=ModelFault(kind=kind, message="said so", status=500), harness=CRASH, **more)
+    return known(model_fault=ModelFault(kind=kind, message="said so", status=500), harness=CRASH, **more)
 
 
-NONE_REFUSED: dict[str, Any] = {"kernel": KernelFacts(pids_refused=0)}
+def met(kind: ModelErrorKind) -> Case:
+    return fault(kind), None, []
 
-# cause -> (evidence, passed, failing)
-CASES: dict[str, list[tuple[Evidence, bool | None, list[str]]]] = {
+
+CASES: dict[str, list[Case]] = {
     "infra.oom_killed": [
-        (Evidence(kernel=KernelFacts(oom_kills=1), harness=ANSWERED, answer=ANSWER), False, ["answer"]),
-        (Evidence(docker=DockerFacts(oom_killed=True, exit_code=137)), None, []),
+        wrong(kernel={"oom_kills": 1}, harness=ANSWERED, answer=ANSWER),
+        lost(docker={"oom_killed": True, "exit_code": 137}),
     ],
     "infra.disk_full": [
-        (Evidence(kernel=KernelFacts(disk_full=True), answer=ANSWER), False, ["answer"]),
-        (Evidence(harness=CRASH.model_copy(update={"error_errnos": [errno.ENOSPC]})), None, []),
+        wrong(kernel={"disk_full": True}, answer=ANSWER),
+        lost(harness=CRASH.model_copy(update={"error_errnos": [errno.ENOSPC]})),
     ],
     "infra.pids_exhausted": [
-        (Evidence(kernel=KernelFacts(pids_refused=3), answer=ANSWER), False, ["answer"]),
-        (Evidence(harness=CRASH.model_copy(update={"error_errnos": [errno.EAGAIN]})), None, []),
-        (Evidence(kernel=KernelFacts(pids_refused=3, pids_peak=64, pids_limit=64), harness=CRASH), None, []),
+        wrong(kernel={"pids_refused": 3}, answer=ANSWER),
+        lost(harness=CRASH.model_copy(update={"error_errnos": [errno.EAGAIN]})),
+        lost(kernel=REFUSED_BELOW | {"pids_peak": 64}, harness=CRASH),
         # between two samples there may have been more
-        (
-            Evidence(
-                kernel=KernelFacts(pids_refused=3, pids_peak=9, pids_limit=64, sampled=["pids_peak"]),
-                harness=CRASH,
-            ),
-            None,
-            [],
-        ),
+        lost(kernel=REFUSED_BELOW | {"sampled": ["pids_peak"]}, harness=CRASH),
     ],
     "infra.host_pids": [
-        (Evidence(kernel=KernelFacts(pids_refused=3, pids_peak=9, pids_limit=64), harness=CRASH), None, []),
-        (
-            Evidence(kernel=KernelFacts(pids_refused=3, pids_peak=9, pids_limit=64), answer=ANSWER),
-            False,
-            ["answer"],
-        ),
+        lost(kernel=REFUSED_BELOW, harness=CRASH),
+        wrong(kernel=REFUSED_BELOW, answer=ANSWER),
     ],
     "infra.start_refused": [
-        (ended(exit_code=1, error_errnos=[errno.EAGAIN]).model_copy(update=NONE_REFUSED), None, []),
-        (
-            Evidence(
-                harness=ANSWERED.model_copy(update={"error_errnos": [errno.EAGAIN]}),
-                answer=ANSWER,
-                **NONE_REFUSED,
-            ),
-            False,
-            ["answer"],
+        ended(exit_code=1, error_errnos=[errno.EAGAIN], also=NONE_REFUSED),
+        wrong(
+            harness=ANSWERED.model_copy(update={"error_errnos": [errno.EAGAIN]}),
+            answer=ANSWER,
+            **NONE_REFUSED,
         ),
     ],
     "infra.host_memory": [
-        (Evidence(kernel=KernelFacts(oom_kills=1, memory_limit_hits=0), harness=CRASH), None, []),
-        (Evidence(kernel=KernelFacts(oom_kills=1, memory_limit_hits=0), answer=ANSWER), False, ["answer"]),
+        lost(kernel={"oom_kills": 1, "memory_limit_hits": 0}, harness=CRASH),
+        wrong(kernel={"oom_kills": 1, "memory_limit_hits": 0}, answer=ANSWER),
     ],
-    "infra.limits_not_enforced": [
-        (Evidence(limits_mismatch=["memory: asked 512 MiB, effective 1 GiB"]), None, [])
-    ],
+    "infra.limits_not_enforced": [lost(limits_mismatch=["memory: asked 512 MiB, effective 1 GiB"])],
     "infra.image": [
-        (Evidence(docker=DockerFacts(error_kind="image")), None, []),
-        (Evidence(docker=DockerFacts(failed_step="image", error="no such image")), None, []),
+        lost(docker={"error_kind": "image"}),
+        lost(docker={"failed_step": "image", "error": "no such image"}),
     ],
-    "infra.docker_unavailable": [(Evidence(docker=DockerFacts(error_kind="unavailable")), None, [])],
+    "infra.docker_unavailable": [lost(docker={"error_kind": "unavailable"})],
     "infra.container_start": [
-        (Evidence(docker=DockerFacts(error_kind="start", failed_step="start")), None, []),
-        (Evidence(docker=DockerFacts(failed_step="create", error="bad mount")), None, []),
-        (Evidence(startup_timeout=True, harness=HarnessFacts(reached="supervisor", signal=9)), None, []),
+        lost(docker={"error_kind": "start", "failed_step": "start"}),
+        lost(docker={"failed_step": "create", "error": "bad mount"}),
+        lost(startup_timeout=True, harness={"reached": "supervisor", "signal": 9}),
     ],
     "infra.container_lost": [
-        (Evidence(docker=DockerFacts(error_kind="lost", exit_code=137)), None, []),
-        (Evidence(docker=DockerFacts(error_kind="lost"), time_limit_hit=True), None, []),  # left paused
-        (Evidence(docker=DockerFacts(error_kind="lost"), startup_timeout=True), None, []),
-        (
-            Evidence(docker=DockerFacts(paused_seconds=9.0), harness=TIMED_OUT, answer=ANSWER),
-            False,
-            ["answer"],
-        ),
+        lost(docker={"error_kind": "lost", "exit_code": 137}),
+        lost(docker={"error_kind": "lost"}, time_limit_hit=True),  # left paused
+        lost(docker={"error_kind": "lost"}, startup_timeout=True),
+        wrong(docker={"paused_seconds": 9.0}, harness=TIMED_OUT, answer=ANSWER),
     ],
-    "infra.supervisor_lost": [
-        (Evidence(docker=DockerFacts(failed_step="run", exit_code=1, error="no last word")), None, []),
-    ],
-    "infra.provider_auth": [(fault(ModelErrorKind.AUTH), None, [])],
-    "infra.provider_unsupported": [(fault(ModelErrorKind.UNSUPPORTED), None, [])],
-    "infra.provider_rate_limited": [(fault(ModelErrorKind.RATE_LIMITED), None, [])],
-    "infra.provider_unavailable": [(fault(ModelErrorKind.UNAVAILABLE), None, [])],
-    "infra.provider_timeout": [(fault(ModelErrorKind.TIMEOUT), None, [])],
-    "infra.not_on_tape": [(fault(ModelErrorKind.NOT_ON_TAPE), None, [])],
-    "infra.provider_bad_response": [(fault(ModelErrorKind.BAD_RESPONSE), None, [])],
+    "infra.supervisor_lost": [lost(docker={"failed_step": "run", "exit_code": 1, "error": "no last word"})],
+    "infra.provider_auth": [met(ModelErrorKind.AUTH)],
+    "infra.provider_unsupported": [met(ModelErrorKind.UNSUPPORTED)],
+    "infra.provider_rate_limited": [met(ModelErrorKind.RATE_LIMITED)],
+    "infra.provider_unavailable": [met(ModelErrorKind.UNAVAILABLE)],
+    "infra.provider_timeout": [met(ModelErrorKind.TIMEOUT)],
+    "infra.not_on_tape": [met(ModelErrorKind.NOT_ON_TAPE)],
+    "infra.provider_bad_response": [met(ModelErrorKind.BAD_RESPONSE)],
     "infra.unknown": [
-        (Evidence(), None, []),
-        (Evidence(), False, ["answer"]),  # nothing was answered, so no answer can be wrong
-        (Evidence(internal_error="ZeroDivisionError", harness=ANSWERED, answer=ANSWER), False, ["answer"]),
-        (fault(ModelErrorKind.INTERNAL), None, []),
-        (Evidence(harness=HarnessFacts(reached="started"), answer=AnswerFacts(text="")), None, []),
+        lost(),
+        wrong(),  # nothing was answered, so no answer can be wrong
+        wrong(internal_error="ZeroDivisionError", harness=ANSWERED, answer=ANSWER),
+        met(ModelErrorKind.INTERNAL),
+        lost(harness={"reached": "started"}, answer={"text": ""}),
     ],
     "infra.output_limit": [
-        (Evidence(output_overflow=True, harness=CRASH), None, []),
-        (Evidence(output_overflow=True, budget="lines", replies=3), None, []),
-        (
-            ended(exit_code=None, signal=9, stopped_for="overflow").model_copy(
-                update={"output_overflow": True}
-            ),
-            None,
-            [],
-        ),
-        (fault(ModelErrorKind.TOO_LARGE), None, []),
+        lost(output_overflow=True, harness=CRASH),
+        lost(output_overflow=True, budget="lines", replies=3),
+        ended(exit_code=None, signal=9, stopped_for="overflow", also={"output_overflow": True}),
+        met(ModelErrorKind.TOO_LARGE),
         (fault(ModelErrorKind.TOO_LARGE, answer=ANSWER), False, ["answer"]),
     ],
     "infra.protocol": [
-        (Evidence(protocol_errors=["not JSON: \x1b[31m"], harness=CRASH), None, []),
+        lost(protocol_errors=["not JSON: \x1b[31m"], harness=CRASH),
         # its answer was garbled, then it exited
-        (ended(exit_code=0).model_copy(update={"protocol_errors": ["not a list"]}), None, []),
+        ended(exit_code=0, also={"protocol_errors": ["not a list"]}),
     ],
-    "infra.interrupted": [
-        (ended(exit_code=0, interrupt="approve issue_refund(amount=5)?"), None, []),
-    ],
+    "infra.interrupted": [ended(exit_code=0, interrupt="approve issue_refund(amount=5)?")],
     "infra.harness_crash": [
-        (Evidence(harness=CRASH), None, []),
-        (
-            Evidence(harness=HarnessFacts(reached="started", signal=9), kernel=KernelFacts(oom_kills=0)),
-            None,
-            [],
-        ),
-        (Evidence(harness=HarnessFacts(reached="started", exit_code=0)), None, []),
-        (Evidence(harness=ANSWERED, answer=AnswerFacts(text="shipped", source="harness")), False, ["answer"]),
-        (Evidence(harness=ANSWERED), False, ["answer"]),
-        (ended(0, exit_code=1, error_type="langgraph.errors.GraphRecursionError"), None, []),
-        (ended(3, exit_code=1, error_type=WRONG_RESULT), None, []),
-        (ended(0, exit_code=None, signal=9, stopped_for="channel_closed"), None, []),
-        (Evidence(harness=HarnessFacts(reached="started", exit_code=1, error_type="MemoryError")), None, []),
-        (fault(ModelErrorKind.BAD_REQUEST), None, []),
-        (
-            Evidence(harness=HarnessFacts(reached="started", signal=11), answer=AnswerFacts(truncated=True)),
-            None,
-            [],
-        ),
+        lost(harness=CRASH),
+        lost(harness={"reached": "started", "signal": 9}, kernel={"oom_kills": 0}),
+        lost(harness={"reached": "started", "exit_code": 0}),
+        wrong(harness=ANSWERED, answer={"text": "shipped", "source": "harness"}),
+        wrong(harness=ANSWERED),
+        raised("langgraph.errors.GraphRecursionError", 0),
+        raised(WRONG_RESULT, 3),
+        ended(0, exit_code=None, signal=9, stopped_for="channel_closed"),
+        raised("MemoryError", 0),
+        met(ModelErrorKind.BAD_REQUEST),
+        lost(harness=SEGFAULT, answer={"truncated": True}),
     ],
-    "infra.evaluator": [(Evidence(evaluator_error="judge: NaN", harness=ANSWERED, answer=ANSWER), None, [])],
+    "infra.evaluator": [lost(evaluator_error="judge: NaN", harness=ANSWERED, answer=ANSWER)],
     "infra.host_contention": [
-        (Evidence(time_limit_hit=True, host=HostFacts(contended=True)), None, []),
-        (
-            Evidence(startup_timeout=True, host=HostFacts(contended=True), harness=HarnessFacts(signal=9)),
-            None,
-            [],
-        ),
+        lost(time_limit_hit=True, host={"contended": True}),
+        lost(startup_timeout=True, host={"contended": True}, harness={"signal": 9}),
     ],
     "infra.cpu_throttled": [
-        (
-            Evidence(
-                time_limit_hit=True,
-                kernel=KernelFacts(throttled_seconds=60.0, cpu_seconds=60.0),
-                clock=ClockFacts(working_seconds=120.0),
-            ),
-            None,
-            [],
-        )
+        lost(time_limit_hit=True, kernel=AT_ITS_QUOTA, clock={"working_seconds": 120.0}),
     ],
-    "model.context_overflow": [(fault(ModelErrorKind.CONTEXT_OVERFLOW), None, [])],
+    "model.context_overflow": [met(ModelErrorKind.CONTEXT_OVERFLOW)],
     "model.killed_harness": [
-        (ended(signal=9), None, []),
-        (ended(signal=15), None, []),
-        (ended(exit_code=3), None, []),  # os._exit in a tool
-        (ended(exit_code=1, error_type="builtins.KeyboardInterrupt"), None, []),
-        (ended(exit_code=1, error_type="builtins.SystemExit"), None, []),
-        (ended(signal=9, stopped_for="channel_closed"), None, []),
-        (ended(signal=9).model_copy(update={"protocol_errors": ["noise"]}), None, []),
+        ended(signal=9),
+        ended(signal=15),
+        ended(exit_code=3),  # os._exit in a tool
+        raised("builtins.KeyboardInterrupt"),
+        raised("builtins.SystemExit"),
+        ended(signal=9, stopped_for="channel_closed"),
+        ended(signal=9, also={"protocol_errors": ["noise"]}),
     ],
     "model.broke_harness": [
-        (ended(signal=11, stopped_for="channel_closed"), None, []),
-        (ended(exit_code=1, error_type="builtins.KeyError", error_message="'A-99'"), None, []),
-        (ended(exit_code=1, error_type="builtins.RecursionError"), None, []),
-        (ended(exit_code=1, error_type="builtins.MemoryError"), None, []),
-        (ended(exit_code=1, error_type="openai.RateLimitError"), None, []),  # of a client of its own
-        (ended(exit_code=1, error_type="urllib3.exceptions.MaxRetryError"), None, []),
-        (ended(signal=11), None, []),
+        ended(signal=11, stopped_for="channel_closed"),
+        raised("builtins.KeyError", error_message="'A-99'"),
+        raised("builtins.RecursionError"),
+        raised("builtins.MemoryError"),
+        raised("openai.RateLimitError"),  # of a client of its own
+        raised("urllib3.exceptions.MaxRetryError"),
+        ended(signal=11),
     ],
     "model.turn_limit": [
-        (Evidence(turn_limit_hit=True, harness=CRASH), None, []),
-        *(
-            (ended(exit_code=1, error_type=name), None, [])
-            for name in (
-                "langgraph.errors.GraphRecursionError",
-                "langchain.agents.middleware.model_call_limit.ModelCallLimitExceededError",
-                "langchain.agents.middleware.tool_call_limit.ToolCallLimitExceededError",
-                "agents.exceptions.MaxTurnsExceeded",
-                "pydantic_ai.exceptions.UsageLimitExceeded",
-                "smolagents.utils.AgentMaxStepsError",
-                "google.adk.agents.invocation_context.LlmCallsLimitExceededError",
-                "minisweagent.exceptions.LimitsExceeded",
-                "haystack.core.errors.PipelineMaxComponentRuns",
-                "shop.errors.MaxIterationsReached",
-            )
-        ),
-        (
-            ended(
-                exit_code=1,
-                error_type="shop.errors.GaveUp",
-                error_bases=["langgraph.errors.GraphRecursionError", "builtins.RecursionError"],
-            ),
-            None,
-            [],
+        lost(turn_limit_hit=True, harness=CRASH),
+        raised("langgraph.errors.GraphRecursionError"),
+        raised("langchain.agents.middleware.model_call_limit.ModelCallLimitExceededError"),
+        raised("langchain.agents.middleware.tool_call_limit.ToolCallLimitExceededError"),
+        raised("agents.exceptions.MaxTurnsExceeded"),
+        raised("pydantic_ai.exceptions.UsageLimitExceeded"),
+        raised("smolagents.utils.AgentMaxStepsError"),
+        raised("google.adk.agents.invocation_context.LlmCallsLimitExceededError"),
+        raised("minisweagent.exceptions.LimitsExceeded"),
+        raised("haystack.core.errors.PipelineMaxComponentRuns"),
+        raised("shop.errors.MaxIterationsReached"),
+        raised(
+            "shop.errors.GaveUp",
+            error_bases=["langgraph.errors.GraphRecursionError", "builtins.RecursionError"],
         ),
     ],
     "model.token_limit": [
-        (Evidence(token_limit_hit=True, harness=CRASH), None, []),
-        (fault(ModelErrorKind.LENGTH), None, []),
-        (Evidence(harness=ANSWERED, answer=AnswerFacts(text="The", truncated=True)), False, ["answer"]),
+        lost(token_limit_hit=True, harness=CRASH),
+        met(ModelErrorKind.LENGTH),
+        wrong(harness=ANSWERED, answer={"text": "The", "truncated": True}),
     ],
     "model.time_limit": [
-        (Evidence(time_limit_hit=True, harness=HarnessFacts(reached="started", signal=9)), None, []),
-        (Evidence(time_limit_hit=True, docker=DockerFacts(paused_seconds=9.0)), None, []),  # not counted
-        (
-            Evidence(
-                time_limit_hit=True,
-                kernel=KernelFacts(throttled_seconds=59.0),
-                clock=ClockFacts(working_seconds=120.0),
-            ),
-            None,
-            [],
-        ),
+        lost(time_limit_hit=True, harness={"reached": "started", "signal": 9}),
+        lost(time_limit_hit=True, docker={"paused_seconds": 9.0}),  # not counted
+        lost(time_limit_hit=True, kernel={"throttled_seconds": 59.0}, clock={"working_seconds": 120.0}),
     ],
     "model.refusal": [
-        (fault(ModelErrorKind.REFUSAL), None, []),
-        (Evidence(harness=ANSWERED, answer=AnswerFacts(text="", refusal=True)), False, ["answer"]),
+        met(ModelErrorKind.REFUSAL),
+        wrong(harness=ANSWERED, answer={"text": "", "refusal": True}),
     ],
     "model.invalid_tool_call": [
-        (Evidence(harness=ANSWERED, answer=AnswerFacts(invalid_tool_call=True)), False, ["trajectory"]),
-        (Evidence(harness=CRASH, answer=AnswerFacts(invalid_tool_call=True)), None, []),
-        (fault(ModelErrorKind.INVALID_TOOL_CALL), None, []),
+        wrong("trajectory", harness=ANSWERED, answer={"invalid_tool_call": True}),
+        lost(harness=CRASH, answer={"invalid_tool_call": True}),
+        met(ModelErrorKind.INVALID_TOOL_CALL),
     ],
-    "model.empty_answer": [(Evidence(harness=ANSWERED, answer=AnswerFacts(text=" \n")), False, ["answer"])],
-    "model.wrong_trajectory": [(Evidence(harness=ANSWERED, answer=ANSWER), False, ["trajectory"])],
+    "model.empty_answer": [wrong(harness=ANSWERED, answer={"text": " \n"})],
+    "model.wrong_trajectory": [wrong("trajectory", harness=ANSWERED, answer=ANSWER)],
     "model.wrong_answer": [
-        (
-            Evidence(docker=DockerFacts(paused_seconds=9.0), harness=ANSWERED, answer=ANSWER),
-            False,
-            ["answer"],
-        ),
-        (
-            Evidence(docker=DockerFacts(paused_seconds=0.1), harness=TIMED_OUT, answer=ANSWER),
-            False,
-            ["answer"],
-        ),
-        (Evidence(harness=ANSWERED, answer=ANSWER), False, ["answer"]),
-        (Evidence(harness=ANSWERED, answer=ANSWER), False, ["trajectory", "answer"]),
-        (Evidence(harness=ANSWERED.model_copy(update={"signal": 11}), answer=ANSWER), False, ["answer"]),
+        wrong(docker={"paused_seconds": 9.0}, harness=ANSWERED, answer=ANSWER),
+        wrong(docker={"paused_seconds": 0.1}, harness=TIMED_OUT, answer=ANSWER),
+        wrong(harness=ANSWERED, answer=ANSWER),
+        wrong("trajectory", "answer", harness=ANSWERED, answer=ANSWER),
+        wrong(harness=ANSWERED.model_copy(update={"signal": 11}), answer=ANSWER),
     ],
 }
 
@@ -331,60 +281,46 @@ def test_every_infra_row_stands_before_every_model_row() -> None:
     assert rooms == sorted(rooms)
 
 
-OOM = {"kernel": KernelFacts(oom_kills=2, memory_limit_bytes=256 * 2**20)}
+OOM = {"kernel": {"oom_kills": 2, "memory_limit_bytes": 256 * 2**20}}
+LOST, CONTENDED = {"docker": {"error_kind": "lost"}}, {"host": {"contended": True}}
+BAD_CALL = {"answer": {"invalid_tool_call": True}}
 
 
 @pytest.mark.parametrize(
     ("wins", "evidence", "passed"),
     [
-        ("infra.oom_killed", Evidence(docker=DockerFacts(error_kind="lost"), **OOM), None),
-        ("infra.oom_killed", Evidence(harness=HarnessFacts(reached="started", signal=9), **OOM), None),
-        ("infra.oom_killed", Evidence(time_limit_hit=True, **OOM), None),
-        ("infra.oom_killed", Evidence(internal_error="boom", **OOM), None),
+        ("infra.oom_killed", known(**LOST, **OOM), None),
+        ("infra.oom_killed", known(harness={"reached": "started", "signal": 9}, **OOM), None),
+        ("infra.oom_killed", known(time_limit_hit=True, **OOM), None),
+        ("infra.oom_killed", known(internal_error="boom", **OOM), None),
         ("infra.oom_killed", fault(ModelErrorKind.RATE_LIMITED, **OOM), None),
-        ("infra.container_lost", Evidence(docker=DockerFacts(error_kind="lost"), harness=CRASH), None),
-        ("infra.container_lost", Evidence(docker=DockerFacts(error_kind="lost"), answer=ANSWER), False),
+        ("infra.container_lost", known(harness=CRASH, **LOST), None),
+        ("infra.container_lost", known(answer=ANSWER, **LOST), False),
         ("infra.provider_unavailable", fault(ModelErrorKind.UNAVAILABLE, time_limit_hit=True), None),
         ("infra.provider_unavailable", fault(ModelErrorKind.UNAVAILABLE, answer=ANSWER), False),
         ("infra.provider_timeout", fault(ModelErrorKind.TIMEOUT, protocol_errors=["cut line"]), None),
         ("infra.harness_crash", fault(ModelErrorKind.BAD_REQUEST, turn_limit_hit=True), None),
         ("infra.unknown", fault(ModelErrorKind.INTERNAL, turn_limit_hit=True), None),
-        ("infra.oom_killed", Evidence(harness=HarnessFacts(signal=9), replies=2, **OOM), None),
+        ("infra.oom_killed", known(harness={"signal": 9}, replies=2, **OOM), None),
         ("infra.provider_timeout", fault(ModelErrorKind.TIMEOUT, replies=2), None),
-        ("infra.interrupted", ended(exit_code=0, interrupt="?").model_copy(update={"answer": ANSWER}), None),
-        ("model.time_limit", ended(signal=9).model_copy(update={"time_limit_hit": True}), None),
-        (
-            "model.invalid_tool_call",
-            Evidence(harness=CRASH, replies=1, answer=AnswerFacts(invalid_tool_call=True)),
-            None,
-        ),
+        ("infra.interrupted", ended(exit_code=0, interrupt="?", also={"answer": ANSWER})[0], None),
+        ("model.time_limit", ended(signal=9, also={"time_limit_hit": True})[0], None),
+        ("model.invalid_tool_call", known(harness=CRASH, replies=1, **BAD_CALL), None),
         (
             "model.wrong_answer",
-            Evidence(harness=ANSWERED.model_copy(update={"signal": 9}), replies=1, answer=ANSWER),
+            known(harness=dict(ANSWERED) | {"signal": 9}, replies=1, answer=ANSWER),
             False,
         ),
-        ("infra.evaluator", Evidence(turn_limit_hit=True, evaluator_error="raised", answer=ANSWER), None),
-        (
-            "model.turn_limit",
-            Evidence(turn_limit_hit=True, time_limit_hit=True, host=HostFacts(contended=True)),
-            None,
-        ),
-        ("model.time_limit", Evidence(time_limit_hit=True, harness=CRASH), None),
-        (
-            "infra.host_contention",
-            Evidence(harness=TIMED_OUT, answer=ANSWER, host=HostFacts(contended=True)),
-            False,
-        ),
-        ("model.wrong_answer", Evidence(harness=TIMED_OUT, answer=ANSWER), False),
-        (
-            "model.wrong_answer",
-            Evidence(harness=ANSWERED, answer=ANSWER, host=HostFacts(contended=True)),
-            False,
-        ),
-        ("model.wrong_answer", Evidence(protocol_errors=["forged"], harness=ANSWERED, answer=ANSWER), False),
-        ("model.wrong_answer", Evidence(output_overflow=True, harness=ANSWERED, answer=ANSWER), False),
-        ("model.token_limit", Evidence(answer=AnswerFacts(truncated=True, invalid_tool_call=True)), False),
-        ("model.refusal", Evidence(answer=AnswerFacts(refusal=True)), False),
+        ("infra.evaluator", known(turn_limit_hit=True, evaluator_error="raised", answer=ANSWER), None),
+        ("model.turn_limit", known(turn_limit_hit=True, time_limit_hit=True, **CONTENDED), None),
+        ("model.time_limit", known(time_limit_hit=True, harness=CRASH), None),
+        ("infra.host_contention", known(harness=TIMED_OUT, answer=ANSWER, **CONTENDED), False),
+        ("model.wrong_answer", known(harness=TIMED_OUT, answer=ANSWER), False),
+        ("model.wrong_answer", known(harness=ANSWERED, answer=ANSWER, **CONTENDED), False),
+        ("model.wrong_answer", known(protocol_errors=["forged"], harness=ANSWERED, answer=ANSWER), False),
+        ("model.wrong_answer", known(output_overflow=True, harness=ANSWERED, answer=ANSWER), False),
+        ("model.token_limit", known(answer={"truncated": True, "invalid_tool_call": True}), False),
+        ("model.refusal", known(answer={"refusal": True}), False),
     ],
 )
 def test_precedence(wins: str, evidence: Evidence, passed: bool | None) -> None:
@@ -392,7 +328,7 @@ def test_precedence(wins: str, evidence: Evidence, passed: bool | None) -> None:
 
 
 def test_a_process_killed_for_memory_is_named_with_its_limit() -> None:
-    because = attribute(Evidence(**OOM), None).because
+    because = attribute(known(**OOM), None).because
     assert because == "The kernel killed 2 processes in the container for memory at the limit of 256 MiB."
 
 
@@ -406,13 +342,8 @@ def test_text_of_the_agent_is_bounded_and_disarmed_in_the_sentence() -> None:
 def test_only_what_the_outside_caused_is_tried_again_and_nothing_inside_is() -> None:
     again = {cause.code for cause in CAUSES if cause.retry is not Retry.NEVER}
     assert again == {
-        *(
-            "infra.host_memory",
-            "infra.host_pids",
-            "infra.docker_unavailable",
-            "infra.container_start",
-            "infra.container_lost",
-        ),
+        *("infra.host_memory", "infra.host_pids", "infra.docker_unavailable", "infra.container_start"),
+        "infra.container_lost",
         *("infra.provider_rate_limited", "infra.provider_unavailable", "infra.provider_timeout"),
         *("infra.provider_bad_response", "infra.host_contention"),
     }
