@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import hashlib
 import json
 import math
@@ -450,10 +451,13 @@ def _write_all(descriptor: int, content: bytes) -> None:
 
 
 def _sync_directory(path: Path) -> None:
-    """A rename is durable only when its directory is on the disk too."""
+    """A rename is durable only when its directory is on the disk too. Some file systems have no way to ask for that."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)
 

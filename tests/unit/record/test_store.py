@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import stat
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +32,26 @@ def test_what_is_appended_is_read_back(run: RunDirectory) -> None:
     assert list(again.trials()) == written
     assert again.warnings == []
     assert again.manifest() == synthetic.manifest()
+
+
+@pytest.mark.parametrize(("code", "fine"), [(errno.EINVAL, True), (errno.ENOTSUP, True), (errno.EIO, False)])
+def test_a_file_system_that_syncs_no_directories_is_written_to_all_the_same(
+    run: RunDirectory, monkeypatch: pytest.MonkeyPatch, code: int, fine: bool
+) -> None:
+    really = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))  # as network drives under WSL do (microsoft/WSL#2557)
+        really(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    if fine:
+        run.update_manifest(state="finished")
+        assert RunDirectory.open(run.path).manifest().state == "finished"
+    else:
+        with pytest.raises(UnfitEnvironment, match="Input/output error"):
+            run.update_manifest(state="finished")
 
 
 def test_a_line_is_plain_json_for_jq(run: RunDirectory) -> None:

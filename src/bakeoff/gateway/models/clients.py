@@ -109,4 +109,6 @@ def bedrock(wiring: Wiring) -> JsonDict:
     timeouts = {"read_timeout": wiring.read, "connect_timeout": wiring.connect}
     # none at all rather than those of the environment, which it would take for a loopback address too
     proxies = {"http": wiring.proxy, "https": wiring.proxy} if wiring.proxy else {}
-    return {"config": Config(**timeouts, proxies=proxies, retries={"total_max_attempts": 1})}
+    # its own pool has 10: every call above that would begin with a new handshake
+    pool = {"max_pool_connections": bounded.CONNECTIONS}
+    return {"config": Config(**timeouts, **pool, proxies=proxies, retries={"total_max_attempts": 1})}

@@ -19,6 +19,8 @@ from bakeoff.gateway.transport.raw import RawReply, current
 
 # How often a thread that waits for bytes looks whether anybody still waits for it.
 LOOK_SECONDS = 1.0
+# At once, to one provider: above this a call would wait for another's end.
+CONNECTIONS = 1000
 _PIECE_BYTES = 2**20  # of decompressed data at a time
 # What decompression here understands. Clients may offer more, depending on what is installed beside them.
 ENCODINGS = "gzip, deflate"
@@ -44,7 +46,7 @@ def transport(httpx: ModuleType, proxy: str | None = None) -> Any:
         httpx: the library.
         proxy: URL of the proxy that calls go through; None: straight to the provider, whatever the environment says.
     """
-    limits = httpx.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=30.0)
+    limits = httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=100, keepalive_expiry=30.0)
     inner = httpx.HTTPTransport(proxy=proxy, limits=limits, verify=_certificates(httpx))
     core = sys.modules[type(inner._pool).__module__.partition(".")[0]]
     # httpx has no parameter for it, httpcore has
