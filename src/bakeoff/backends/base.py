@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 # The one writable directory of every sandbox, also its HOME.
 WORKDIR = "/task"
 
-# A sandbox may swap one page at most: where nothing at all cannot be had, see `docker.host.swap_bytes`.
-MOST_SWAP_BYTES = 4096
-
 # Called when someone outside freezes a sandbox (True) or lets it go on (False), with the moment of `time.monotonic()`.
 OnFrozen = Callable[[bool, float], None]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bakeoff.backends.base import MOST_SWAP_BYTES
 from bakeoff.record.base import JsonDict, Record
 from bakeoff.record.evidence import KernelFacts
 from bakeoff.record.trial import ResourceLimits
@@ -10,6 +9,8 @@ from bakeoff.record.trial import ResourceLimits
 # Kernels round sizes down to a page, which has up to 64 KiB on arm64.
 SIZE_SLACK_BYTES = 65536
 CPU_SLACK = 0.01
+# A sandbox may swap one page at most: where nothing at all cannot be had, see `backends.docker.host.swap_bytes`.
+MOST_SWAP_BYTES = 4096
 
 
 class LimitsReadBack(Record):

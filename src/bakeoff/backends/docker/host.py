@@ -8,9 +8,10 @@ from pathlib import Path
 
 import psutil
 
-from bakeoff.backends.base import MOST_SWAP_BYTES, Capacity
+from bakeoff.backends.base import Capacity
 from bakeoff.backends.docker.container import PINNED
 from bakeoff.record.base import JsonDict
+from bakeoff.record.limits import MOST_SWAP_BYTES
 from bakeoff.record.manifest import Host
 
 # Left to the orchestrator (about 100 MiB), dockerd, containerd, one shim a container, and the page cache.
