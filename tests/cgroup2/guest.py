@@ -150,7 +150,7 @@ def _programs() -> None:
     if root is None or shutil.which("apt-get") is None:
         what = ", ".join(missing)
         raise UnfitEnvironment(f"the guest needs {what}", hint="install them with the system's packages")
-    apt_install(root, [package for name in missing for package in PROGRAMS[name]])
+    apt_install(root, [package for name in missing for package in PROGRAMS[name]], print)
 
 
 def _docker(*arguments: str) -> str:

@@ -20,10 +20,13 @@ import psutil
 
 from bakeoff.backends.base import Say
 from bakeoff.backends.docker.connection import Client, NoEngine, connect
+from bakeoff.backends.docker.images.progress import growing, progress
 from bakeoff.config.cache import cache_dir
 from bakeoff.errors import UnfitEnvironment
 from bakeoff.text.escape import last_lines
 
+# Where apt keeps what it reads and fetches
+APT_LISTS, APT_CACHE = Path("/var/lib/apt/lists"), Path("/var/cache/apt/archives")
 START_SECONDS = 60.0  # a cold dockerd on a slow disk took 4 s
 STOP_SECONDS = 20.0
 
@@ -171,7 +174,7 @@ def ensure(say: Say, daemon: Daemon | None = None) -> Client:
     root = machine.privilege or ()
     if "install" in todo:
         say("installing docker.io from the distribution's packages")
-        apt_install(root, packages(machine))
+        apt_install(root, packages(machine), say)
     if "systemd" in todo and daemon is None:
         say("starting Docker with systemd")
         _command([*root, "systemctl", "start", "docker"], "systemd could not start Docker")
@@ -180,7 +183,7 @@ def ensure(say: Say, daemon: Daemon | None = None) -> Client:
     return connect(environment)
 
 
-def apt_install(root: tuple[str, ...], packages: list[str]) -> None:
+def apt_install(root: tuple[str, ...], packages: list[str], say: Say) -> None:
     """Install distribution packages, without recommendations and without questions.
 
     Raises:
@@ -188,8 +191,10 @@ def apt_install(root: tuple[str, ...], packages: list[str]) -> None:
     """
     apt = [*root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-y", "-qq"]
     failed = f"apt could not install {' '.join(packages)}"
-    _command([*apt, "update"], failed)
-    _command([*apt, "install", "--no-install-recommends", *packages], failed)
+    with progress(say, "apt: reading what there is", growing(APT_LISTS)):
+        _command([*apt, "update"], failed)
+    with progress(say, f"apt: installing {', '.join(packages)}", growing(APT_CACHE)):
+        _command([*apt, "install", "--no-install-recommends", *packages], failed)
 
 
 def _command(command: list[str], failed: str) -> None:

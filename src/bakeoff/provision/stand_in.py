@@ -26,6 +26,7 @@ from bakeoff.backends.docker.images.base_image import (
     stand_in_name,
 )
 from bakeoff.backends.docker.images.probe import installed
+from bakeoff.backends.docker.images.progress import growing, progress
 from bakeoff.errors import UnfitEnvironment
 from bakeoff.provision.docker_engine import apt_install, privilege
 from bakeoff.text.escape import last_lines
@@ -82,12 +83,14 @@ def build(client: DockerClient, say: Say) -> None:
     if tool is None:
         tool = "mmdebstrap"
         say("installing mmdebstrap")
-        apt_install(root, [tool])
+        apt_install(root, [tool], say)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="bakeoff-base-") as directory:
+        Path(directory).chmod(0o755)  # apt reads as a user of its own
         tar = Path(directory, "base.tar")
         bootstrap = _mmdebstrap if tool == "mmdebstrap" else _debootstrap
-        bootstrap(root, tar)
+        with progress(say, "base image: building", growing(Path(directory))):
+            bootstrap(root, tar)
         packages = installed(_read(tar, "var/lib/dpkg/status"))
         digest = digest_of(packages)
         changes = [
@@ -97,7 +100,8 @@ def build(client: DockerClient, say: Say) -> None:
             "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8",
             'CMD ["python3"]',
         ]
-        with tar.open("rb") as stream:
+        size = tar.stat().st_size
+        with tar.open("rb") as stream, progress(say, "base image: loading", lambda: (stream.tell(), size)):
             answer = client.api.import_image(
                 src=stream,
                 repository=STAND_IN_REPOSITORY,
@@ -115,6 +119,8 @@ def _mmdebstrap(root: tuple[str, ...], tar: Path) -> None:
     excluded = [f"--dpkgopt=path-exclude=/{path}" for path in DOCUMENTATION]
     include = f"--include={','.join(PACKAGES)}"
     command = [
+        "env",
+        f"TMPDIR={tar.parent}",
         _program("mmdebstrap") or "mmdebstrap",
         "--quiet",
         "--variant=minbase",

@@ -256,6 +256,7 @@ def _make_dependencies(client: DockerClient, recipe: _Recipe, say: Say) -> None:
         Added(added, (), links),
         recipe.dependencies,
         labels,
+        say,
     )
     if code != 0:
         raise UnfitEnvironment(
@@ -272,7 +273,7 @@ def _make_harness(client: DockerClient, config: Config, recipe: _Recipe, say: Sa
     empty = [f"opt/harness/{name}" for name in recipe.source.empty]
     command = ["sh", "-c", LOAD, "check", json.dumps(recipe.payload)]
     code, output = layers.add(
-        client, recipe.dependencies, command, Added(added, empty), recipe.reference, recipe.labels
+        client, recipe.dependencies, command, Added(added, empty), recipe.reference, recipe.labels, say
     )
     report = _last_object(output)
     if code != 0 or report is None:

@@ -5,6 +5,7 @@ This works with every Docker API, needs no build context and leaves no wheel beh
 
 from __future__ import annotations
 
+import os
 import tarfile
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,15 +17,19 @@ from typing import IO, Any
 import docker.errors
 from docker import DockerClient
 
+from bakeoff.backends.base import Say
 from bakeoff.backends.docker.connection import DAEMON_GONE
 from bakeoff.backends.docker.container import ENVIRONMENT, LABEL, USERS
 from bakeoff.backends.docker.images.probe import READABLE_LOG
+from bakeoff.backends.docker.images.progress import progress
 from bakeoff.errors import UnfitEnvironment
 from bakeoff.harness.files import executable
 from bakeoff.text.escape import last_lines
 
 # Seconds for one request. Docker's containerd store compresses what it commits, at 12 MB/s or more.
 BUILD_SECONDS = 900
+# What containerd says of a layer that two containers commit at once (moby#44450)
+ALREADY_THERE = "already exists"
 # The time of every file, in seconds since 1970: 2020. Zip archives, which an agent may write, begin in 1980.
 MODIFIED = 1_577_836_800
 
@@ -48,9 +53,18 @@ def inspect(client: DockerClient, reference: str) -> dict[str, Any] | None:
 
 
 def add(
-    client: DockerClient, below: str, command: list[str], added: Added, tag: str, labels: Mapping[str, str]
+    client: DockerClient,
+    below: str,
+    command: list[str],
+    added: Added,
+    tag: str,
+    labels: Mapping[str, str],
+    say: Say,
 ) -> tuple[int, str]:
     """Run `command` on top of the image `below` and commit the result as `tag` if it ends with 0.
+
+    Args:
+        say: gets a line now and then while it takes long.
 
     Returns:
         The exit code and the output of the command.
@@ -60,7 +74,13 @@ def add(
     """
     try:
         with _patience(client):
-            return _add(client, below, command, added, tag, labels)
+            try:
+                return _add(client, below, command, added, tag, labels, say)
+            except docker.errors.APIError as error:
+                if ALREADY_THERE not in str(error):
+                    raise
+                # another set-up made the same layer just then
+                return _add(client, below, command, added, tag, labels, say)
     except DAEMON_GONE as error:
         said = last_lines(str(getattr(error, "explanation", None) or error))
         full = "no space left" in said.lower()
@@ -71,7 +91,13 @@ def add(
 
 
 def _add(
-    client: DockerClient, below: str, command: list[str], added: Added, tag: str, labels: Mapping[str, str]
+    client: DockerClient,
+    below: str,
+    command: list[str],
+    added: Added,
+    tag: str,
+    labels: Mapping[str, str],
+    say: Say,
 ) -> tuple[int, str]:
     made = client.api.create_container(
         below,
@@ -86,23 +112,36 @@ def _add(
     try:
         with tempfile.TemporaryFile() as archive:
             _pack(added, archive)
-            client.api.put_archive(made, "/", archive)
-        client.api.start(made)
-        code = client.api.wait(made, timeout=BUILD_SECONDS)["StatusCode"]
+            size = archive.seek(0, os.SEEK_END)
+            archive.seek(0)
+            with progress(say, f"image: sending the files of {tag}", lambda: (archive.tell(), size)):
+                client.api.put_archive(made, "/", archive)
+        with progress(say, f"image: installing {tag}", lambda: (_written(client, made), None)):
+            client.api.start(made)
+            code = client.api.wait(made, timeout=BUILD_SECONDS)["StatusCode"]
         output = client.api.logs(made).decode("utf-8", "replace")
         if code == 0:
             repository, _, version = tag.partition(":")
             named = [f"LABEL {name}={value}" for name, value in labels.items()]
-            client.api.commit(
-                made, repository, version, changes=[f"USER {USERS[0]}:{USERS[0]}", "ENTRYPOINT []", *named]
-            )
+            changes = [f"USER {USERS[0]}:{USERS[0]}", "ENTRYPOINT []", *named]
+            with progress(say, f"image: writing {tag}"):
+                client.api.commit(made, repository, version, changes=changes)
     finally:
         client.api.remove_container(made, v=True, force=True)
     return code, output
 
 
+def _written(client: DockerClient, container: str) -> int | None:
+    """Bytes that a container has written above its image."""
+    try:
+        [found] = client.api.containers(all=True, filters={"id": container}, size=True)
+        return int(found.get("SizeRw", 0))
+    except (ValueError, *DAEMON_GONE):
+        return None
+
+
 def _pack(added: Added, archive: IO[bytes]) -> None:
-    """Write a tar, and rewind it: on disk, since wheels can be large."""
+    """Write a tar: on disk, since wheels can be large."""
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for name in added.directories:
             entry = _entry(name, tarfile.DIRTYPE, 0o755)
@@ -116,7 +155,6 @@ def _pack(added: Added, archive: IO[bytes]) -> None:
             entry = _entry(name, tarfile.SYMTYPE, 0o777)
             entry.linkname = to
             tar.addfile(entry)
-    archive.seek(0)
 
 
 def _entry(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:

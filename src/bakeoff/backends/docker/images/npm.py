@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bakeoff.backends.docker.images.progress import growing, progress
 from bakeoff.config.cache import cache_dir
 from bakeoff.errors import InputError, UnfitEnvironment
 
@@ -52,7 +53,8 @@ def ensure(packages: list[str], machine: str, say: Callable[[str], None]) -> Nod
         home = _home(packages, machine)
         home.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=home.parent) as scratch:
-            _install(packages, machine, Path(scratch))
+            with progress(say, "npm: fetching", growing(Path(scratch))):
+                _install(packages, machine, Path(scratch))
             shutil.rmtree(home, ignore_errors=True)
             Path(scratch).rename(home)
             Path(scratch).mkdir()  # for its context manager to remove

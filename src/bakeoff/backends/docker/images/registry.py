@@ -19,6 +19,7 @@ from requests.exceptions import ConnectionError, RequestException, Timeout  # no
 from bakeoff.backends.base import Say
 from bakeoff.backends.docker import connection
 from bakeoff.backends.docker.connection import DAEMON_GONE
+from bakeoff.backends.docker.images.progress import progress
 from bakeoff.config.cache import cache_dir
 from bakeoff.errors import InputError, UnfitEnvironment
 from bakeoff.text.redact import redact
@@ -131,17 +132,34 @@ def _pull(client: DockerClient, reference: str, say: Say, login: dict[str, str] 
     wanted = digest or tag
     separator = "@" if digest or tag is None else ":"
     source = reference if tag is None else f"{name}{separator}{wanted}"
-    with _timeout(client, PULL_SECONDS):
+    layers: dict[str, tuple[int, int]] = {}
+
+    def measure() -> tuple[int, int]:
+        seen = list(layers.values())
+        return sum(done for done, _ in seen), sum(total for _, total in seen)
+
+    with _timeout(client, PULL_SECONDS), progress(say, f"pulling {reference}", measure):
         # docker-py's own `images.pull` drops the errors that come after the first byte
         for event in client.api.pull(source, stream=True, decode=True, auth_config=login):
             if problem := event.get("error"):
                 raise APIError(problem)
+            _count(event, layers)
     image = client.images.get(source)
     if digest and tag is not None:
         image.tag(name, tag=tag)
         image = client.images.get(source)
     _remember(image, name)
     return image
+
+
+def _count(event: dict[str, Any], layers: dict[str, tuple[int, int]]) -> None:
+    """What an event of a pull says of a layer's bytes: how many came, of how many."""
+    detail = event.get("progressDetail") or {}
+    if event.get("status") == "Downloading" and "total" in detail:
+        layers[event["id"]] = detail.get("current", 0), detail["total"]
+    elif event.get("status") == "Download complete" and event.get("id") in layers:
+        total = layers[event["id"]][1]
+        layers[event["id"]] = total, total
 
 
 def _ask_digest(client: DockerClient, reference: str, login: dict[str, str] | None) -> str | None:

@@ -28,6 +28,7 @@ from pip_requirements_parser import RequirementsFile
 
 from bakeoff.backends.base import Say
 from bakeoff.backends.docker.images.local_wheels import LocalWheel
+from bakeoff.backends.docker.images.progress import growing, progress
 from bakeoff.backends.docker.images.target import Target, unreachable
 from bakeoff.config.cache import cache_dir
 from bakeoff.errors import InputError
@@ -107,8 +108,10 @@ def ensure(order: Order, say: Say) -> Wheelhouse:
         with tempfile.TemporaryDirectory(dir=home.parent) as scratch:
             making = Path(scratch) / "wheels"
             making.mkdir()
-            lock = resolve(order)
-            _fetch(order, lock, making)
+            with progress(say, "wheels: resolving"):
+                lock = resolve(order)
+            with progress(say, "wheels: fetching", growing(Path(scratch))):
+                _fetch(order, lock, making)
             (making / LOCK).write_text(lock)
             try:
                 making.rename(home)
@@ -249,14 +252,17 @@ def _download(order: Order, lines: Iterable[str], into: Path) -> None:
             ],
             "",
             into,
+            TMPDIR=str(into.parent),  # where it is seen
         )  # fmt: skip
     if done.returncode != 0:
         raise _explained(done.stderr, order)
 
 
-def _call(command: list[str], stdin: str, directory: Path) -> subprocess.CompletedProcess[str]:
+def _call(
+    command: list[str], stdin: str, directory: Path, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run in `directory`: uv reads the [tool.uv] of the project that it is started in, which is not the harness's."""
-    environ = {**os.environ, "NO_COLOR": "1"}
+    environ = {**os.environ, "NO_COLOR": "1", **environment}
     return subprocess.run(
         command, input=stdin, cwd=directory, env=environ, capture_output=True, text=True, check=False,
         timeout=TIMEOUT_SECONDS,

@@ -8,9 +8,10 @@ import pytest
 from docker.errors import APIError, DockerException
 from requests.exceptions import ReadTimeout
 
-from bakeoff.backends.docker.images import base_image, registry
+from bakeoff.backends.docker.images import base_image, progress, registry
 from bakeoff.backends.docker.images.registry import NotPulled
 from bakeoff.errors import InputError
+from tests.fakes.said import Said
 
 DIGEST = "sha256:" + "7" * 64
 
@@ -179,3 +180,21 @@ def test_what_is_no_name_of_an_image_is_bad_input() -> None:
 )
 def test_names_and_tags(reference: str, expected: tuple[str, str | None]) -> None:
     assert registry.name_and_tag(reference) == expected
+
+
+def test_a_long_pull_says_how_far_it_is_and_how_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = Said()
+
+    class Slow(Engine):
+        def pull(self, name: str, **_: object) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+            yield {"status": "Pulling fs layer", "id": "a", "progressDetail": {}}
+            for layer, done in (("a", 10), ("b", 10)):
+                detail = {"current": done * 2**20, "total": 40 * 2**20}
+                yield {"status": "Downloading", "id": layer, "progressDetail": detail}
+            yield {"status": "Download complete", "id": "b", "progressDetail": {}}
+            yield {"status": "Extracting", "id": "b", "progressDetail": {"current": 1, "total": 9}}
+            said.wait_for("pulling host:5000/team/image:1: 50 MiB of 80 MiB, ")
+
+    monkeypatch.setattr(progress, "EVERY_SECONDS", 0.01)
+    registry.pull(Slow(), "host:5000/team/image:1", said)  # type: ignore[arg-type]
+    assert any("/s, " in line for line in said.lines)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bakeoff.backends.docker.images import local_wheels, wheels
+from bakeoff.backends.docker.images import local_wheels, progress, wheels
 from bakeoff.backends.docker.images.target import Target
 from bakeoff.backends.docker.images.wheels import Order, Wheelhouse
 from bakeoff.errors import InputError
@@ -22,6 +22,7 @@ IDNA = version("idna")
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(progress, "EVERY_SECONDS", 3600)
     return tmp_path / "cache"
 
 
@@ -82,6 +83,19 @@ def test_wheels_are_fetched_once_and_looked_for_first(tmp_path: Path, shelf: Pat
     assert found.packages == {"alpha": "1.0", "beta": "2.0"}
     assert wheels.ensure(wanted, said.append) == found == wheels.find(wanted)
     assert len(said) == 1
+
+
+def test_a_long_fetch_says_how_far_it_is_and_how_fast(
+    tmp_path: Path, shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel_factory.wheel(shelf, "alpha", "1.0")
+    monkeypatch.setattr(progress, "EVERY_SECONDS", 0.01)
+    said: list[str] = []
+    wheels.ensure(order(tmp_path, "alpha"), said.append)
+    fetching = [line for line in said if line.startswith("wheels: fetching: ")]
+    assert fetching
+    assert all("/s, " in line for line in fetching)
+    assert any(line.startswith("wheels: resolving: ") for line in said)
 
 
 def test_nothing_is_asked_for_and_nothing_comes(tmp_path: Path, shelf: Path) -> None:
