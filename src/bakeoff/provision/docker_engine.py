@@ -7,6 +7,7 @@ other.
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ from bakeoff.backends.docker.connection import Client, NoEngine, connect
 from bakeoff.backends.docker.images.progress import growing, progress
 from bakeoff.config.cache import cache_dir
 from bakeoff.errors import UnfitEnvironment
+from bakeoff.provision.request import request
 from bakeoff.text.escape import last_lines
 
 # Where apt keeps what it reads and fetches
@@ -84,11 +86,15 @@ def steps(machine: Machine) -> list[str]:
             hint="Install and start Docker Desktop, colima or OrbStack, then run this again.",
         )
     if machine.privilege is None:
-        start = "sudo systemctl start docker" if machine.has_systemd else "sudo dockerd"
-        install = "" if machine.has_dockerd else "sudo apt-get install docker.io; "
+        asked = request(
+            getpass.getuser(),
+            distribution=machine.distribution,
+            has_dockerd=machine.has_dockerd,
+            has_systemd=machine.has_systemd,
+        )
         raise UnfitEnvironment(
             "no Docker Engine answers, and bakeoff may not start one: not root, no passwordless sudo",
-            hint=f"Run `{install}{start}` and `sudo usermod -aG docker $USER`, then log in again.",
+            hint=asked,
         )
     start_step = "systemd" if machine.has_systemd else "dockerd"
     if machine.has_dockerd:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import re
 import shutil
@@ -27,10 +28,13 @@ from bakeoff.backends.docker.images.base_image import (
 )
 from bakeoff.backends.docker.images.probe import installed
 from bakeoff.backends.docker.images.progress import growing, progress
+from bakeoff.config.cache import cache_dir
 from bakeoff.errors import UnfitEnvironment
 from bakeoff.provision.docker_engine import apt_install, privilege
 from bakeoff.text.escape import last_lines
 
+TOOLS = ("mmdebstrap", "debootstrap")
+KEPT_SECONDS = 30 * 86400.0
 LABEL_MADE_BY = "bakeoff.base.made_by"
 # Change base_image.STAND_IN_RECIPE with any of these.
 PACKAGES = ("python3", "python3-venv", "python-is-python3")
@@ -69,11 +73,52 @@ def ensure(client: DockerClient, reference: str, say: Say, *, wanted: bool = Fal
 def build(client: DockerClient, say: Say) -> None:
     """Debian's minimal system with its Python, as an image that names how it was made.
 
+    What was built is kept, so that another engine on this machine gets the same without building it again.
+
     Raises:
         UnfitEnvironment: it may not be built here, or Debian's packages cannot be reached.
     """
+    tar = _kept() or _bootstrap(say)
+    packages = installed(_read(tar, "var/lib/dpkg/status"))
+    digest = digest_of(packages)
+    changes = [
+        f"LABEL {LABEL_RECIPE}={STAND_IN_RECIPE}",
+        f"LABEL {LABEL_DIGEST}={digest}",
+        f"LABEL {LABEL_MADE_BY}={tar.name.partition('.')[0]}",
+        "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8",
+        'CMD ["python3"]',
+    ]
+    size = tar.stat().st_size
+    with tar.open("rb") as stream, progress(say, "base image: loading", lambda: (stream.tell(), size)):
+        answer = client.api.import_image(
+            src=stream,
+            repository=STAND_IN_REPOSITORY,
+            tag=stand_in_name(digest).partition(":")[2],
+            changes=changes,
+        )
+    if not re.search(r"sha256:[0-9a-f]{64}", answer):
+        raise UnfitEnvironment(
+            f"Docker did not take the base image: {last_lines(answer)}", hint="See `docker info`."
+        )
+    say(f"loaded {stand_in_name(digest)}")
+
+
+def _home() -> Path:
+    return cache_dir() / "stand-ins" / STAND_IN_RECIPE
+
+
+def _kept() -> Path | None:
+    """What was built here lately: later, Debian's security updates are worth a new one."""
+    tars = (_home() / f"{tool}.tar.gz" for tool in TOOLS)
+    return next(
+        (tar for tar in tars if tar.exists() and time.time() - tar.stat().st_mtime < KEPT_SECONDS), None
+    )
+
+
+def _bootstrap(say: Say) -> Path:
+    """Build it with one of TOOLS, which gives the file its name."""
     root = privilege()
-    tool = next((tool for tool in ("mmdebstrap", "debootstrap") if _program(tool)), None)
+    tool = next((tool for tool in TOOLS if _program(tool)), None)
     if root is None or (tool is None and shutil.which("apt-get") is None):
         raise UnfitEnvironment(
             "building a base image needs root and mmdebstrap or debootstrap",
@@ -81,38 +126,24 @@ def build(client: DockerClient, say: Say) -> None:
             "or install debootstrap and run `sudo -E bakeoff setup`.",
         )
     if tool is None:
-        tool = "mmdebstrap"
-        say("installing mmdebstrap")
+        tool = TOOLS[0]
+        say(f"installing {tool}")
         apt_install(root, [tool], say)
     started = time.monotonic()
+    _home().mkdir(parents=True, exist_ok=True)
+    kept = _home() / f"{tool}.tar.gz"
     with tempfile.TemporaryDirectory(prefix="bakeoff-base-") as directory:
         Path(directory).chmod(0o755)  # apt reads as a user of its own
         tar = Path(directory, "base.tar")
         bootstrap = _mmdebstrap if tool == "mmdebstrap" else _debootstrap
         with progress(say, "base image: building", growing(Path(directory))):
             bootstrap(root, tar)
-        packages = installed(_read(tar, "var/lib/dpkg/status"))
-        digest = digest_of(packages)
-        changes = [
-            f"LABEL {LABEL_RECIPE}={STAND_IN_RECIPE}",
-            f"LABEL {LABEL_DIGEST}={digest}",
-            f"LABEL {LABEL_MADE_BY}={tool}",
-            "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8",
-            'CMD ["python3"]',
-        ]
-        size = tar.stat().st_size
-        with tar.open("rb") as stream, progress(say, "base image: loading", lambda: (stream.tell(), size)):
-            answer = client.api.import_image(
-                src=stream,
-                repository=STAND_IN_REPOSITORY,
-                tag=stand_in_name(digest).partition(":")[2],
-                changes=changes,
-            )
-    if not re.search(r"sha256:[0-9a-f]{64}", answer):
-        raise UnfitEnvironment(
-            f"Docker did not take the base image: {last_lines(answer)}", hint="See `docker info`."
-        )
-    say(f"built {stand_in_name(digest)} with {tool} in {time.monotonic() - started:.0f} s")
+        with tempfile.NamedTemporaryFile(dir=_home(), delete=False) as half:
+            with tar.open("rb") as whole, gzip.open(half, "wb", compresslevel=1) as packed:
+                shutil.copyfileobj(whole, packed)
+            Path(half.name).rename(kept)  # complete or not at all
+    say(f"built with {tool} in {time.monotonic() - started:.0f} s")
+    return kept
 
 
 def _mmdebstrap(root: tuple[str, ...], tar: Path) -> None:

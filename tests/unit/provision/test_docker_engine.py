@@ -40,8 +40,8 @@ def test_steps(machine: Machine, expected: list[str]) -> None:
     ("machine", "hint"),
     [
         (changed(platform="darwin"), "Docker Desktop"),
-        (changed(privilege=None), "sudo apt-get install docker.io; sudo dockerd"),
-        (changed(privilege=None, has_dockerd=True, has_systemd=True), "`sudo systemctl start docker`"),
+        (changed(privilege=None), "    apt-get install docker.io\n    dockerd &\n"),
+        (changed(privilege=None, has_dockerd=True, has_systemd=True), "systemctl enable --now docker"),
         (changed(distribution="fedora"), "docs.docker.com"),
         (changed(has_apt=False), "docs.docker.com"),
     ],
