@@ -8,7 +8,8 @@ Decisions that the table makes (DESIGN.md, section 5, is the contract):
 - Kernel facts come first, even before a lost container or a silent Docker daemon: they say *why*.
 - Only what the outside caused, proven from outside, is tried again: the provider, the daemon, the host, a kill by
   another process of the host. Whoever runs inside the sandbox could cause the rest. It gets no second attempt and
-  counts as a failure in `as_deployed` (`inside`). `infra.unknown` is among it: hostile input may be behind it.
+  counts as a failure in `as_deployed` (`inside`), and in `score` too where it hits one candidate more often than
+  another by more than noise (`stats.count_deaths`). `infra.unknown` is among it: hostile input may be behind it.
 - A model call that failed for good decides also when the agent lived on and answered without it. An agent that got no
   model was not tested.
 - What ended the harness after a reply of the model is the model's doing, since everything else is the same for every
@@ -54,6 +55,7 @@ from typing import Literal
 
 from bakeoff.errors import ModelErrorKind
 from bakeoff.record.evidence import AnswerFacts, Evidence, Verdict
+from bakeoff.record.trial import TrialRecord
 
 Aspect = Literal["trajectory", "answer"]  # what an evaluator judges: the way, or the result
 
@@ -743,6 +745,11 @@ _UNKNOWN = _BY_CODE["infra.unknown"]
 
 INSIDE_CAUSES: frozenset[str] = frozenset(cause.code for cause in CAUSES if cause.inside)
 """Infra causes that arose inside the sandbox, or may have: failures in `as_deployed`."""
+
+
+def died_inside(trial: TrialRecord) -> bool:
+    """Whether any of its attempts ended by what arose inside the sandbox."""
+    return any(attempt.cause in INSIDE_CAUSES for attempt in trial.attempts)
 
 
 def attribute(evidence: Evidence, passed: bool | None, failing: Collection[Aspect] = ()) -> Verdict:

@@ -128,10 +128,10 @@ def _of_the_run(scene: Scene, project: Project, trials: Sequence[TrialRecord]) -
 
 
 def _outcome(trial: TrialRecord) -> stats.Outcome:
-    limit_caused = any(attempt.cause in verdict.INSIDE_CAUSES for attempt in trial.attempts)
+    died_inside = any(attempt.cause in verdict.INSIDE_CAUSES for attempt in trial.attempts)
     return stats.Outcome(
         candidate=trial.candidate, example_id=trial.example_id, cluster=trial.example_id, repetition=trial.repetition,
-        verdict=trial.verdict, cause=trial.cause, limit_caused=limit_caused,
+        verdict=trial.verdict, cause=trial.cause, died_inside=died_inside,
     )  # fmt: skip
 
 
@@ -139,7 +139,7 @@ def _gained(mine: stats.ScoreSet, twin: stats.ScoreSet) -> Iterator[str]:
     """In which score it is above its twin. A limit that ended a trial leaves it out of `score` (DESIGN, rule 4)."""
     for counting in (stats.Counting.SCORE, stats.Counting.AS_DEPLOYED):
         ours, theirs = mine.by[counting], twin.by[counting]
-        left_out = counting == stats.Counting.SCORE and mine.limit_caused == mine.infra_errors > 0
+        left_out = counting == stats.Counting.SCORE and mine.died_inside == mine.infra_errors > 0
         if ours is not None and theirs is not None and ours.mean > theirs.mean and not left_out:
             yield f"{counting} {ours.mean:.0%}, its honest twin {theirs.mean:.0%}"
 

@@ -38,11 +38,13 @@ def power(
         raise InputError(f"{effect} is not a share", key="--effect", hint="Write 0.03 for 3 points.")
     side = compare.read(RunDirectory.resolve(run, out), "RUN")
     pairs = compare.parse_pairs(side, side, candidate or _pairs(side), same_run=False)
-    outcomes = [
-        trial.outcome(name, side.cluster(trial.example_id) or trial.example_id)
-        for name, trials in side.trials.items()
-        for trial in trials
-    ]
+    outcomes = stats.count_deaths(
+        [
+            trial.outcome(name, side.cluster(trial.example_id) or trial.example_id)
+            for name, trials in side.trials.items()
+            for trial in trials
+        ]
+    )
     # comparisons between candidates are one family; a nightly rerun is a separate comparison
     family = max(1, sum(first != second for first, second in pairs))
     found = [

@@ -18,7 +18,7 @@ _Kept = tuple[tuple[str, str], list[Trial], list[Trial], dict[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class ExampleChange:
-    """One example on both sides: trials passed, of trials with a verdict on the model."""
+    """One example on both sides: trials passed, of trials that count in `score`."""
 
     example_id: str
     base: tuple[int, int]
@@ -93,7 +93,7 @@ def _by_change(example: ExampleChange) -> tuple[float, str]:
 
 def changes(base: Side, head: Side, pairs: Sequence[tuple[str, str]]) -> list[Change]:
     """Each pair (a candidate of BASE, one of HEAD); p-values corrected over all pairs by Holm."""
-    outcomes: list[stats.Outcome] = []
+    given: dict[stats.Outcome, None] = {}  # a candidate of two pairs counts once
     kept: list[_Kept] = []
     for first, second in pairs:
         shared = {t.example_id for t in base.trials.get(first, ())} & {
@@ -104,47 +104,54 @@ def changes(base: Side, head: Side, pairs: Sequence[tuple[str, str]]) -> list[Ch
         cluster_of = {e: head.cluster(e) or base.cluster(e) or e for e in shared}
         labels = (f"{second} in {head.label}", f"{first} in {base.label}")
         for label, own in zip(labels, (news, olds), strict=True):
-            outcomes += [t.outcome(label, cluster_of[t.example_id]) for t in own]
+            given |= dict.fromkeys(t.outcome(label, cluster_of[t.example_id]) for t in own)
         kept.append((labels, olds, news, cluster_of))
+    outcomes = stats.count_deaths(list(given))
     counted = stats.sensitivities(outcomes, [labels for labels, *_ in kept])
     costs = _measures(kept, lambda trial: trial.cost_usd)
     latencies = _measures(kept, lambda trial: trial.working_seconds)
-    return [
-        Change(
-            base=first,
-            head=second,
-            base_model=base.manifest.candidate(first).model,
-            head_model=head.manifest.candidate(second).model,
-            base_scores=stats.score_set(labels[1], outcomes),
-            head_scores=stats.score_set(labels[0], outcomes),
-            difference=sensitivity,
-            examples=_examples(olds, news),
-            causes=_causes(olds, news),
-            cost=cost,
-            latency=latency,
-            base_infra_rate=base.infra_rate(first),
-            head_infra_rate=head.infra_rate(second),
+    found = []
+    for (first, second), (labels, olds, news, cluster_of), sensitivity, cost, latency in zip(
+        pairs, kept, counted, costs, latencies, strict=True
+    ):
+        after, before = (
+            [o for o in outcomes if o.candidate == label and o.example_id in cluster_of] for label in labels
         )
-        for (first, second), (labels, olds, news, _), sensitivity, cost, latency in zip(
-            pairs, kept, counted, costs, latencies, strict=True
+        found.append(
+            Change(
+                base=first,
+                head=second,
+                base_model=base.manifest.candidate(first).model,
+                head_model=head.manifest.candidate(second).model,
+                base_scores=stats.score_set(labels[1], before),
+                head_scores=stats.score_set(labels[0], after),
+                difference=sensitivity,
+                examples=_examples(before, after),
+                causes=_causes(olds, news),
+                cost=cost,
+                latency=latency,
+                base_infra_rate=base.infra_rate(first),
+                head_infra_rate=head.infra_rate(second),
+            )
         )
-    ]
+    return found
 
 
-def _examples(olds: Sequence[Trial], news: Sequence[Trial]) -> list[ExampleChange]:
+def _examples(olds: Sequence[stats.Outcome], news: Sequence[stats.Outcome]) -> list[ExampleChange]:
     sides = []
     for own in (olds, news):
-        trials: dict[str, list[Trial]] = defaultdict(list)
-        for trial in own:
-            trials[trial.example_id].append(trial)
-        sides.append(trials)
+        outcomes: dict[str, list[stats.Outcome]] = defaultdict(list)
+        for outcome in own:
+            outcomes[outcome.example_id].append(outcome)
+        sides.append(outcomes)
 
-    def counts(own: Sequence[Trial]) -> tuple[int, int]:
-        return sum(t.verdict == "passed" for t in own), sum(t.verdict != "infra_error" for t in own)
+    def counts(own: Sequence[stats.Outcome]) -> tuple[int, int]:
+        values = [value for o in own if (value := o.counted(stats.Counting.SCORE)) is not None]
+        return int(sum(values)), len(values)
 
-    def cause(own: Sequence[Trial]) -> str | None:
+    def cause(own: Sequence[stats.Outcome]) -> str | None:
         # a sorted list: equally frequent causes come in the same order every time
-        found = Counter(sorted(t.cause for t in own if t.cause))
+        found = Counter(sorted(o.cause for o in own if o.cause))
         return found.most_common(1)[0][0] if found else None
 
     before, after = sides

@@ -185,7 +185,9 @@ def _idle(gates: Gates, head: Side) -> list[str]:
 
 
 def _notes(base: Side, head: Side, changed: Sequence[Change]) -> list[str]:
-    notes = [stats.depends_on_counting(c.difference) for c in changed if c.difference.depends]
+    counted = {s.candidate: s.deaths for c in changed for s in (c.base_scores, c.head_scores) if s.deaths}
+    notes = [stats.deaths_are_failures(each) for each in counted.values()]
+    notes += [stats.depends_on_counting(c.difference) for c in changed if c.difference.depends]
     notes += [
         f"{c.name}: the model is {c.base_model} in BASE and {c.head_model} in HEAD."
         for c in changed

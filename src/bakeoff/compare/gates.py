@@ -124,7 +124,8 @@ def _must_pass(text: str, change: Change, head: Side) -> tuple[Status, str] | No
     if not wanted:
         return None
     own = [trial for trial in head.trials.get(change.head, ()) if trial.example_id in wanted]
-    failed = sorted({trial.example_id for trial in own if trial.verdict == "failed"})
+    deaths = change.head_scores.deaths is not None  # count as failures
+    failed = sorted({t.example_id for t in own if t.verdict == "failed" or (deaths and t.died_inside)})
     if failed:
         return (
             "failed",

@@ -22,7 +22,7 @@ class Trial:
     repetition: int
     verdict: VerdictName
     cause: str | None
-    limit_caused: bool  # any of its attempts died inside its container
+    died_inside: bool  # any of its attempts died inside its container
     cost_usd: float | None
     working_seconds: float
 
@@ -34,7 +34,7 @@ class Trial:
             repetition=trial.repetition,
             verdict=trial.verdict,
             cause=sys.intern(trial.cause) if trial.cause else None,
-            limit_caused=any(attempt.cause in verdict.INSIDE_CAUSES for attempt in trial.attempts),
+            died_inside=verdict.died_inside(trial),
             cost_usd=trial.usage.cost_usd,
             working_seconds=trial.seconds.working,
         )
@@ -42,7 +42,7 @@ class Trial:
     def outcome(self, candidate: str, cluster: str) -> stats.Outcome:
         """For statistics."""
         return stats.Outcome(
-            candidate, self.example_id, cluster, self.repetition, self.verdict, self.cause, self.limit_caused
+            candidate, self.example_id, cluster, self.repetition, self.verdict, self.cause, self.died_inside
         )
 
 

@@ -8,7 +8,7 @@ from bakeoff.compare.changes import Change, ExampleChange, Measure
 from bakeoff.compare.comparison import RunComparison
 from bakeoff.compare.side import Side
 from bakeoff.record.base import JsonDict
-from bakeoff.report.summary import scores
+from bakeoff.report.summary import deaths, scores
 from bakeoff.stats import Comparison
 
 
@@ -21,6 +21,7 @@ def summary(data: RunComparison) -> JsonDict:
     `gates` (`gate`, `candidate`, `status`: passed, failed or unknown, `because`), `candidates`.
 
     A candidate: `base`, `head` (names), `base_scores`, `head_scores` (the four scores, `{value, interval}`),
+    `base_deaths`, `head_deaths` (null, or the test by which trials that died inside count as failures in `score`),
     `change` (HEAD minus BASE, one object for each way to count infrastructure errors, see `stats.Comparison`),
     `depends_on_infra`, `newly_failing`, `newly_passing`, `causes` ({cause: [in BASE, in HEAD]}),
     `base_infra_rate`, `head_infra_rate`, `cost_usd` and `working_seconds` (`base`, `head`, `increase`, `p_value`,
@@ -59,6 +60,8 @@ def _change(change: Change) -> JsonDict:
         "head": change.head,
         "base_scores": scores(change.base_scores),
         "head_scores": scores(change.head_scores),
+        "base_deaths": deaths(change.base_scores),
+        "head_deaths": deaths(change.head_scores),
         "change": {way: _comparison(test) for way, test in change.difference.by.items()},
         "depends_on_infra": change.difference.depends,
         "newly_failing": [_example(each) for each in change.turned("newly failing")],

@@ -17,9 +17,8 @@ from bakeoff.record.base import VerdictName
 from bakeoff.record.manifest import Manifest
 from bakeoff.record.store import HTML_REPORT, REPORT, RunDirectory
 from bakeoff.record.trial import ResourceLimits, TrialRecord
-from bakeoff.report import excerpt, prompts, retried, suspect
+from bakeoff.report import excerpt, prompts, suspect
 from bakeoff.report.excerpt import Excerpt
-from bakeoff.report.retried import Retried
 from bakeoff.text import figures
 
 EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED = 0, 3, 130
@@ -109,7 +108,8 @@ class CandidateReport:
     reattempts: int  # attempts beyond each trial's first
     recovered: int  # trials that a re-attempt brought from an infra error to a verdict on the model
     lost_attempts: Mapping[str, int]  # cause -> attempts that it ended and that were followed by another
-    retried: Retried
+    reattempted: int  # trials with more than one attempt
+    reattempted_more: stats.Excess | None  # than another candidate's: the test; None: there is no other
 
     @property
     def label(self) -> str:
@@ -150,18 +150,19 @@ class CauseReport:
 
 @dataclass(frozen=True, slots=True)
 class SliceReport:
-    """One candidate's counts on one part of the dataset."""
+    """One candidate's trials of one part of the dataset."""
 
     by: str  # "suite" or "cluster"
     name: str
     candidate: str
-    counts: Mapping[VerdictName, int]
+    passed: int
+    counted: int  # in `score`
+    left_out: int
 
     @property
     def score(self) -> float | None:
-        """Passed among passed and failed; None where every trial was an infra error."""
-        judged = self.counts["passed"] + self.counts["failed"]
-        return self.counts["passed"] / judged if judged else None
+        """None where no trial counts."""
+        return self.passed / self.counted if self.counted else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,8 +256,6 @@ class _Measures:
     counts: dict[VerdictName, int] = field(default_factory=_counts)
     sums: Counter[str] = field(default_factory=Counter)
     lost_attempts: Counter[str] = field(default_factory=Counter)
-    again: list[int] = field(default_factory=lambda: [0, 0])  # passed and judged of the re-attempted trials
-    once: list[int] = field(default_factory=lambda: [0, 0])  # and of the others
     cost: float | None = 0.0
     score_sums: dict[str, tuple[float, int]] = field(default_factory=dict)
     bound: Counter[str] = field(default_factory=Counter)
@@ -270,6 +269,7 @@ class _Measures:
         self.sums.update(
             oom_kills=trial.resources.observed.oom_kills or 0,
             reattempts=max(len(trial.attempts) - 1, 0),
+            reattempted=int(len(trial.attempts) > 1),
             recovered=int(trial.verdict != "infra_error" and len(trial.attempts) > 1),
             contended=int(bool(trial.attempts) and trial.attempts[-1].evidence.host.contended),
         )
@@ -284,9 +284,6 @@ class _Measures:
             measured |= {f"{name}_seconds": value for name, value in trial.seconds if name != "wall"}
             measured |= dict(trial.usage)
             measured |= _tools(trial)
-            judged = self.again if len(trial.attempts) > 1 else self.once
-            judged[0] += trial.verdict == "passed"
-            judged[1] += 1
         for name, value in measured.items():
             if value is not None and math.isfinite(value):
                 self.spreads.setdefault(name, _numbers()).append(value)
@@ -310,7 +307,6 @@ def collect(run: RunDirectory) -> ReportData:
     manifest = run.manifest()
     measures = {name: _Measures() for name in manifest.experiments}
     causes: dict[tuple[str, str], CauseReport] = {}
-    slices: dict[tuple[str, str, str], dict[VerdictName, int]] = {}
     outcomes: list[stats.Outcome] = []
     effective: Counter[ResourceLimits] = Counter()
     failing: list[tuple[str, VerdictName, str]] = []
@@ -335,33 +331,34 @@ def collect(run: RunDirectory) -> ReportData:
                 repetition=trial.repetition,
                 verdict=trial.verdict,
                 cause=trial.cause,
-                limit_caused=any(attempt.cause in verdict.INSIDE_CAUSES for attempt in trial.attempts),
+                died_inside=verdict.died_inside(trial),
             )
         )
-        for by, names in parts.items():
-            if name := names.get(example):
-                slices.setdefault((by, str(name), candidate), _counts())[trial.verdict] += 1
         if trial.verdict != "passed":
             cause = trial.cause or "infra.unknown"
             first = causes.get((candidate, cause)) or _first_case(candidate, cause, trial)
             causes[candidate, cause] = replace(first, count=first.count + 1)
             if len(failing) < LISTED_FAILURES:
                 failing.append((trial.trial_id, trial.verdict, cause))
+    outcomes = stats.count_deaths(outcomes)
     decision = stats.decide(outcomes, list(measures))
-    # best first, as the decision ranks them
-    tested = retried.tested({name: (each.again, each.once) for name, each in measures.items()})
+    ran = {name: sum(each.counts.values()) for name, each in measures.items()}
+    again = stats.excesses({name: (measures[name].sums["reattempted"], n) for name, n in ran.items()})
+    lost = stats.excesses({name: (measures[name].counts["infra_error"], n) for name, n in ran.items()})
     repetitions = manifest.config.trials
+    # best first, as the decision ranks them
     candidates = [
         _candidate(
             scores,
             measures[scores.candidate],
-            tested[scores.candidate],
+            again.get(scores.candidate),
             manifest,
             pass_at_k=stats.pass_at_k(outcomes, scores.candidate, repetitions) if repetitions > 1 else None,
             pass_hat_k=stats.pass_hat_k(outcomes, scores.candidate, repetitions) if repetitions > 1 else None,
         )
         for scores in decision.scores
     ]
+    warnings += suspect.candidates(decision.scores, lost)
     if contended := sum(each.contended for each in candidates):
         warnings.append(
             f"{contended} of {len(outcomes)} trials got less CPU than was reserved for them, since the host was busy "
@@ -374,7 +371,7 @@ def collect(run: RunDirectory) -> ReportData:
         repetitions=repetitions,
         candidates=candidates,
         causes=sorted(causes.values(), key=lambda each: (each.candidate, -each.count, each.cause)),
-        slices=[SliceReport(*key, counts) for key, counts in sorted(slices.items())],
+        slices=_slices(outcomes, parts),
         excerpts=_excerpts(run, causes.values()),
         decision=decision,
         effective=effective.most_common(),
@@ -384,13 +381,26 @@ def collect(run: RunDirectory) -> ReportData:
             *_doubts(candidates, manifest, len(outcomes), max_error_rate),
             *suspect.harness(
                 suspect.counted([(each.candidate, each.cause, each.count) for each in causes.values()]),
-                {each.name: each.n for each in candidates},
+                ran,
                 max_error_rate,
             ),
         ],
         max_error_rate=max_error_rate,
         prompt_varies=prompts.differ(run, sampled.values()),
     )
+
+
+def _slices(outcomes: Iterable[stats.Outcome], parts: Mapping[str, Mapping[str, str]]) -> list[SliceReport]:
+    values: dict[tuple[str, str, str], list[float | None]] = {}
+    for outcome in outcomes:
+        for by, names in parts.items():
+            if name := names.get(outcome.example_id):
+                key = (by, str(name), outcome.candidate)
+                values.setdefault(key, []).append(outcome.counted(stats.Counting.SCORE))
+    return [
+        SliceReport(*key, own.count(1.0), len(own) - own.count(None), own.count(None))
+        for key, own in sorted(values.items())
+    ]
 
 
 def _first_case(candidate: str, cause: str, trial: TrialRecord) -> CauseReport:
@@ -411,7 +421,7 @@ def _excerpts(run: RunDirectory, causes: Iterable[CauseReport]) -> dict[str, Exc
 def _candidate(
     scores: stats.ScoreSet,
     measures: _Measures,
-    tested: Retried,
+    again: stats.Excess | None,
     manifest: Manifest,
     *,
     pass_at_k: float | None,
@@ -437,7 +447,8 @@ def _candidate(
         recovered=sums["recovered"],
         contended=sums["contended"],
         lost_attempts=dict(measures.lost_attempts.most_common()),
-        retried=tested,
+        reattempted=sums["reattempted"],
+        reattempted_more=again,
         pass_at_k=pass_at_k,
         pass_hat_k=pass_hat_k,
         **spreads,

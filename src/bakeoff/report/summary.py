@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from bakeoff.record.base import JsonDict
 from bakeoff.report.data import CandidateReport, CauseReport, ReportData
 from bakeoff.stats import ScoreSet
@@ -17,10 +19,11 @@ def summary(data: ReportData) -> JsonDict:
 
     A candidate: `name`, `model`, `simulated`, `n`, `passed`, `failed`, `infra_error`, `infra_error_rate`;
     `score` and `interval` ([low, high], 95 %); `scores`, the four scores, each `{value, interval}`:
-    `score`, `as_deployed`, `worst_case`, `best_case`; `evaluators` (mean of each), `cost_usd`
-    (total); `mean_input_tokens`, `mean_output_tokens`, `mean_model_calls`, `seconds_p50`, `seconds_p95`
-    (working time) over trials with a verdict on the model; `memory_peak_bytes` (largest), `oom_kills`,
-    `reattempts`.
+    `score`, `as_deployed`, `worst_case`, `best_case`; `died_inside` (trials that died inside their container),
+    `deaths_are_failures` (null, or the test by which these are failures in `score` too: `candidate`, `count`, `trials`,
+    `other`, `other_count`, `other_trials`, `p`); `evaluators` (mean of each), `cost_usd` (total); `mean_input_tokens`,
+    `mean_output_tokens`, `mean_model_calls`, `seconds_p50`, `seconds_p95` (working time) over trials with a verdict on
+    the model, all attempts of a trial; `memory_peak_bytes` (largest), `oom_kills`, `reattempts`.
 
     A cause: `candidate`, `verdict`, `cause`, `count`, `example_trial`.
     """
@@ -63,6 +66,8 @@ def _candidate(row: CandidateReport) -> JsonDict:
         "score": four["score"]["value"],
         "interval": four["score"]["interval"],
         "scores": four,
+        "died_inside": row.scores.died_inside,
+        "deaths_are_failures": deaths(row.scores),
         "evaluators": dict(row.evaluators),
         "cost_usd": row.total_cost_usd,
         "mean_input_tokens": row.input_tokens.mean if row.input_tokens else None,
@@ -85,6 +90,11 @@ def scores(of: ScoreSet) -> JsonDict:
         }
         for counting, estimate in of.by.items()
     }
+
+
+def deaths(of: ScoreSet) -> JsonDict | None:
+    """The test by which trials that died inside count as failures in `score`; None: they do not."""
+    return asdict(of.deaths) if of.deaths else None
 
 
 def _cause(row: CauseReport) -> JsonDict:

@@ -1,11 +1,10 @@
-"""Whether the harness, and not the models, is behind trials that a model's reply seems to have broken."""
+"""Who is behind trials without a verdict: the harness, where it hits every candidate alike, or one candidate alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from bakeoff.stats import ALPHA
-from bakeoff.stats.exact import fisher_p
+from bakeoff import stats
 from bakeoff.text import figures
 
 # Causes that blame a model for what happened inside the harness.
@@ -15,31 +14,45 @@ BROKEN = ("model.broke_harness", "model.killed_harness", "infra.harness_crash")
 def harness(broken: Mapping[str, int], trials: Mapping[str, int], most: float) -> list[str]:
     """Why the run is in doubt, if a broken harness hits every candidate alike. Empty: it does not.
 
-    One candidate alone cannot show whether it is the model or the harness, so it needs at least two. The highest and
-    the lowest rate are compared by Fisher's exact test.
+    One candidate alone cannot show whether it is the model or the harness, so it needs at least two.
 
     Args:
         broken: trials that ended with a cause of `BROKEN`, by candidate.
         trials: all trials, by candidate.
         most: the share of trials that is tolerated, in [0, 1].
     """
-    names = [name for name, count in trials.items() if count]
-    if len(names) < 2:
+    tested = stats.excesses({name: (broken.get(name, 0), n) for name, n in trials.items()}).values()
+    rates = [each.count / each.trials for each in tested]
+    if not rates or min(rates) <= most or any(each.beyond_noise for each in tested):
         return []
-    rates = {name: broken.get(name, 0) / trials[name] for name in names}
-    low, high = min(names, key=rates.__getitem__), max(names, key=rates.__getitem__)
-    if rates[low] <= most or _differ(low, high, broken, trials):
-        return []
-    share = f"{figures.percent(rates[low])} to {figures.percent(rates[high])}"
+    share = f"{figures.percent(min(rates))} to {figures.percent(max(rates))}"
     return [
         f"the harness itself is the suspect: it broke in {share} of the trials of every candidate, so its failures "
         "say nothing about the models"
     ]
 
 
-def _differ(low: str, high: str, broken: Mapping[str, int], trials: Mapping[str, int]) -> bool:
-    few, many = broken.get(low, 0), broken.get(high, 0)
-    return fisher_p(few, trials[low] - few, many, trials[high] - many) < ALPHA
+def candidates(scores: Sequence[stats.ScoreSet], lost: Mapping[str, stats.Excess]) -> Iterator[str]:
+    """What one candidate alone does, named with its test, so that nothing vanishes from its score silently.
+
+    Args:
+        scores: of every candidate.
+        lost: the test of its trials that ended as infrastructure errors, by candidate.
+    """
+    yield from (stats.deaths_are_failures(each.deaths) for each in scores if each.deaths is not None)
+    yield from (
+        f"{each.words('ended as infrastructure errors')}: more than noise, so what score leaves out does not hit the "
+        "candidates alike; read all four scores."
+        for each in lost.values()
+        if each.beyond_noise
+    )
+    ran = [each for each in scores if each.trials]
+    if len(ran) == 1 and ran[0].died_inside:
+        yield (
+            f"{ran[0].candidate}: {ran[0].died_inside} of {ran[0].trials} trials died inside their container. No other "
+            "candidate shows whether it is the candidate or the box, so score does not count them as failures; "
+            "as_deployed does."
+        )
 
 
 def counted(causes: Sequence[tuple[str, str, int]]) -> dict[str, int]:

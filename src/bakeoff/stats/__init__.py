@@ -5,8 +5,9 @@ Examples are a sample, and repetitions of one example are not independent, so st
 cannot be estimated (one cluster, all passes) the result is a bound that needs no spread.
 """
 
-from bakeoff.stats.decision import Decision, decide, depends_on_counting
+from bakeoff.stats.decision import Decision, deaths_are_failures, decide, depends_on_counting
 from bakeoff.stats.detectable import ALPHA, Spread, minimum_detectable_effect, power_of
+from bakeoff.stats.excess import Excess, excesses
 from bakeoff.stats.intervals import (
     Estimate,
     clustered_se,
@@ -30,7 +31,15 @@ from bakeoff.stats.paired import (
     spread_of,
 )
 from bakeoff.stats.power import Power, plan
-from bakeoff.stats.scores import Counting, Outcome, ScoreSet, pass_at_k, pass_hat_k, score_set
+from bakeoff.stats.scores import (
+    Counting,
+    Outcome,
+    ScoreSet,
+    count_deaths,
+    pass_at_k,
+    pass_hat_k,
+    score_set,
+)
 
 __all__ = [
     "ALPHA",
@@ -38,6 +47,7 @@ __all__ = [
     "Counting",
     "Decision",
     "Estimate",
+    "Excess",
     "Outcome",
     "Power",
     "ScoreSet",
@@ -48,11 +58,14 @@ __all__ = [
     "compare_all",
     "compare_measures",
     "compare_pairs",
+    "count_deaths",
+    "deaths_are_failures",
     "decide",
     "depends_on_counting",
     "equivalent_clusters",
     "estimate",
     "estimate_errors",
+    "excesses",
     "holm",
     "minimum_detectable_effect",
     "pass_at_k",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
+from bakeoff.stats.excess import Excess
 from bakeoff.stats.paired import Comparison, Sensitivity, sensitivities
 from bakeoff.stats.scores import Counting, Outcome, ScoreSet, score_set
 
@@ -161,3 +162,8 @@ def depends_on_counting(pair: Sensitivity) -> str:
     words = {1: f"{pair.first} is better", -1: f"{pair.second} is better", 0: "they cannot be distinguished"}
     parts = [f"{words[conclusion]} when they are {_listed(each)}" for conclusion, each in said.items()]
     return f"How infrastructure errors are counted decides between {pair.first} and {pair.second}: {'; '.join(parts)}."
+
+
+def deaths_are_failures(excess: Excess) -> str:
+    """The sentence about a candidate whose trials that died inside count as failures in `score`."""
+    return f"{excess.words('died inside their container')}: more than noise, so these count as failures in score too."

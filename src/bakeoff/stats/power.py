@@ -22,7 +22,7 @@ from bakeoff.stats.detectable import (
 )
 from bakeoff.stats.intervals import equivalent_clusters
 from bakeoff.stats.paired import seen_se, spread_of
-from bakeoff.stats.scores import Outcome
+from bakeoff.stats.scores import Counting, Outcome
 
 MOST = 10_000_000  # examples; a larger need is reported as unreachable
 
@@ -59,8 +59,8 @@ def plan(outcomes: Sequence[Outcome], first: str, second: str, effect: float, al
     judged: dict[str, dict[str, list[float]]] = {first: defaultdict(list), second: defaultdict(list)}
     cluster_of = {}
     for o in outcomes:
-        if o.candidate in judged and o.completed:
-            judged[o.candidate][o.example_id].append(o.value)
+        if o.candidate in judged and (value := o.counted(Counting.SCORE)) is not None:
+            judged[o.candidate][o.example_id].append(value)
             cluster_of[o.example_id] = o.cluster
     shared = sorted(judged[first].keys() & judged[second].keys())
     n, g = len(shared), len({cluster_of[e] for e in shared})

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import fmean
 
 from bakeoff.record.base import VerdictName
+from bakeoff.stats.excess import Excess, excesses
 from bakeoff.stats.intervals import Estimate, estimate, estimate_errors
 
 
 class Counting(StrEnum):
     """How infrastructure errors count: the four scores, always shown side by side."""
 
-    SCORE = "score"  # they are excluded
+    SCORE = "score"  # they are excluded, unless they hit candidates unequally: see `count_deaths`
     AS_DEPLOYED = (
         "as_deployed"  # what died inside its container is a failure, as in production; others are excluded
     )
@@ -34,7 +35,9 @@ class Outcome:
     repetition: int
     verdict: VerdictName
     cause: str | None = None
-    limit_caused: bool = False  # the cause of any of its attempts is in `verdict.INSIDE_CAUSES`
+    died_inside: bool = False  # the cause of any of its attempts is in `verdict.INSIDE_CAUSES`
+    # It died inside, and its candidate does so more often than another: a failure in `score` too. See `count_deaths`
+    excess: Excess | None = None
 
     @property
     def completed(self) -> bool:
@@ -50,13 +53,30 @@ class Outcome:
 
         Production has no second container, so a failure that arose inside the sandbox in any attempt stays a failure in
         `as_deployed`, even if a later attempt reached a verdict. `worst_case` counts it too, because no other way to
-        count may fall below it.
+        count may fall below it. `score` counts it where it is the candidate's own doing: see `count_deaths`.
         """
-        if counting in (Counting.AS_DEPLOYED, Counting.WORST_CASE) and self.limit_caused:
+        if self.died_inside and counting in (Counting.AS_DEPLOYED, Counting.WORST_CASE):
+            return 0.0
+        if self.excess is not None and counting is Counting.SCORE:
             return 0.0
         if self.completed:
             return self.value
         return {Counting.WORST_CASE: 0.0, Counting.BEST_CASE: 1.0}.get(counting)
+
+
+def count_deaths(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The outcomes, marked where a trial that died inside its container is a failure in `score` too.
+
+    Leaving it out is fair only while that hits candidates alike. What one candidate alone does is no noise of the box,
+    and a candidate that dies whenever it would fail must not gain by it. Call this once, on the outcomes of everything
+    that is compared.
+    """
+    counted: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    for o in outcomes:
+        died, trials = counted[o.candidate]
+        counted[o.candidate] = (died + o.died_inside, trials + 1)
+    own = {name: each for name, each in excesses(counted).items() if each.beyond_noise}
+    return [replace(o, excess=own.get(o.candidate)) if o.died_inside else o for o in outcomes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +88,8 @@ class ScoreSet:
     passed: int
     failed: int
     infra_errors: int
-    limit_caused: int  # trials with any attempt that died inside its container
+    died_inside: int  # trials with any attempt that died inside its container
+    deaths: Excess | None  # why these are failures in `score` too; None: they are not
     by: Mapping[Counting, Estimate | None]
     infra_rate: Estimate | None  # infrastructure errors among all trials: see `estimate_errors`
 
@@ -91,7 +112,8 @@ def score_set(candidate: str, outcomes: Iterable[Outcome]) -> ScoreSet:
         passed=sum(o.verdict == "passed" for o in own),
         failed=sum(o.verdict == "failed" for o in own),
         infra_errors=sum(not o.completed for o in own),
-        limit_caused=sum(o.limit_caused for o in own),
+        died_inside=sum(o.died_inside for o in own),
+        deaths=next((o.excess for o in own if o.excess is not None), None),
         by={counting: rated(counting) for counting in Counting},
         infra_rate=estimate_errors([float(not o.completed) for o in own], [o.example_id for o in own]),
     )
@@ -101,7 +123,7 @@ def pass_at_k(outcomes: Iterable[Outcome], candidate: str, k: int) -> float | No
     """The chance that at least one of k trials passes: mean over examples of 1 - C(n - c, k) / C(n, k).
 
     Chen et al. 2021, *Evaluating Large Language Models Trained on Code*, arXiv:2107.03374. Examples with
-    fewer than k completed trials are excluded; None if no example remains.
+    fewer than k trials that count in `score` are excluded; None if no example remains.
     """
     rates = [1 - math.comb(n - c, k) / math.comb(n, k) for n, c in _counts(outcomes, candidate, k)]
     return fmean(rates) if rates else None
@@ -117,11 +139,11 @@ def pass_hat_k(outcomes: Iterable[Outcome], candidate: str, k: int) -> float | N
 
 
 def _counts(outcomes: Iterable[Outcome], candidate: str, k: int) -> list[tuple[int, int]]:
-    """(completed, passed) of each example with at least k completed trials."""
+    """(counted, passed) of each example with at least k trials that count in `score`."""
     if k < 1:
         raise ValueError(f"k is {k}, not 1 or more")
     values: dict[str, list[float]] = defaultdict(list)
     for o in outcomes:
-        if o.candidate == candidate and o.completed:
-            values[o.example_id].append(o.value)
+        if o.candidate == candidate and (value := o.counted(Counting.SCORE)) is not None:
+            values[o.example_id].append(value)
     return [(len(v), int(sum(v))) for v in values.values() if len(v) >= k]

@@ -224,11 +224,41 @@ def test_a_storm_is_inconclusive_and_no_regression(tmp_path: Path, good: RunDire
 def test_a_conclusion_that_depends_on_infra_errors_is_told(tmp_path: Path) -> None:
     config = {"infra": {"max_error_rate": 0.5}}
     base = run(tmp_path, "1", rows(*["PP"] * 30), config=config)
-    head = run(tmp_path, "2", rows(*["PL"] * 10, *["PP"] * 20), config=config)
+    head = run(tmp_path, "2", rows(*["PI"] * 10, *["PP"] * 20), config=config)
     got = compared(base, head)
     by = {way: round(test.difference or 0, 3) for way, test in got.changes[0].difference.by.items()}
-    assert by == {"score": 0.0, "as_deployed": -0.167, "worst_case": -0.167, "best_case": 0.0}
+    assert by == {"score": 0.0, "as_deployed": 0.0, "worst_case": -0.167, "best_case": 0.0}
     assert any("How infrastructure errors are counted decides" in note for note in got.notes)
+
+
+def test_a_candidate_that_dies_inside_since_last_night_fell_as_if_it_had_failed(tmp_path: Path) -> None:
+    config = {"infra": {"max_error_rate": 0.5}}
+    base = run(tmp_path, "1", rows(*["PP"] * 30), config=config)
+    asked = Gates(max_drop=0.02, must_pass=["id=case-000"])
+    failing, dying = (
+        compared(base, run(tmp_path, letters, rows(*[letters] * 10, *["PP"] * 20), config=config), asked)
+        for letters in ("FF", "LL")
+    )
+    for got in (failing, dying):
+        [change] = got.changes
+        assert change.tested.conclusion == -1
+        assert [gate.status for gate in got.gates] == ["failed", "failed"]
+        assert [e.example_id for e in change.turned("newly failing")] == [f"case-{n:03d}" for n in range(10)]
+    assert dying.changes[0].tested == failing.changes[0].tested
+    said = "steady in HEAD: 20 of 60 trials died inside their container, against 0 of 60 of steady in BASE (p < 0.001)"
+    assert any(note.startswith(said) for note in dying.notes)
+    told = summary(dying)["candidates"][0]
+    assert (told["base_deaths"], told["head_deaths"]["count"]) == (None, 20)
+    assert summary(failing)["candidates"][0]["head_deaths"] is None
+
+
+def test_a_candidate_in_two_pairs_counts_once(tmp_path: Path) -> None:
+    base = run(tmp_path, "1", rows(*["PL"] * 3, *["PP"] * 27))
+    names = ("steady", "hasty")
+    head = run(tmp_path, "2", [*rows(*GOOD), *rows(*GOOD, candidate="hasty")], candidates=names)
+    one = compared(base, head, given=["steady:steady"], allow_inconclusive=True)
+    two = compared(base, head, given=["steady:steady", "steady:hasty"], allow_inconclusive=True)
+    assert [c.base_scores for c in two.changes] == [one.changes[0].base_scores] * 2
 
 
 # --- refusals ---------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """One trial as LangSmith runs and feedback: what is rare in a real run."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -174,6 +175,20 @@ def test_an_infra_error_is_an_error_without_scores() -> None:
         "trajectory_match": 0.0,
         "final_answer": 1.0,
     }
+
+
+def test_a_death_inside_has_the_score_that_it_has_in_the_report() -> None:
+    place = replace(PLACE, deaths_are_failures=True)
+
+    def score(**changes: Any) -> list[float]:
+        trial = synthetic.trial(**changes)
+        attempt = AttemptEvent(1, trial.attempts[-1], START, None, START, [], [])
+        made = runs.trace(Timeline(trial, [attempt], []), place)
+        return [entry["score"] for entry in made.feedback if entry["key"] == "score"]
+
+    assert score(verdict="infra_error", cause="infra.oom_killed") == [0.0]
+    assert score(verdict="infra_error", cause="infra.provider_timeout") == []
+    assert score() == [1.0]
 
 
 def test_an_evaluator_named_like_a_key_of_ours_keeps_apart() -> None:

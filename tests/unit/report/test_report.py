@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tracemalloc
+from html import unescape
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,10 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from bakeoff.record.trial import ResourceLimits
+from bakeoff.record.trial import ResourceLimits, TrialRecord
 from bakeoff.report import data, markdown, summary, terminal
 from bakeoff.report.data import ReportData, Spread
+from bakeoff.stats import Counting
 from tests.fakes import synthetic
 
 HOSTILE = "| x |\n\n# owned <script>alert(1)</script> ![a](http://evil/x.png) `code` \x1b[2J\u202e"
@@ -116,7 +119,83 @@ def test_counts_are_the_records_own(tmp_path: Path) -> None:
         record.verdict != "passed" for record in records
     )
     by_suite = [part for part in report.slices if part.by == "suite"]
-    assert sum(sum(part.counts.values()) for part in by_suite) == len(records)
+    assert sum(part.counted + part.left_out for part in by_suite) == len(records)
+
+
+def half_right(candidate: str, cause: str, examples: int = 30) -> list[TrialRecord]:
+    """One that passes half of its examples, and does not end the others with a pass."""
+    verdict = "failed" if cause.startswith("model.") else "infra_error"
+    wrong = {"verdict": verdict, "cause": cause}
+    return [
+        synthetic.trial(candidate, f"case-{n:03d}", **wrong if n % 2 else {})  # type: ignore[arg-type]
+        for n in range(examples)
+    ]
+
+
+def against_its_twin(tmp_path: Path, cause: str) -> ReportData:
+    records = [*half_right("honest", "model.wrong_answer"), *half_right("odd", cause)]
+    config = {"infra": {"max_error_rate": 1.0}}
+    names = ["honest", "odd"]
+    return collected(
+        tmp_path, records, candidates=names, examples=30, repetitions=1, simulated=False, config=config
+    )
+
+
+def test_who_dies_inside_whenever_it_would_fail_scores_as_its_honest_twin_everywhere(tmp_path: Path) -> None:
+    report = against_its_twin(tmp_path, "infra.oom_killed")
+    honest, odd = sorted(report.candidates, key=lambda row: row.name)
+    for way in (Counting.SCORE, Counting.AS_DEPLOYED, Counting.WORST_CASE):
+        assert odd.scores.by[way] == honest.scores.by[way]
+    assert report.decision.winner is None
+    slices = {name: [s for s in report.slices if s.candidate == name] for name in ("honest", "odd")}
+    assert [(s.passed, s.counted, s.left_out) for s in slices["odd"]] == [
+        (s.passed, s.counted, s.left_out) for s in slices["honest"]
+    ]
+    said = "odd: 15 of 30 trials died inside their container, against 0 of 30 of honest (p < 0.001): more than noise"
+    assert said in unescape(markdown.render(report)).replace("\\", "")
+    assert said in terminal_text(report)
+    told = {row["name"]: row for row in summary.summary(report)["candidates"]}
+    assert (told["odd"]["died_inside"], told["honest"]["died_inside"]) == (15, 0)
+    assert told["odd"]["deaths_are_failures"]["other"] == "honest"
+    assert told["odd"]["deaths_are_failures"]["p"] < 0.001
+    assert told["honest"]["deaths_are_failures"] is None
+
+
+@pytest.mark.parametrize(
+    "cause", ["infra.provider_bad_response", "infra.provider_unsupported", "infra.harness_crash"]
+)
+def test_a_candidate_with_more_infra_errors_than_another_is_named_with_the_test(
+    tmp_path: Path, cause: str
+) -> None:
+    report = against_its_twin(tmp_path, cause)
+    said = "odd: 15 of 30 trials ended as infrastructure errors, against 0 of 30 of honest (p < 0.001): more than noise"
+    [warning] = [each for each in report.warnings if "ended as" in each]
+    assert warning.startswith(said)
+    assert said in terminal_text(report)
+
+
+def test_errors_that_hit_the_candidates_alike_name_nobody(tmp_path: Path) -> None:
+    records = [*half_right("honest", "infra.oom_killed"), *half_right("odd", "infra.oom_killed")]
+    report = collected(tmp_path, records, candidates=["honest", "odd"], examples=30, repetitions=1)
+    assert not report.warnings
+    assert report.inconclusive
+
+
+def test_with_no_other_candidate_deaths_that_score_leaves_out_are_told(tmp_path: Path) -> None:
+    records = half_right("only", "infra.oom_killed")
+    report = collected(tmp_path, records, candidates=["only"], examples=30, repetitions=1)
+    assert report.candidates[0].scores.score is not None
+    assert report.candidates[0].scores.score.mean == 1.0
+    [warning] = report.warnings
+    assert warning.startswith("only: 15 of 30 trials died inside their container. No other candidate shows")
+    lost = half_right("only", "infra.provider_timeout")
+    assert not collected(tmp_path / "b", lost, candidates=["only"], examples=30, repetitions=1).warnings
+
+
+def terminal_text(report: ReportData) -> str:
+    console = Console(width=400, file=StringIO())
+    console.print(terminal.scoreboard(report))
+    return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_infra_errors_do_not_make_a_candidate_look_fast(tmp_path: Path) -> None:

@@ -12,19 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from scipy.stats import fisher_exact
 
 from bakeoff.errors import InputError
 from bakeoff.record.store import RunDirectory
 from bakeoff.record.trial import Observed, TrialRecord
-from bakeoff.report import data, excerpt, html, markdown, plots, retried
+from bakeoff.report import data, excerpt, html, markdown, plots
 from bakeoff.report.data import ReportData
 from bakeoff.report.sections.production import mismatches
 from bakeoff.report.write import write
-from bakeoff.stats.exact import fisher_p
 from tests.fakes import synthetic
 
 MIB = 2**20
@@ -133,40 +129,18 @@ def test_only_a_real_winner_changes_production(
 # --- re-attempts --------------------------------------------------------------------------------------
 
 
-@given(st.tuples(*[st.integers(0, 40)] * 4))
-def test_fishers_test_agrees_with_scipys(table: tuple[int, int, int, int]) -> None:
-    a, b, c, d = table
-    assert fisher_p(a, b, c, d) == pytest.approx(fisher_exact([[a, b], [c, d]]).pvalue, abs=1e-6)
-
-
-def test_fishers_test_takes_a_hundred_thousand_trials() -> None:
-    assert fisher_p(600, 400, 60_000, 39_000) == pytest.approx(
-        fisher_exact([[600, 400], [60_000, 39_000]]).pvalue, rel=1e-6
-    )
-
-
-def test_reattempts_are_tested_only_where_there_is_something_to_compare() -> None:
-    found = retried.tested({"a": ([0, 20], [90, 100]), "b": ([0, 0], [50, 100]), "c": ([18, 20], [90, 100])})
-    assert found["a"].differs
-    assert found["b"].p_adjusted is None
-    assert not found["c"].differs
-    assert found["a"].p_adjusted == pytest.approx(2 * fisher_p(0, 20, 90, 10))  # Holm over two
-
-
-def test_reattempted_trials_that_score_differently_are_a_warning(tmp_path: Path) -> None:
-    def records(last: str) -> list[TrialRecord]:
-        again = [
-            synthetic.trial(example=f"hard-{n}", verdict=last, earlier=["infra.container_lost"])
-            for n in range(12)
+def test_a_candidate_that_is_attempted_again_more_often_is_named_with_the_test(tmp_path: Path) -> None:
+    def records(of_the_other: int) -> list[TrialRecord]:
+        return [
+            synthetic.trial(name, f"e-{n}", earlier=["infra.container_lost"] * (n < again))
+            for name, again in (("steady", 12), ("hasty", of_the_other))
+            for n in range(40)
         ]
-        return [*again, *(synthetic.trial(example=f"easy-{n}") for n in range(40))]
 
-    biased = markdown.render(collected(tmp_path / "a", records("failed")))
-    assert "did not hit all examples alike" in biased
-    assert "infra.container\\_lost (12)" in biased
-    assert "did not hit all examples alike" not in markdown.render(
-        collected(tmp_path / "b", records("passed"))
-    )
+    found = markdown.render(collected(tmp_path / "a", records(0))).replace("\\", "")
+    assert "steady: 12 of 40 trials were attempted again, against 0 of 40 of hasty (p < 0.001)" in found
+    assert "| steady (simulated) | 12 | 12 of 40 | 12 | infra.container_lost (12) | < 0.001 |" in found
+    assert "were attempted again" not in markdown.render(collected(tmp_path / "b", records(10)))
 
 
 # --- failures -----------------------------------------------------------------------------------------

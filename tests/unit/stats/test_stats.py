@@ -19,6 +19,7 @@ from bakeoff.stats import (
     Spread,
     clustered_se,
     compare,
+    count_deaths,
     decide,
     equivalent_clusters,
     estimate,
@@ -56,7 +57,7 @@ def outcomes(
             repetition=r,
             verdict=verdicts[letter],  # type: ignore[arg-type]
             cause={PASS: None, FAIL: "model.wrong_answer", INFRA: causes, LIMIT: "infra.oom_killed"}[letter],
-            limit_caused=letter == LIMIT,
+            died_inside=letter == LIMIT,
         )
         for i, row in enumerate(rows)
         for r, letter in enumerate(row, 1)
@@ -294,7 +295,7 @@ def test_pass_at_k_and_pass_hat_k_by_hand() -> None:
 
 def test_the_four_scores() -> None:
     got = score_set("a", [*outcomes("a", "PP", "PF", "PI", "LI"), *outcomes("b", "F")])
-    assert (got.trials, got.passed, got.failed, got.infra_errors, got.limit_caused) == (8, 4, 1, 3, 1)
+    assert (got.trials, got.passed, got.failed, got.infra_errors, got.died_inside) == (8, 4, 1, 3, 1)
     assert four(got) == pytest.approx([4 / 5, 4 / 6, 4 / 8, 7 / 8])
     assert got.infra_rate is not None
     assert got.infra_rate.mean == pytest.approx(3 / 8)
@@ -306,8 +307,8 @@ def four(s: ScoreSet) -> list[float | None]:
 
 def test_a_limit_that_a_second_container_survived_is_a_failure_as_deployed() -> None:
     rows = outcomes("a", "PPPP")
-    got = score_set("a", [replace(rows[0], limit_caused=True), *rows[1:]])
-    assert (got.passed, got.infra_errors, got.limit_caused) == (4, 0, 1)
+    got = score_set("a", [replace(rows[0], died_inside=True), *rows[1:]])
+    assert (got.passed, got.infra_errors, got.died_inside) == (4, 0, 1)
     assert four(got) == pytest.approx([1, 3 / 4, 3 / 4, 1])
 
 
@@ -413,7 +414,7 @@ def test_nothing_is_ever_nan(a: list[str], b: list[str], c: list[str], size: int
     rows = [
         o for name, own in zip("abc", (a, b, c), strict=True) for o in outcomes(name, *own, cluster_size=size)
     ]
-    decision = decide(rows, ["a", "b", "c"])
+    decision = decide(count_deaths(rows), ["a", "b", "c"])
     for s in decision.scores:
         for e in (*s.by.values(), s.infra_rate):
             assert e is None or 0 <= e.low <= e.mean + 1e-12 <= e.high + 2e-12 <= 1 + 2e-12

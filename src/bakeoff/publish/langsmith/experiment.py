@@ -186,6 +186,8 @@ def _metadata(
         "trials": candidate.n,
         "verdicts": dict(candidate.counts),
         "scores": {name: _plain(estimate) for name, estimate in scores.by.items()},
+        "died_inside": scores.died_inside,
+        "deaths_are_failures": _plain(scores.deaths),
         "infra_error_rate": _plain(scores.infra_rate),
         "causes": {each.cause: each.count for each in report.causes if each.candidate == candidate.name},
         "evaluator_means": dict(candidate.evaluators),

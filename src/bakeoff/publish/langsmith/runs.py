@@ -27,6 +27,7 @@ from bakeoff.record.timeline import AttemptEvent, ModelCallEvent, Timeline, Tool
 from bakeoff.record.trial import TrialRecord
 from bakeoff.stats import Counting
 from bakeoff.text.escape import line, storable
+from bakeoff.verdict import died_inside
 
 NAME_CHARACTERS = 128  # of a run's name: the API's maximum
 VERDICT, CAUSE, SCORE = "verdict", "cause", Counting.SCORE
@@ -44,6 +45,7 @@ class Place:
         example: its example in the dataset.
         example_version: ISO 8601; None: not known.
         inputs: the example's.
+        deaths_are_failures: whether a trial that died inside its container counts in the candidate's `score`.
     """
 
     run_id: str
@@ -51,6 +53,7 @@ class Place:
     example: UUID
     example_version: str | None
     inputs: JsonDict
+    deaths_are_failures: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +317,7 @@ def _tool_call(attempt: AttemptEvent, call: ToolCallEvent, node: _Node) -> JsonD
 
 
 def _feedback(trial: TrialRecord, place: Place, root: _Node) -> Iterator[JsonDict]:
-    """The verdict, its cause and every score; no score of an infra error, which says nothing about the model."""
+    """The verdict, its cause and every score; no score of what the report's `score` leaves out."""
 
     def entry(key: str, **given: Any) -> JsonDict:
         return {
@@ -330,9 +333,10 @@ def _feedback(trial: TrialRecord, place: Place, root: _Node) -> Iterator[JsonDic
     yield entry(VERDICT, value=trial.verdict, comment=trial.attempts[-1].because or None)
     if trial.cause is not None:
         yield entry(CAUSE, value=trial.cause)
-    if trial.verdict == "infra_error":
+    died = place.deaths_are_failures and died_inside(trial)
+    if trial.verdict == "infra_error" and not died:
         return
-    yield entry(SCORE, score=float(trial.verdict == "passed"))
+    yield entry(SCORE, score=float(trial.verdict == "passed" and not died))
     for name, score in trial.scores.items():
         yield entry(feedback_key(name), score=stored_score(score))
 

@@ -134,6 +134,7 @@ def _metrics(source: Source, candidate: CandidateReport) -> Iterator[tuple[str, 
     report = source.report
     for counting, estimate in candidate.scores.by.items():
         yield from _estimate(counting, estimate)
+    yield "died_inside", candidate.scores.died_inside
     yield from _estimate("infra_error_rate", candidate.scores.infra_rate)
     yield "trials_finished", candidate.n
     for verdict, count in candidate.counts.items():
@@ -191,6 +192,7 @@ def _tags(source: Source, candidate: CandidateReport) -> Iterator[tuple[str, Any
     for verdict, count in candidate.counts.items():
         yield f"bakeoff.{verdict}", count
     yield "bakeoff.resources", manifest.resources.model_dump()
+    yield "bakeoff.deaths_are_failures", candidate.scores.deaths and asdict(candidate.scores.deaths)
     if report.doubts:
         yield "bakeoff.doubts", "\n".join(report.doubts)
     if report.warnings:

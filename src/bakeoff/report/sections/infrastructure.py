@@ -13,7 +13,9 @@ from bakeoff.text import figures
 from bakeoff.verdict import INSIDE_CAUSES, describe
 
 SCORE_MEANINGS = {
-    Counting.SCORE: "infrastructure errors are excluded: the fairest figure if they affect all candidates equally.",
+    Counting.SCORE: "infrastructure errors are excluded: the fairest figure if they affect all candidates equally. "
+    "If a candidate's trials die inside their container more often than another's, by more than noise, that is its own "
+    "doing, and they are failures here too.",
     Counting.AS_DEPLOYED: "a trial of which any attempt died inside its container (at a pinned limit, or by a crash "
     "of the harness) is a failure, whatever a re-attempt brought: production has no second container.",
     Counting.WORST_CASE: "every infrastructure error is a failure, and every such trial: the score cannot be lower.",
@@ -89,47 +91,38 @@ def _reattempts(data: ReportData) -> Iterator[Block]:
         yield Paragraph("None: every trial's first attempt was its last.")
         return
     yield Paragraph(
-        "Trying again can bias a score, when what breaks is also what is hard. So the trials that needed "
-        "more than one attempt are compared with those that did not (Fisher's exact test, corrected by "
-        "Holm's method for the number of candidates)."
+        "Trying again can favour a candidate. So each candidate's share of re-attempted trials is compared with the "
+        "lowest of the others (Fisher's exact test, one-sided, corrected for the number of others)."
     )
     yield Table(
         (
             "Candidate",
             "#Attempts beyond the first",
+            "#Trials re-attempted",
             "#Trials saved by them",
             "Causes of the lost attempts",
-            "#Passed of re-attempted",
-            "#Passed of the others",
             "#p, corrected",
         ),
-        [_retried_row(row) for row in data.candidates],
+        [_reattempts_row(row) for row in data.candidates],
     )
     for row in data.candidates:
-        if row.retried.differs:
+        if (more := row.reattempted_more) is not None and more.beyond_noise:
             yield Callout(
                 "warning",
-                f"{row.name}: trials with several attempts pass {_share(*row.retried.again)}, the others "
-                f"{_share(*row.retried.once)} (p = {figures.p_value(row.retried.p_adjusted)}). The "
-                "infrastructure did not hit all examples alike: read the four scores before the first one.",
+                f"{more.words('were attempted again')}: more than noise. What was attempted again did not hit the "
+                "candidates alike: read all four scores.",
             )
 
 
-def _retried_row(row: CandidateReport) -> tuple[str, ...]:
-    retried = row.retried
+def _reattempts_row(row: CandidateReport) -> tuple[str, ...]:
     return (
         row.label,
         str(row.reattempts),
+        f"{row.reattempted} of {row.n}",
         str(row.recovered),
         ", ".join(f"{cause} ({count})" for cause, count in row.lost_attempts.items()),
-        _share(*retried.again),
-        _share(*retried.once),
-        figures.p_value(retried.p_adjusted),
+        figures.p_value(row.reattempted_more.p if row.reattempted_more else None),
     )
-
-
-def _share(passed: int, judged: int) -> str:
-    return f"{passed} of {judged} ({figures.percent(passed / judged, 0)})" if judged else figures.UNKNOWN
 
 
 def _four_scores(data: ReportData) -> Iterator[Block]:

@@ -16,9 +16,9 @@ def blocks(data: ReportData) -> Iterator[Block]:
     """Scores first, then the details."""
     yield Heading("Scoreboard")
     yield Paragraph(
-        "Score is the share of trials that passed, infrastructure errors excluded. The interval holds the true "
-        "score with 95 % confidence; repetitions of one example (or cluster) count as related, not as new "
-        "evidence."
+        "Score is the share of trials that passed, infrastructure errors excluded; but see the four scores below where "
+        "one candidate alone ends its containers. The interval holds the true score with 95 % confidence; repetitions "
+        "of one example (or cluster) count as related, not as new evidence."
     )
     headings = ["Candidate", "#Trials", "#Score", "#95 % interval", "#Passed", "#Failed", "#Infra errors"]
     rows = [_score_row(row) for row in data.candidates]
@@ -107,13 +107,13 @@ def _slices(data: ReportData) -> Iterator[Block]:
             continue  # where every example is its own cluster, a table of them says nothing
         cells = {}
         for row in mine:
-            infra = f", {row.counts['infra_error']} infra" if row.counts["infra_error"] else ""
-            judged = row.counts["passed"] + row.counts["failed"]
-            share = f"{row.counts['passed']}/{judged} ({figures.percent(row.score, 0)})"
+            infra = f", {row.left_out} infra" if row.left_out else ""
+            share = f"{row.passed}/{row.counted} ({figures.percent(row.score, 0)})"
             cells[row.name, row.candidate] = share + infra
         yield Heading(title, 3)
         yield Paragraph(
-            "Passed of the trials that were judged; infrastructure errors are counted separately."
+            "Passed of the trials that count in the score; infrastructure errors that it leaves out are counted "
+            "separately."
         )
         yield Table(
             (by.capitalize(), *(f"#{row.name}" for row in data.candidates)),
