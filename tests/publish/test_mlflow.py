@@ -249,6 +249,7 @@ def counted(trials: list[dict[str, Any]]) -> dict[str, float]:
         "worst_case": sum(r["verdict"] == "passed" and not hit for r, hit in zip(trials, bound, strict=True))
         / n,
         "best_case": (passed + verdicts["infra_error"]) / n,
+        "died_inside": sum(bound),
         "infra_error_rate": verdicts["infra_error"] / n,
         "cost_usd_total": sum(row["usage"]["cost_usd"] for row in trials),
         "wasted_tool_calls_share": sum(t["failed"] + t["repeated"] for t in tools)

@@ -43,6 +43,9 @@ BASELINE = "baseline"  # file below it that names the run to compare with
 ANEW = "remove the file, and make a good run the baseline with `bakeoff compare --set-baseline`"
 MANIFEST, EXAMPLES, TRIALS, REPORT = "manifest.json", "examples.jsonl", "trials.jsonl", "report.md"
 HTML_REPORT = "report.html"
+UNFINISHED = (
+    "unfinished.jsonl"  # in calls/: the calls of executions that were cut off; no trial's file is called so
+)
 NAME_BYTES = 180  # longest readable part of a file name; file systems take 255 bytes
 
 
@@ -245,10 +248,14 @@ class RunDirectory:
         return path
 
     def begin_calls(self, trial_id: str) -> None:
-        """Forget the calls of an earlier, unfinished execution of the trial."""
+        """Set the calls of an earlier, unfinished execution of the trial aside: their money stays spent."""
         path = self.calls_path(trial_id)
-        with _writing(path):
-            path.unlink(missing_ok=True)
+        with self._lock, _writing(path):
+            if path.exists():
+                whole, newline, _ = path.read_bytes().rpartition(b"\n")  # the last line may be torn
+                with path.with_name(UNFINISHED).open("ab", buffering=0) as file:
+                    _write_all(file.fileno(), whole + newline)
+                path.unlink()
 
     def append_call(self, trial_id: str, call: JsonDict) -> None:
         """Add one model call, as it happens. It is evidence beside the trial's line, so it is not synced to disk."""

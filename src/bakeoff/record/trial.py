@@ -76,12 +76,21 @@ class Profile(Record):
 
 
 class Usage(Record):
-    """Totals over the model calls of one attempt. Cost is None when any call's price is unknown."""
+    """Totals over the model calls of one attempt, or of all attempts. Cost is None when any call's price is unknown."""
 
     model_calls: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
     cost_usd: float | None = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        unknown = self.cost_usd is None or other.cost_usd is None
+        return Usage(
+            model_calls=self.model_calls + other.model_calls,
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cost_usd=None if unknown else (self.cost_usd or 0.0) + (other.cost_usd or 0.0),
+        )
 
 
 class Message(Record):
@@ -178,7 +187,7 @@ class AttemptResult(Record):
 
 
 class Seconds(Record):
-    """The clock of a trial's last attempt, and what it waited for admission."""
+    """The clocks of all attempts of a trial, added up."""
 
     working: float
     wall: float
@@ -213,6 +222,9 @@ class AttemptRecord(Record):
     cause: str | None
     because: str = ""
     evidence: Evidence
+    usage: Usage | None = (
+        None  # None: written by a version that recorded the last attempt's alone, as the trial's
+    )
     # None: written by a version that did not record them; the second also where the agent never started
     started_at: datetime | None = None
     agent_started_at: datetime | None = None  # from here the seconds of model and tool calls count
@@ -232,7 +244,7 @@ class TrialRecord(Record):
     cause: str | None
     scores: dict[str, float]
     output: str
-    usage: Usage
+    usage: Usage  # of all attempts, as `seconds`; what follows is the last attempt's
     tools: ToolTotals | None = None  # None: written by a version that did not count them
     seconds: Seconds
     resources: ResourceRecord

@@ -36,6 +36,7 @@ USED = (
     "rejected_calls",
     "unknown_tools",
 )
+BOUNDED = ("turns", "attempt_seconds")
 GIVEN = (
     "memory_peak_bytes",
     "cpu_seconds",
@@ -68,11 +69,10 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class CandidateReport:
-    """One candidate's numbers, all of its trials' last attempts.
+    """One candidate's numbers. Time, model calls, tokens and money of a trial are those of all its attempts.
 
-    What the agent used (time, calls, tokens, money) is spread over the judged trials only: an
-    infrastructure error ends an attempt early, and would make its candidate look fast and cheap. What the
-    box gave is over all.
+    What the agent used is spread over the judged trials only: an infrastructure error ends an attempt early, and would
+    make its candidate look fast and cheap. What the box gave is over all, in each trial's last attempt.
     """
 
     name: str
@@ -91,6 +91,8 @@ class CandidateReport:
     working_seconds: Spread | None
     model_seconds: Spread | None
     queued_seconds: Spread | None
+    turns: Spread | None  # model calls of the last attempt, which `limits.turns` bounds
+    attempt_seconds: Spread | None  # working time of the last attempt, which `limits.seconds` bounds
     memory_peak_bytes: Spread | None
     cpu_seconds: Spread | None
     throttled_seconds: Spread | None
@@ -108,6 +110,9 @@ class CandidateReport:
     reattempts: int  # attempts beyond each trial's first
     recovered: int  # trials that a re-attempt brought from an infra error to a verdict on the model
     lost_attempts: Mapping[str, int]  # cause -> attempts that it ended and that were followed by another
+    uncounted: (
+        int  # trials of an older version: what their attempts before the last used is not in the numbers
+    )
     reattempted: int  # trials with more than one attempt
     reattempted_more: stats.Excess | None  # than another candidate's: the test; None: there is no other
 
@@ -270,6 +275,7 @@ class _Measures:
             oom_kills=trial.resources.observed.oom_kills or 0,
             reattempts=max(len(trial.attempts) - 1, 0),
             reattempted=int(len(trial.attempts) > 1),
+            uncounted=int(any(each.usage is None for each in trial.attempts[:-1])),
             recovered=int(trial.verdict != "infra_error" and len(trial.attempts) > 1),
             contended=int(bool(trial.attempts) and trial.attempts[-1].evidence.host.contended),
         )
@@ -284,6 +290,9 @@ class _Measures:
             measured |= {f"{name}_seconds": value for name, value in trial.seconds if name != "wall"}
             measured |= dict(trial.usage)
             measured |= _tools(trial)
+            for last in trial.attempts[-1:]:
+                measured["turns"] = (last.usage or trial.usage).model_calls
+                measured["attempt_seconds"] = last.evidence.clock.working_seconds
         for name, value in measured.items():
             if value is not None and math.isfinite(value):
                 self.spreads.setdefault(name, _numbers()).append(value)
@@ -429,7 +438,7 @@ def _candidate(
 ) -> CandidateReport:
     row = manifest.candidate(scores.candidate)
     sums = measures.sums
-    spreads = {name: Spread.of(measures.spreads.get(name, ())) for name in (*USED, *GIVEN)}
+    spreads = {name: Spread.of(measures.spreads.get(name, ())) for name in (*USED, *BOUNDED, *GIVEN)}
     if measures.cost is None:
         spreads["cost_usd"] = None
     return CandidateReport(
@@ -447,6 +456,7 @@ def _candidate(
         recovered=sums["recovered"],
         contended=sums["contended"],
         lost_attempts=dict(measures.lost_attempts.most_common()),
+        uncounted=sums["uncounted"],
         reattempted=sums["reattempted"],
         reattempted_more=again,
         pass_at_k=pass_at_k,

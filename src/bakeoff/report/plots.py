@@ -200,7 +200,7 @@ def _memory(data: ReportData) -> str | None:
 
 
 def _latency(data: ReportData) -> str | None:
-    rows = [(row, row.working_seconds) for row in data.candidates]
+    rows = [(row, row.attempt_seconds) for row in data.candidates]
     longest = max((spread.max for _, spread in rows if spread), default=0)
     limit = data.manifest.config.harness.limits.seconds
     near = longest > limit / 5  # a far limit would squeeze the plot

@@ -55,7 +55,7 @@ def scoreboard(data: ReportData) -> RenderableType:
             Text(str(row.counts["infra_error"]), style="yellow"),
             figures.dollars(row.cost_usd.mean if row.cost_usd else None),
             figures.seconds(row.working_seconds.p50 if row.working_seconds else None),
-            figures.number(row.model_calls.mean if row.model_calls else None, digits=3),
+            figures.number(row.turns.mean if row.turns else None, digits=3),
         )
     style = "bold yellow" if data.inconclusive else "bold"
     parts: list[RenderableType] = [table, Text(f"\n{escape.line(data.sentence, limit=1000)}", style=style)]

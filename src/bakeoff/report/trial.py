@@ -65,7 +65,7 @@ def _head(record: TrialRecord) -> RenderableType:
     verdict = Text(record.verdict, style=STYLES[record.verdict])
     if record.cause:
         verdict.append(f"  {record.cause}: {describe(record.cause)}", style="default")
-    usage, clock = record.usage, record.seconds
+    usage, clock, attempts = record.usage, record.seconds, len(record.attempts)
     tokens = f"{figures.number(usage.input_tokens)} tokens in, {figures.number(usage.output_tokens)} out"
     rows: dict[str, Text] = {
         "trial": Text(escape.line(record.trial_id), style="bold"),
@@ -74,7 +74,8 @@ def _head(record: TrialRecord) -> RenderableType:
         "scores": Text(
             escape.line("  ".join(f"{name} {score:.3g}" for name, score in record.scores.items())) or "none"
         ),
-        "usage": Text(f"{usage.model_calls} model calls, {tokens}, {figures.dollars(usage.cost_usd)}"),
+        "usage": Text(f"{usage.model_calls} model calls, {tokens}, {figures.dollars(usage.cost_usd)}")
+        + (f", in {attempts} attempts" if attempts > 1 else ""),
         "time": Text(
             f"{figures.seconds(clock.working)} working, {figures.seconds(clock.model)} of it in the model; "
             f"{figures.seconds(clock.queued)} queued; {figures.seconds(clock.wall)} in all"

@@ -30,6 +30,7 @@ def attempt_record(result: AttemptResult, judged: Verdict) -> AttemptRecord:
         cause=judged.cause,
         because=judged.because,
         evidence=result.evidence,
+        usage=result.usage,
         started_at=result.started_at,
         agent_started_at=result.agent_started_at,
         finished_at=result.finished_at,
@@ -43,8 +44,9 @@ def trial_record(
     scores: Mapping[str, float],
     attempts: list[AttemptRecord],
 ) -> TrialRecord:
-    """The line of trials.jsonl. Verdict, usage, clock and resources are the last attempt's; all evidence is kept."""
-    evidence, kernel, clock = result.evidence, result.evidence.kernel, result.evidence.clock
+    """The line of trials.jsonl. Usage and clock are of all attempts; verdict, tools and resources the last one's."""
+    evidence, kernel = result.evidence, result.evidence.kernel
+    clocks = [attempt.evidence.clock for attempt in attempts]
     return TrialRecord(
         trial_id=trial.trial_id,
         candidate=trial.candidate,
@@ -56,13 +58,13 @@ def trial_record(
         cause=attempts[-1].cause,
         scores=dict(scores),
         output=evidence.answer.text if evidence.answer else "",
-        usage=result.usage,
+        usage=sum((attempt.usage for attempt in attempts if attempt.usage), Usage()),
         tools=_tool_totals(result.tool_calls),
         seconds=Seconds(
-            working=clock.working_seconds,
-            wall=clock.wall_seconds,
-            model=clock.model_seconds,
-            queued=clock.queued_seconds,
+            working=sum(clock.working_seconds for clock in clocks),
+            wall=sum(clock.wall_seconds for clock in clocks),
+            model=sum(clock.model_seconds for clock in clocks),
+            queued=sum(clock.queued_seconds for clock in clocks),
         ),
         resources=ResourceRecord(
             requested=result.requested,
@@ -93,7 +95,6 @@ def not_attempted(number: int, limits: ResourceLimits, evidence: Evidence) -> At
         evidence=evidence,
         requested=limits,
         effective=unread,
-        usage=Usage(cost_usd=None),
         started_at=now,
         finished_at=now,
     )

@@ -143,6 +143,30 @@ def test_a_candidate_that_is_attempted_again_more_often_is_named_with_the_test(t
     assert "were attempted again" not in markdown.render(collected(tmp_path / "b", records(10)))
 
 
+def test_a_limit_is_compared_with_one_attempt_and_time_and_cost_are_of_all(tmp_path: Path) -> None:
+    made = synthetic.trial(seconds=100.0, earlier=["infra.container_lost"])
+    used = made.usage.model_copy(update={"model_calls": 2})
+    record = made.model_copy(
+        update={
+            "seconds": made.seconds.model_copy(update={"working": 200.0}),
+            "attempts": [each.model_copy(update={"usage": used}) for each in made.attempts],
+        }
+    )
+    report = collected(tmp_path / "a", [record])
+    row = report.candidates[0]
+    assert row.working_seconds is not None
+    assert row.attempt_seconds is not None
+    assert row.model_calls is not None
+    assert row.turns is not None
+    assert (row.working_seconds.max, row.attempt_seconds.max) == (200.0, 100.0)
+    assert (row.model_calls.max, row.turns.max) == (4, 2)
+    text = markdown.render(report)
+    assert "| working time | 1 min 40 s |" in text
+    assert "an older version did not record it" not in text
+    older = markdown.render(collected(tmp_path / "b", [made]))
+    assert "What 1 trial used before the last attempt: an older version did not record it." in older
+
+
 # --- failures -----------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,14 @@ import pytest
 
 from bakeoff import verdict
 from bakeoff.backends.base import Capacity, SandboxError, SandboxSpec
-from bakeoff.backends.fake import FakeBackend, FakeHarness, FakeSandbox, ManualTimer, Script, one_question
+from bakeoff.backends.fake import (
+    FakeBackend,
+    FakeHarness,
+    FakeSandbox,
+    ManualTimer,
+    Script,
+    one_question,
+)
 from bakeoff.errors import BackendUnavailable, ModelCallError, ModelErrorKind, UnfitEnvironment
 from bakeoff.gateway.policy.spending import Metered, Spending
 from bakeoff.record.evidence import DockerFacts
@@ -126,7 +133,25 @@ def test_a_second_attempt_that_passes_makes_the_trial_pass_and_both_are_kept(tmp
     model.complete = once  # type: ignore[method-assign]
     assert bench.run()
     assert bench.causes() == ["infra.provider_timeout", None]
-    assert next(iter(bench.records().values())).verdict == "passed"
+    [record] = bench.records().values()
+    assert record.verdict == "passed"
+    assert [each.usage.model_calls for each in record.attempts if each.usage] == [1, 1]
+    assert record.usage.model_calls == 2
+
+
+def test_an_attempt_without_a_sandbox_costs_nothing(tmp_path: Path) -> None:
+    asked: list[SandboxSpec] = []
+
+    def refuse_once(spec: SandboxSpec) -> FakeSandbox:
+        asked.append(spec)
+        if len(asked) == 1:
+            raise SandboxError(DockerFacts(failed_step="create", error_kind="start", error="no"))
+        return bench.sandbox(spec)
+
+    bench = Bench(tmp_path, make=refuse_once)
+    assert bench.run()
+    assert bench.causes() == ["infra.container_start", None]
+    assert next(iter(bench.records().values())).usage.cost_usd == 0.01
 
 
 def test_a_failure_of_the_model_is_never_attempted_again(tmp_path: Path) -> None:
@@ -208,6 +233,27 @@ def test_a_trial_whose_call_is_not_paid_for_has_no_verdict(tmp_path: Path) -> No
     bench.engine = bench.made()
     assert not bench.run()
     assert bench.records() == {}
+
+
+def test_what_was_spent_before_an_interrupt_stays_spent_however_often_the_run_is_resumed(
+    tmp_path: Path,
+) -> None:
+    def asks_and_waits(harness: FakeHarness) -> Script:
+        harness.loaded()
+        harness.started()
+        yield harness.ask("question")
+        threading.Timer(0.05, bench.engine.stop).start()
+        yield float("inf")
+
+    bench = Bench(tmp_path, asks_and_waits)
+    for resumed in (1, 2, 3):
+        assert not bench.run()
+        assert bench.directory.spent_usd() == pytest.approx(0.01 * resumed)
+        bench.engine = bench.made()
+    [trial] = bench.task.trials
+    assert len(list(bench.directory.calls(trial.trial_id))) == 1, (
+        "an earlier execution's calls are not the trial's"
+    )
 
 
 # --- interrupts and resume

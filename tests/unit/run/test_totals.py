@@ -1,11 +1,15 @@
-"""What the tools did, in numbers."""
+"""What a trial did and used, in numbers."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from bakeoff.record.trial import ToolCall, ToolTotals
-from bakeoff.run.record import _tool_totals
+import pytest
+
+from bakeoff.record.evidence import ClockFacts, Evidence, Verdict
+from bakeoff.record.trial import Seconds, ToolCall, ToolTotals, TrialSpec, Usage
+from bakeoff.run.record import _tool_totals, attempt_record, not_attempted, trial_record
+from tests.fakes.synthetic import LIMITS
 
 
 def call(outcome: Any, **fields: Any) -> ToolCall:
@@ -23,3 +27,22 @@ def test_rejected_calls_and_calls_of_unknown_tools_are_counted_as_such() -> None
         call("answer"),
     ]
     assert _tool_totals(calls) == ToolTotals(calls=6, failed=4, repeated=1, rejected=2, unknown=1)
+
+
+@pytest.mark.parametrize(("costs", "in_all"), [((0.5, 0.25), 0.75), ((None, 0.25), None)])
+def test_tokens_cost_and_time_of_all_attempts_count(
+    costs: tuple[float | None, float], in_all: float | None
+) -> None:
+    attempts = []
+    for number, cost in enumerate(costs, start=1):
+        clock = ClockFacts(wall_seconds=9.0, working_seconds=5.0, model_seconds=2.0, queued_seconds=1.0)
+        usage = Usage(model_calls=number, input_tokens=100, output_tokens=7, cost_usd=cost)
+        result = not_attempted(number, LIMITS, Evidence(clock=clock)).model_copy(update={"usage": usage})
+        attempts.append(
+            attempt_record(result, Verdict(verdict="infra_error", cause="infra.provider_timeout"))
+        )
+    trial = TrialSpec(trial_id="m/e/1", candidate="m", example_id="e", repetition=1, seed=1)
+    record = trial_record(trial, "m", result, {}, attempts)
+    assert record.usage == Usage(model_calls=3, input_tokens=200, output_tokens=14, cost_usd=in_all)
+    assert record.seconds == Seconds(wall=18.0, working=10.0, model=4.0, queued=2.0)
+    assert [each.usage.cost_usd for each in record.attempts if each.usage] == list(costs)

@@ -45,8 +45,8 @@ def _observed(row: CandidateReport, data: ReportData) -> Iterator[tuple[str, ...
         (_peak("memory", row, "memory_peak_bytes"), row.memory_peak_bytes, figures.size, limits.memory_bytes),
         (_peak("processes", row, "pids_peak"), row.pids_peak, figures.number, limits.pids),
         ("disk, peak", row.disk_bytes, figures.size, limits.disk_bytes),
-        ("working time", row.working_seconds, figures.seconds, here["seconds"]),
-        ("model calls", row.model_calls, figures.number, here["turns"]),
+        ("working time", row.attempt_seconds, figures.seconds, here["seconds"]),
+        ("model calls", row.turns, figures.number, here["turns"]),
         ("CPU time", row.cpu_seconds, figures.seconds, None),
         ("CPU time throttled", row.throttled_seconds, figures.seconds, None),
     ]

@@ -38,8 +38,8 @@ USED = {
     "memory": "memory_peak_bytes",
     "pids": "pids_peak",
     "disk": "disk_bytes",
-    "turns": "model_calls",
-    "seconds": "working_seconds",
+    "turns": "turns",
+    "seconds": "attempt_seconds",
 }
 LIMITS = {
     "cpus": "cpus",

@@ -44,8 +44,11 @@ def blocks(data: ReportData) -> Iterator[Block]:
         "Whether the examples are like your users' requests: it measures these examples only.",
         "Other resources: another memory or CPU limit can move scores by more than the models differ.",
         "Another harness: the same models may rank differently with another prompt or other tools.",
-        "What the attempts that were retried cost: tokens and costs are of each trial's last attempt.",
     ]
+    if older := sum(row.uncounted for row in data.candidates):
+        items.append(
+            f"What {figures.count(older, 'trial')} used before the last attempt: an older version did not record it."
+        )
     if any(row.total_cost_usd is None for row in data.candidates):
         items.append(
             f"The cost where it reads {figures.UNKNOWN}: the price of at least one call is not known."

@@ -127,9 +127,9 @@ def _slices(data: ReportData) -> Iterator[Block]:
 def _trajectories(data: ReportData) -> Iterator[Block]:
     yield Heading("Trajectories", 3)
     yield Paragraph(
-        "What the agent did in a trial with a verdict on the model: mean, and the most in brackets. A step is a "
-        "model call. A call is wasted when it ended in an error, or repeated an earlier one with the same "
-        "arguments and the same result. Among the errors are calls that never ran: rejected, because of their "
+        "What the agent did in the last attempt of a trial with a verdict on the model: mean, and the most in "
+        "brackets. A step is a model call. A call is wasted when it ended in an error, or repeated an earlier one with "
+        "the same arguments and the same result. Among the errors are calls that never ran: rejected, because of their "
         "arguments or by a person or a middleware, or of a tool that does not exist."
     )
     yield Table(
@@ -146,7 +146,7 @@ def _trajectories(data: ReportData) -> Iterator[Block]:
         [
             (
                 row.label,
-                _mean_and_max(row.model_calls),
+                _mean_and_max(row.turns),
                 _mean_and_max(row.tool_calls),
                 _mean_and_max(row.tool_errors),
                 _mean_and_max(row.rejected_calls),
@@ -166,8 +166,8 @@ def _mean_and_max(spread: Spread | None) -> str:
 def _cost(data: ReportData) -> Iterator[Block]:
     yield Heading("Cost, latency and tokens", 3)
     yield Paragraph(
-        "Of one trial with a verdict on the model. Cost and tokens are means; time is the agent's working time, "
-        "without time queued for the provider, which has a column."
+        "Of one trial with a verdict on the model, all of its attempts. Cost and tokens are means; time is the agent's "
+        "working time, without time queued for the provider, which has a column."
     )
     time = ("#Time p50", "#Time p95", "#Time, most", "#In the model p50", "#Queued p95")
     cost = ("#Cost of a trial", "#Cost of all", "#Cost of a pass", "#Tokens in", "#Tokens out")
@@ -178,7 +178,7 @@ def _cost(data: ReportData) -> Iterator[Block]:
     yield Plot("cost", "Score against cost", f"Higher is better, further left is cheaper.{named}")
     yield Plot(
         "latency",
-        "Working time of a trial",
+        "Working time of a trial's last attempt",
         "Dot: the median trial. Bar: to the 95th percentile. Tick: the longest.",
     )
 
