@@ -5,7 +5,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast browser publish-servers lint bench faults hostile clean
+.PHONY: help run test test-fast browser publish-servers lint bench faults hostile hosts clean
 
 HARNESS ?= harness.yaml
 ARGS ?=
@@ -98,6 +98,10 @@ faults: $(TEST_ENV) ## every fault, ten times each, for real: the confusion tabl
 hostile: $(TEST_ENV) ## every hostile deed, for real, beside honest neighbours; 1 when one gained, harmed or was not contained
 	@$(BIN)/bakeoff setup
 	$(BIN)/python -m tests.hostile.campaign $(ARGS)
+
+hosts: $(TEST_ENV) ## every engine that people have, for real: the table engine x check; 1 when one does not hold
+	@$(BIN)/bakeoff setup
+	$(BIN)/python -m tests.hosts.campaign $(ARGS)
 
 clean: ## the environment and caches here; run directories stay
 	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

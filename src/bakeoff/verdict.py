@@ -67,6 +67,10 @@ CPU_BOUND_SECONDS = 1.0
 # the quota the attempt would have had at least half of its limit left.
 CPU_STARVED_SHARE = 0.5
 
+# Without a count of how often the limit was met (cgroup v1), it was not where the peak stayed below this share of it.
+# The kernel fills a limit to the last few pages before it kills.
+AT_LIMIT_SHARE = 0.95
+
 # A tool that ran into its time limit may have done so because of a pause that is at least this long.
 PAUSE_SECONDS = 1.0
 
@@ -156,7 +160,16 @@ def _oom_killed(e: Evidence) -> bool:
 
 
 def _killed_for_the_host(e: Evidence) -> bool:
-    return bool(e.kernel.oom_kills) and e.kernel.memory_limit_hits == 0
+    """The container never was at its own limit: by the kernel's count, or by the peak that the kernel kept."""
+    kernel = e.kernel
+    if not kernel.oom_kills:
+        return False
+    if kernel.memory_limit_hits is not None:
+        return kernel.memory_limit_hits == 0
+    peak, limit = kernel.memory_peak_bytes, kernel.memory_limit_bytes
+    if peak is None or limit is None or "memory_peak_bytes" in kernel.sampled:
+        return False
+    return peak < AT_LIMIT_SHARE * limit
 
 
 def _disk_full(e: Evidence) -> bool:
@@ -448,7 +461,7 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infra.host_memory",
         "the kernel killed a process for the host's memory, not at the container's own limit",
-        "kernel: `oom_kill` counted, and no allocation failed at the container's own limit",
+        "kernel: `oom_kill` counted, and the container never was at its own limit",
         lambda c: _killed_for_the_host(c.evidence),
         _say("The kernel killed a process for the memory of the host, or for a limit above the container."),
         retry=Retry.AFTER_BACKOFF,

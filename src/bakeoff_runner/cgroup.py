@@ -93,7 +93,8 @@ def _facts_v1(root: str, proc: str) -> dict[str, Any]:
         "memory_limit_bytes": memory,
         "swap_limit_bytes": _swap(swap, proc),
         "oom_kills": _table(controller("memory", "memory.oom_control")).get("oom_kill"),
-        # Version 1 cannot say: memory.failcnt is 0 after an OOM kill at the container's own limit (Linux 6.18)
+        # Version 1 cannot say: memory.failcnt is 0 after an OOM kill at the container's own limit (Linux 6.18).
+        # The peak can.
         "memory_limit_hits": None,
         "cpu_seconds": cpu_seconds(root),
         "throttled_seconds": throttled / 1e9 if throttled is not None else None,

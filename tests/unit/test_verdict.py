@@ -39,6 +39,7 @@ ANSWER = AnswerFacts(text="The order was shipped.")
 CRASH = HarnessFacts(reached="started", exit_code=1, error_type="builtins.KeyError", error_message="'order'")
 SEGFAULT = HarnessFacts(reached="started", signal=11)
 REFUSED_BELOW = {"pids_refused": 3, "pids_peak": 9, "pids_limit": 64}
+KILLED_BELOW = {"oom_kills": 1, "memory_peak_bytes": 300, "memory_limit_bytes": 512}
 NONE_REFUSED = {"kernel": {"pids_refused": 0}}
 AT_ITS_QUOTA = {"throttled_seconds": 60.0, "cpu_seconds": 60.0}
 
@@ -78,6 +79,10 @@ CASES: dict[str, list[Case]] = {
     "infra.oom_killed": [
         wrong(kernel={"oom_kills": 1}, harness=ANSWERED, answer=ANSWER),
         lost(docker={"oom_killed": True, "exit_code": 137}),
+        lost(kernel=KILLED_BELOW | {"memory_peak_bytes": 511}, harness=CRASH),
+        # a peak that was only sampled may have been higher, and the kernel's own count decides where it has one
+        lost(kernel=KILLED_BELOW | {"sampled": ["memory_peak_bytes"]}, harness=CRASH),
+        lost(kernel=KILLED_BELOW | {"memory_limit_hits": 1}, harness=CRASH),
     ],
     "infra.disk_full": [
         wrong(kernel={"disk_full": True}, answer=ANSWER),
@@ -104,6 +109,7 @@ CASES: dict[str, list[Case]] = {
     ],
     "infra.host_memory": [
         lost(kernel={"oom_kills": 1, "memory_limit_hits": 0}, harness=CRASH),
+        lost(kernel=KILLED_BELOW, harness=CRASH),
         wrong(kernel={"oom_kills": 1, "memory_limit_hits": 0}, answer=ANSWER),
     ],
     "infra.limits_not_enforced": [lost(limits_mismatch=["memory: asked 512 MiB, effective 1 GiB"])],
