@@ -9,12 +9,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from docker.transport import UnixHTTPAdapter
 
 from bakeoff.backends.docker import connection, links
 from bakeoff.backends.docker.endpoint import Certificates, Endpoint
 from bakeoff.backends.docker.links import TlsLink
 from bakeoff.errors import UnfitEnvironment
 from tests.fakes.certificates import certificates
+from tests.fakes.http_server import HttpServer
 
 MIB = 2**20
 
@@ -136,6 +138,24 @@ def test_what_tls_says_is_what_the_user_reads(homes: tuple[Path, Path], tmp_path
         port = free.getsockname()[1]
     closed = refused(port, DOCKER_TLS_VERIFY="1", DOCKER_CERT_PATH=str(client))
     assert "Connect call failed" in str(closed)
+
+
+def test_no_tls_socket_is_read_and_written_by_two_threads(
+    homes: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python's break connections then (cpython#137583). docker-py gets a Unix socket, and no variable meant for the web
+    decides what the engine's certificate is checked against."""
+    engine, client = homes
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificates(tmp_path / "other")[1] / "ca.pem"))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(engine / "cert.pem", engine / "key.pem")
+    with HttpServer(lambda exchange: exchange.say(body={"ApiVersion": "1.45"})) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        there = {"DOCKER_HOST": f"tcp://127.0.0.1:{server.server_port}", "DOCKER_TLS_VERIFY": "1"}
+        made = connection.connect({**there, "DOCKER_CERT_PATH": str(client)})
+        assert isinstance(made.api.get_adapter(made.api.base_url), UnixHTTPAdapter)
+        assert made.version()["ApiVersion"] == "1.45"
+        made.close()
 
 
 # --- ssh
