@@ -218,3 +218,11 @@ def test_help_names_values_and_shows_no_type_of_python(command: Command) -> None
         options = [line for line in command(name, "--help").out.splitlines() if " --" in line]
         assert options
         assert not any("<" in line for line in options)
+
+
+def test_a_low_limit_on_open_files_is_raised_as_far_as_it_may_be() -> None:
+    """macOS begins with 256, and each running trial has a few."""
+    code = "from bakeoff import cli; cli._allow_many_files(); import resource as r; print(*r.getrlimit(r.RLIMIT_NOFILE))"
+    command = ["sh", "-c", f"ulimit -Sn 64 && ulimit -Hn 512 && exec {sys.executable} -c '{code}'"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["512", "512"]

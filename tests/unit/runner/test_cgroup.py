@@ -87,6 +87,15 @@ def test_a_limit_that_is_not_held_is_found(
     assert mismatches(ASKED, KernelReport.of(recorded(tmp_path, name, changed) | DISK).limits) == found
 
 
+@pytest.mark.parametrize(("page", "found"), [(4096, 0), (65536, 0), (2**21, 1)])
+def test_a_size_that_the_kernel_rounds_down_to_its_page_holds(tmp_path: Path, page: int, found: int) -> None:
+    """Pages have 64 KiB on some arm64 kernels. A huge page is no page that limits are rounded to."""
+    asked = ASKED.model_copy(update={"memory_bytes": 128 * MIB - 1})
+    rounded = str(asked.memory_bytes // page * page)
+    facts = recorded(tmp_path, "v2", {"memory.max": rounded}) | DISK
+    assert len(mismatches(asked, KernelReport.of(facts).limits)) == found
+
+
 def test_what_an_older_kernel_does_not_count_is_none_and_not_zero(tmp_path: Path) -> None:
     """Version 2 once had no memory.peak and no pids.peak; version 1 once did not count its OOM kills."""
     facts = recorded(tmp_path / "v2", "v2", {"memory.peak": None, "pids.peak": None})
