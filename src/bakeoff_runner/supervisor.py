@@ -256,17 +256,29 @@ def _write_all(end: int, data: bytes) -> None:
         view = view[os.write(end, view) :]
 
 
+def _owner(home: str) -> int:
+    """The sandbox's own user: the engine mounts its one writable place for it, or for root and names the user."""
+    owner = os.stat(home).st_uid
+    if owner == 0 and len(sys.argv) > 1:
+        owner = int(sys.argv[1])
+        os.chown(home, owner, owner)
+    return owner
+
+
 def main() -> None:
     """Fork the harness, supervise it, report, exit 0. A failure of the supervisor itself exits non-zero.
 
     As root in a container it runs the harness as another user. The harness and its tools can then neither signal,
     trace, limit nor slow the supervisor, so what it reports of their end is no claim of theirs.
     """
+    os.environ.pop(
+        "container", None
+    )  # Podman's mark: programs ask for it, and should find the same everywhere
     child_in, to_child = os.pipe()
     from_child, child_out = os.pipe()
     walled = os.getpid() == 1 and os.getuid() == 0
     home = os.environ.get("HOME", "/")
-    user = os.stat(home).st_uid  # the sandbox's own: the host mounts its one writable place for it
+    user = _owner(home)
     child_log, log_in = process.pipe_of(user) if walled else os.pipe()
     shared_memory = f"{home}/.shm"
     if walled:

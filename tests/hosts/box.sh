@@ -26,6 +26,8 @@ enter_tree() {
 if [ "${BOXED:-}" ]; then
   if [ "$tree" = / ]; then mount -t proc proc /proc; else enter_tree; fi
   unset BOXED
+  # crun refuses a machine that has both versions of cgroups
+  if [ -d /sys/fs/cgroup/unified ]; then umount /sys/fs/cgroup/unified; fi
   # Not `exec`: process 1 must reap what containers leave, and an engine does not.
   "$@" &
   trap 'kill "$!"' TERM

@@ -130,7 +130,11 @@ def seen(run: RunDirectory, trial: TrialRecord) -> dict[str, Any]:
     """What the agent saw of its sandbox, but for what is its own."""
     [log] = run.path.glob("attempts/*probe*")
     [said] = [line for line in log.read_text().splitlines() if line.startswith("PROBE ")]
-    return {key: value for key, value in json.loads(said.removeprefix("PROBE ")).items() if key not in OWN}
+    found: dict[str, Any] = json.loads(said.removeprefix("PROBE "))
+    for name in ("HOSTNAME", "TRACEPARENT"):
+        found["environment"].pop(name, None)
+    found["process 1"] = found["process 1"][:4]
+    return {key: value for key, value in found.items() if key not in OWN}
 
 
 def same(found: dict[str, Any], reference: dict[str, Any]) -> str:

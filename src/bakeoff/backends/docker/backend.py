@@ -9,7 +9,7 @@ from collections.abc import Generator
 from functools import cached_property, partial
 
 from bakeoff.backends.base import Backend, Capacity, Check, Proof, SandboxSpec, Say
-from bakeoff.backends.docker import connection, container, host
+from bakeoff.backends.docker import connection, container, host, podman
 from bakeoff.backends.docker.connection import DAEMON_GONE, Client
 from bakeoff.backends.docker.container import LABEL, Container
 from bakeoff.backends.docker.pauses import PauseEvents
@@ -40,7 +40,7 @@ class DockerBackend:
         self.client = client
         self._api = client.api
         self._pool = ContainerPool(self._create, partial(container.remove, self._api))
-        self._pauses = PauseEvents(self._api, LABEL)
+        self._pauses = PauseEvents(self._api)
 
     @cached_property
     def info(self) -> JsonDict:
@@ -108,7 +108,7 @@ class DockerBackend:
         return made
 
     def _create(self, spec: SandboxSpec) -> str:
-        return container.create(self._api, spec, host.swap_bytes(self.info))
+        return container.create(self._api, spec, host.swap_bytes(self.info), podman.is_podmans(self.info))
 
     def await_return(self, stopping: threading.Event) -> None:
         deadline = time.monotonic() + RETURN_SECONDS

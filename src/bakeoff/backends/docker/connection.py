@@ -9,9 +9,11 @@ import docker
 from docker.errors import DockerException
 from requests.exceptions import RequestException
 
+from bakeoff.backends.docker import podman
 from bakeoff.backends.docker.endpoint import Endpoint, find
 from bakeoff.backends.docker.links import open_link
 from bakeoff.errors import UnfitEnvironment
+from bakeoff.record.base import JsonDict
 
 # Docker Engine 20.10: the first whose cgroup v2 support is whole.
 OLDEST_API = (1, 41)
@@ -43,6 +45,11 @@ class Client(docker.DockerClient):
             self._link.close()
             raise refused from error
         self.api.timeout = REQUEST_SECONDS
+
+    def info(self) -> JsonDict:
+        """What the engine is and can do, in Docker's words where Podman answers."""
+        info: JsonDict = super().info()
+        return podman.in_dockers_words(info) if podman.answers(self.version()) else info
 
     def ask_anew(self) -> None:
         """Return if the engine answers on a new connection, which is given up after seconds.

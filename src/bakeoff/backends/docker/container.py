@@ -58,17 +58,22 @@ ENVIRONMENT = {
     "LANGSMITH_TRACING": "false",
 }
 
+# Where Podman would mount a writable tmpfs over a read-only root.
+SEALED = ("/tmp", "/var/tmp", "/run")  # noqa: S108 - to be closed
+
 Step = Literal["image", "create", "attach", "start", "run", "inspect"]
 Kind = Literal["image", "start", "lost", "unavailable"]
 
 
-def create(api: APIClient, spec: SandboxSpec, swap_bytes: int = 0) -> str:
+def create(api: APIClient, spec: SandboxSpec, swap_bytes: int = 0, for_podman: bool = False) -> str:
     """Create a container and return its id. Not started, it holds no memory and no CPU.
 
     Args:
         api: the engine.
         spec: what to create.
         swap_bytes: what it may swap: see `host.swap_bytes`.
+        for_podman: Podman mounts /task for root only, so the supervisor gives it to the user; and places of its own
+            to write, unless something is mounted there.
 
     Raises:
         SandboxError: Docker refused or failed.
@@ -76,11 +81,11 @@ def create(api: APIClient, spec: SandboxSpec, swap_bytes: int = 0) -> str:
     for _ in USERS:
         user = USERS[next(_next_user) % len(USERS)]
         try:
-            made = _create(api, spec, user, swap_bytes)
+            made = _create(api, spec, user, swap_bytes, for_podman=for_podman)
         except docker.errors.ImageNotFound as error:
             raise _failed("image", "image", error) from error
         except docker.errors.APIError as error:
-            if error.status_code != HTTPStatus.CONFLICT:
+            if error.status_code != HTTPStatus.CONFLICT and "already in use" not in str(error.explanation):
                 raise _failed("create", "start", error) from error
             taken = error
             continue
@@ -90,9 +95,10 @@ def create(api: APIClient, spec: SandboxSpec, swap_bytes: int = 0) -> str:
     raise _failed("create", "start", taken)
 
 
-def _create(api: APIClient, spec: SandboxSpec, user: int, swap_bytes: int) -> JsonDict:
+def _create(api: APIClient, spec: SandboxSpec, user: int, swap_bytes: int, *, for_podman: bool) -> JsonDict:
     limits = spec.limits
-    workdir = f"size={limits.disk_bytes},mode=0700,uid={user},gid={user},nosuid,nodev,exec"
+    owner = "" if for_podman else f"uid={user},gid={user},"
+    workdir = f"size={limits.disk_bytes},mode=0700,{owner}nosuid,nodev,exec"
     host_config = api.create_host_config(
         mem_limit=limits.memory_bytes,
         memswap_limit=None if limits.memory_bytes is None else limits.memory_bytes + swap_bytes,
@@ -105,9 +111,9 @@ def _create(api: APIClient, spec: SandboxSpec, user: int, swap_bytes: int) -> Js
         ipc_mode="none",
         init=PINNED["init"],
         read_only=True,
-        tmpfs={WORKDIR: workdir},
+        tmpfs={WORKDIR: workdir, **(dict.fromkeys(SEALED, "ro,size=4096") if for_podman else {})},
         cap_drop=["ALL"],
-        cap_add=SUPERVISOR_CAPABILITIES,
+        cap_add=[*SUPERVISOR_CAPABILITIES, *(["CHOWN"] if for_podman else [])],
         security_opt=["no-new-privileges"],
         ulimits=ULIMITS,
         log_config=LogConfig(type=PINNED["log_driver"]),
@@ -115,7 +121,7 @@ def _create(api: APIClient, spec: SandboxSpec, user: int, swap_bytes: int) -> Js
     made: JsonDict = api.create_container(
         spec.image,
         name=f"{LABEL}-{user}",
-        command=list(spec.command),
+        command=[*spec.command, *([str(user)] if for_podman else [])],
         entrypoint=[],
         user=SUPERVISOR,
         working_dir=WORKDIR,

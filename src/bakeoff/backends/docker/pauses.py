@@ -1,4 +1,4 @@
-"""Who was frozen from outside, and when: one stream of Docker's pause events for all containers of bakeoff.
+"""Who was frozen from outside, and when: one stream of the engine's pause events.
 
 A pause leaves no trace once it is over: not in the container's state, and in no counter of its cgroup that every
 kernel has. Docker's events are the one source on cgroup v1 and v2, on this host and on others, and they name the
@@ -26,12 +26,10 @@ class PauseEvents:
 
     Args:
         api: the engine.
-        label: the label of the containers that count.
     """
 
-    def __init__(self, api: APIClient, label: str) -> None:
+    def __init__(self, api: APIClient) -> None:
         self._api = api
-        self._filters = {"label": label, "event": ["pause", "unpause"]}
         self._listeners: dict[str, OnFrozen] = {}
         self._stream: Any = None
         self._over = threading.Event()
@@ -66,7 +64,7 @@ class PauseEvents:
     def _listen(self) -> None:
         while not self._over.is_set():
             try:
-                self._stream = self._api.events(filters=self._filters, decode=True)
+                self._stream = self._api.events(filters={"event": ["pause", "unpause"]}, decode=True)
                 if self._over.is_set():  # `stop` came before there was a stream to cut
                     self._cut()
                 for event in self._stream:

@@ -18,6 +18,7 @@ from bakeoff.backends.base import Say
 from bakeoff.backends.docker.connection import DAEMON_GONE
 from bakeoff.backends.docker.images import probe, registry
 from bakeoff.backends.docker.images.probe import Probe
+from bakeoff.backends.docker.podman import short_name
 from bakeoff.errors import InputError, UnfitEnvironment
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def describe(attributes: dict[str, Any], reference: str, found: Probe) -> BaseIm
     labels = (attributes.get("Config") or {}).get("Labels") or {}
     kind: Literal["pulled", "present", "built"] = "present"
     digest = content_digest(attributes)
-    if stand_in_name(labels.get(LABEL_DIGEST, "")) in (attributes.get("RepoTags") or []):
+    if stand_in_name(labels.get(LABEL_DIGEST, "")) in map(short_name, attributes.get("RepoTags") or []):
         kind, digest = "built", labels[LABEL_DIGEST]
     elif pulled := registry.digest_of(attributes, reference):
         kind, digest = "pulled", pulled

@@ -7,6 +7,7 @@ from typing import Any
 from docker import DockerClient
 
 from bakeoff.backends.docker.connection import DAEMON_GONE
+from bakeoff.backends.docker.podman import short_name
 
 HARNESS, DEPENDENCIES = "bakeoff/harness", "bakeoff/dependencies"
 # The project that an image was made for: one harness.yaml on one host.
@@ -39,15 +40,16 @@ def prune(client: DockerClient, project: str) -> int:
 
 
 def _last_used(image: dict[str, Any]) -> str:
-    """A time as Docker writes it, which sorts as text."""
-    return str((image.get("Metadata") or {}).get("LastTagTime") or image.get("Created") or "")
+    """A time as Docker writes it, which sorts as text. Podman keeps none of an image's tags: the year 1."""
+    tagged = str((image.get("Metadata") or {}).get("LastTagTime") or "")
+    return tagged if tagged > "0002" else str(image.get("Created") or "")
 
 
 def _prune_dependencies(client: DockerClient, project: str) -> None:
     """Remove this project's images of dependencies that no harness image of any project is made on."""
     needed = {(item.get("Labels") or {}).get(LABEL_DEPENDENCIES) for item in client.api.images(HARNESS)}
     for item in client.api.images(DEPENDENCIES, filters={"label": f"{LABEL_PROJECT}={project}"}):
-        if not needed & set(item.get("RepoTags") or []):
+        if not needed & set(map(short_name, item.get("RepoTags") or [])):
             _remove(client, item["Id"])
 
 

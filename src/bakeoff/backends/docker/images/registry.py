@@ -20,6 +20,7 @@ from bakeoff.backends.base import Say
 from bakeoff.backends.docker import connection
 from bakeoff.backends.docker.connection import DAEMON_GONE
 from bakeoff.backends.docker.images.progress import progress
+from bakeoff.backends.docker.podman import short_name
 from bakeoff.config.cache import cache_dir
 from bakeoff.errors import InputError, UnfitEnvironment
 from bakeoff.text.redact import redact
@@ -196,7 +197,8 @@ def digest_of(attributes: dict[str, Any], reference: str) -> str | None:
     Docker's containerd store gives every tag a digest, pulled or not: the image's id. There only this machine's own
     note of a pull, or a digest in the reference, shows that a registry has it.
     """
-    digests = dict(one.split("@", 1) for one in attributes.get("RepoDigests") or [])
+    named = (one.split("@", 1) for one in attributes.get("RepoDigests") or [])
+    digests = {name: digest for name, digest in named if short_name(name) == name}
     name = name_and_tag(reference)[0]
     digest = digests.get(name) or next(iter(digests.values()), None)
     if "@" in reference and reference.partition("@")[2] in digests.values():
