@@ -4,7 +4,6 @@ import gc
 import json
 import logging
 import os
-import socket
 import subprocess
 import sys
 import uuid
@@ -76,9 +75,11 @@ def refused(root: Path, name: str = f"langsmith://{NAME}", more: str = "", **how
     return caught.value
 
 
-def about_the_name(error: InputError, root: Path) -> None:
-    """It is about harness.yaml's key."""
+def refused_name(root: Path, name: str = f"langsmith://{NAME}") -> str:
+    """What is wrong with harness.yaml's key, and the hint."""
+    error = refused(root, name)
     assert (error.file, error.line, error.key) == (str(root / "harness.yaml"), 6, "dataset")
+    return f"{error.problem} {error.hint}"
 
 
 def put(client: Client, *examples: dict[str, Any], name: str = NAME) -> str:
@@ -100,15 +101,8 @@ def put_rows(client: Client, rows: Iterable[JsonDict], root: Path) -> None:
             names[name]: ("application/octet-stream", (root / file["path"]).read_bytes())
             for name, file in row["files"].items()
         }
-        examples.append(
-            ExampleCreate(
-                id=uuid.uuid5(made.id, row["id"]),
-                inputs=row["inputs"],
-                reference_outputs=row["outputs"],
-                metadata=metadata,
-                attachments=files,
-            )
-        )
+        fields = {"inputs": row["inputs"], "reference_outputs": row["outputs"], "metadata": metadata}
+        examples.append(ExampleCreate(id=uuid.uuid5(made.id, row["id"]), attachments=files, **fields))
     client.create_examples(dataset_id=made.id, examples=examples)
 
 
@@ -280,9 +274,7 @@ def test_what_is_kept_is_for_its_owner_alone(client: Client, tmp_path: Path) -> 
 def test_a_cache_that_cannot_be_written_is_said(client: Client, tmp_path: Path) -> None:
     put(client, ROW)
     (tmp_path / "cache").write_text("a file")
-    error = refused(tmp_path)
-    about_the_name(error, tmp_path)
-    assert "cannot be written" in error.problem
+    assert "cannot be written" in refused_name(tmp_path)
 
 
 # --- the account ------------------------------------------------------------------------------------
@@ -307,44 +299,33 @@ def test_key_and_address_come_from_the_settings_and_dotenv(
     assert len(read(tmp_path, more=settings + command).examples) == 1
 
 
-def test_no_key(server: LangSmithServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LANGSMITH_API_KEY")
-    error = refused(tmp_path)
-    about_the_name(error, tmp_path)
-    assert "LANGSMITH_API_KEY is not set" in error.problem
-    assert server.requests == []
+NOBODY = "http://127.0.0.1:9"
 
 
-def test_a_wrong_key(server: LangSmithServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LANGSMITH_API_KEY", "lsv2_pt_another_0123")
-    error = refused(tmp_path)
-    about_the_name(error, tmp_path)
-    assert "refused the key in LANGSMITH_API_KEY" in error.problem
-    assert "another_0123" not in f"{error} {error.hint}"
-    monkeypatch.setenv("LANGSMITH_API_KEY", "not\na key")
-    assert "is not a key" in refused(tmp_path).problem
-
-
-def test_a_workspace_that_is_not_the_keys(
-    server: LangSmithServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("variable", "value", "problem"),
+    [
+        ("API_KEY", "", "LANGSMITH_API_KEY is not set"),
+        ("API_KEY", "lsv2_pt_another_0123", "refused the key in LANGSMITH_API_KEY"),
+        ("API_KEY", "not\na key", "is not a key"),
+        ("WORKSPACE_ID", str(uuid.UUID(int=4)), str(uuid.UUID(int=4))),
+        ("ENDPOINT", NOBODY, f"{NOBODY} cannot be reached"),
+        ("ENDPOINT", "smith.langchain.com", "is not an http or https address"),
+    ],
+)
+def test_an_account_that_is_none(
+    server: LangSmithServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    value: str,
+    problem: str,
 ) -> None:
-    monkeypatch.setenv("LANGSMITH_WORKSPACE_ID", str(uuid.UUID(int=4)))
-    assert str(uuid.UUID(int=4)) in refused(tmp_path).problem
-
-
-def test_a_server_that_is_not_there(
-    server: LangSmithServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{free.getsockname()[1]}"
-    monkeypatch.setenv("LANGSMITH_ENDPOINT", address)
+    monkeypatch.setenv(f"LANGSMITH_{variable}", value)
     error = refused(tmp_path)
-    about_the_name(error, tmp_path)
-    assert f"{address} cannot be reached" in error.problem
+    assert problem in error.problem
     assert "lsv2" not in f"{error} {error.hint}"
-    monkeypatch.setenv("LANGSMITH_ENDPOINT", "smith.langchain.com")
-    assert "is not an http or https address" in refused(tmp_path).problem
+    assert value or (error.key, server.requests) == ("dataset", [])
 
 
 @pytest.mark.parametrize(
@@ -357,47 +338,41 @@ def test_a_server_that_is_not_langsmith(
     try:
         with HttpServer(lambda exchange: exchange.say(200, body)) as other:
             monkeypatch.setenv("LANGSMITH_ENDPOINT", other.url)
-            error = refused(tmp_path)
+            assert "did not answer as LangSmith does" in refused_name(tmp_path)
     finally:
         gc.enable()
-    about_the_name(error, tmp_path)
-    assert "did not answer as LangSmith does" in error.problem
 
 
 @pytest.mark.parametrize("status", [400, 404, 429, 500, 503])
 def test_a_server_that_fails(status: int, client: Client, server: LangSmithServer, tmp_path: Path) -> None:
     put(client, ROW)
     server.faults.append(Fault("status", path="/examples", method="GET", status=status, retry_after=0))
-    error = refused(tmp_path)
-    about_the_name(error, tmp_path)
-    assert f"HTTP {status}" in error.problem
+    assert f"HTTP {status}" in refused_name(tmp_path)
 
 
 # --- the name ---------------------------------------------------------------------------------------
 
 
-def test_no_such_dataset(client: Client, tmp_path: Path) -> None:
-    put(client, ROW)
-    error = refused(tmp_path, "langsmith://suport desk")
-    about_the_name(error, tmp_path)
-    assert "no dataset 'suport desk'" in error.problem
-    assert "Did you mean langsmith://support desk?" in str(error.hint)
-
-
-def test_no_such_version(client: Client, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "problem", "hint"),
+    [
+        ("suport desk", "no dataset 'suport desk'", "Did you mean langsmith://support desk?"),
+        (f"{NAME}@prd", "no version 'prd'", "Did you mean @prod?"),
+        (f"{NAME}@1999-01-01", "its first is of 20", ""),
+    ],
+)
+def test_no_such_dataset_or_version(
+    client: Client, tmp_path: Path, name: str, problem: str, hint: str
+) -> None:
     edited(client)
-    error = refused(tmp_path, f"langsmith://{NAME}@prd")
-    about_the_name(error, tmp_path)
-    assert "no version 'prd'" in error.problem
-    assert "Did you mean @prod?" in str(error.hint)
-    assert "its first is of 20" in refused(tmp_path, f"langsmith://{NAME}@1999-01-01").problem
+    said = refused_name(tmp_path, f"langsmith://{name}")
+    assert problem in said
+    assert hint in said
 
 
 def test_no_examples(client: Client, tmp_path: Path) -> None:
     key = put(client)
-    error = refused(tmp_path)
-    about_the_name(error, tmp_path)
-    assert "has no examples" in error.problem
+    assert "has no examples" in refused_name(tmp_path)
     client.create_examples(dataset_id=key, examples=[ExampleCreate(**ROW, id=uuid.UUID(int=1))])
     client.delete_examples([uuid.UUID(int=1)])
     assert "has no examples" in refused(tmp_path).problem
@@ -407,8 +382,7 @@ def test_no_examples(client: Client, tmp_path: Path) -> None:
     "name", ["langsmith://", "langsmith:// ", "langsmith://@prod", "langsmith://a@", "langsmith:a", "LangSmith://a"]
 )  # fmt: skip
 def test_a_name_that_is_none(name: str, server: LangSmithServer, tmp_path: Path) -> None:
-    error = refused(tmp_path, name)
-    about_the_name(error, tmp_path)
+    refused_name(tmp_path, name)
     assert server.requests == []
 
 
@@ -421,21 +395,13 @@ def test_a_name_with_an_at(client: Client, tmp_path: Path) -> None:
 
 BAD = {
     "other inputs": ({"inputs": {"input": "x"}}, "inputs", "neither"),
-    "both inputs": ({"inputs": {"question": "x", "messages": []}}, "inputs", "both"),
-    "no question": ({"inputs": {"question": 3}}, "inputs.question", "found 3"),
     "LangChain's messages": (
         {"inputs": {"messages": [{"type": "human", "data": {"content": "x"}}]}},
         "inputs.messages[0].role",
         "expected a role",
     ),
-    "a wrong trajectory": (
-        {**ROW, "reference_outputs": {"trajectory": "x"}},
-        "outputs.trajectory",
-        "expected a list",
-    ),
     "a wrong cluster": ({**ROW, "metadata": {"cluster": []}}, "metadata.cluster", "found a list"),
     "a wrong id": ({**ROW, "metadata": {"bakeoff": {"id": "a/b"}}}, "metadata.bakeoff.id", "file name"),
-    "an empty id": ({**ROW, "metadata": {"bakeoff": {"id": ""}}}, "metadata.bakeoff.id", "file name"),
     "ours is none": ({**ROW, "metadata": {"bakeoff": "x"}}, "metadata.bakeoff", "expected a mapping"),
     "ours is other": ({**ROW, "metadata": {"bakeoff": {"row": 1}}}, "metadata.bakeoff.row", "unknown key"),
     "a missing file": (
