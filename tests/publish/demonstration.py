@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
-import io
-import logging
 import os
 import shutil
-import signal
 import subprocess
 import sys
 from pathlib import Path
-from unittest import mock
 
 import pytest
 
-from bakeoff import cli
 from bakeoff.record.manifest import Manifest
 from bakeoff.record.store import RunDirectory
+from tests.fakes.command import Done, bakeoff
 
 ROOT = Path(__file__).parents[2]
 COMMAND = str(Path(sys.executable).parent / "bakeoff")
@@ -47,11 +42,7 @@ def _run(out: Path) -> None:
         COMMAND,
         "run",
         "harness.yaml",
-        "--quiet",
-        "--trials",
-        "2",
-        "--memory",
-        "256MiB",
+        *"--quiet --trials 2 --memory 256MiB".split(),
         "--out",
         str(out),
     ]
@@ -71,7 +62,7 @@ def another(run: RunDirectory, out: Path, run_id: str, **changes: object) -> Run
 
 def publish(
     run: RunDirectory, *options: str, env: dict[str, str] | None = None, process: bool = False
-) -> subprocess.CompletedProcess[str]:
+) -> Done:
     """`bakeoff publish RUN --allow-inconclusive`, in an environment without the user's own settings of any target.
 
     In this process, where a start costs nothing, unless `process`: that alone shows what is read when a client is
@@ -82,21 +73,7 @@ def publish(
         return subprocess.run(
             words, cwd=ROOT, env=environment(env), capture_output=True, text=True, check=False, timeout=300
         )
-    out, err, before = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
-    with (
-        mock.patch.dict(os.environ, environment(env), clear=True),
-        mock.patch.object(sys, "argv", words),
-        mock.patch.object(logging.getLogger(), "handlers", []),  # pytest's would take what goes to stderr
-        contextlib.chdir(ROOT),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        try:
-            with pytest.raises(SystemExit) as ended:
-                cli.main()
-        finally:
-            signal.signal(signal.SIGTERM, before)
-    return subprocess.CompletedProcess(words, int(ended.value.code or 0), out.getvalue(), err.getvalue())
+    return bakeoff(*words[1:], cwd=ROOT, env=environment(env))
 
 
 def environment(changes: dict[str, str] | None = None) -> dict[str, str]:

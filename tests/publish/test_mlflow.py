@@ -22,7 +22,6 @@ from typing import Any
 import httpx
 import pytest
 
-from bakeoff import cli
 from bakeoff.config.targets import MLflow
 from bakeoff.publish import source
 from bakeoff.publish.mlflow import files, publisher
@@ -32,6 +31,7 @@ from bakeoff.report import data
 from bakeoff.report.write import write
 from bakeoff.verdict import INSIDE_CAUSES
 from tests.fakes import synthetic
+from tests.fakes.command import bakeoff
 from tests.publish.demonstration import COMMAND, ROOT, another, environment
 from tests.publish.demonstration import publish as command
 from tests.publish.road import Fate, road
@@ -630,27 +630,14 @@ def test_a_parameter_that_is_otherwise_there_is_told(mlflow_server: Server, tmp_
 # --- bad input ----------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """`bakeoff publish RUN --to mlflow`, in this process: the one error that it ends with, and its hint."""
-
-    def ask(run: RunDirectory, *options: str, code: int = 2, **environ: str) -> str:
-        for name in set(os.environ) - set(environment()):
-            monkeypatch.delenv(name)
-        for name, value in environ.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(sys, "argv", ["bakeoff", "publish", str(run.path), "--to", "mlflow", *options])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        out, err = capsys.readouterr()
-        assert ended.value.code == code, err
-        errors = [line for line in err.splitlines() if line.startswith("error: ")]
-        assert len(errors) == 1, err
-        assert out == ""
-        assert "bug in bakeoff" not in err
-        return err
-
-    return ask
+def refused(run: RunDirectory, *options: str, code: int = 2, **environ: str) -> str:
+    """The one error that `bakeoff publish RUN --to mlflow` ends with, and its hint."""
+    done = bakeoff("publish", str(run.path), "--to", "mlflow", *options, env=environment(environ))
+    assert done.returncode == code, done.stderr
+    assert [line.startswith("error: ") for line in done.stderr.splitlines()].count(True) == 1, done.stderr
+    assert done.stdout == ""
+    assert "bug in bakeoff" not in done.stderr
+    return done.stderr
 
 
 @pytest.mark.parametrize(
@@ -675,7 +662,6 @@ def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     ],
 )
 def test_an_address_that_is_none(
-    refused: Callable[..., str],
     demonstration: RunDirectory,
     options: list[str],
     environ: dict[str, str],
@@ -687,9 +673,7 @@ def test_an_address_that_is_none(
     assert "secret-word" not in said
 
 
-def test_a_server_that_is_not_mlflow_s(
-    refused: Callable[..., str], demonstration: RunDirectory, tmp_path: Path
-) -> None:
+def test_a_server_that_is_not_mlflow_s(demonstration: RunDirectory, tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"],
         cwd=tmp_path,
@@ -719,7 +703,6 @@ def small(tmp_path: Path) -> RunDirectory:
 
 
 def test_credentials(
-    refused: Callable[..., str],
     small: RunDirectory,
     mlflow_server_with_users: Server,
     monkeypatch: pytest.MonkeyPatch,
@@ -749,9 +732,7 @@ def test_credentials(
     assert not any(said["sent"].values())
 
 
-def test_a_user_who_may_only_read(
-    refused: Callable[..., str], small: RunDirectory, mlflow_server_with_users: Server
-) -> None:
+def test_a_user_who_may_only_read(small: RunDirectory, mlflow_server_with_users: Server) -> None:
     url = mlflow_server_with_users.url
     user = {"username": "reader", "password": "the-reader-s-password"}
     for path, body in (("users/create", user), ("experiments/create", {"name": "not yours"})):
@@ -765,7 +746,7 @@ def test_a_user_who_may_only_read(
 
 
 def test_an_experiment_that_cannot_be_used(
-    refused: Callable[..., str], small: RunDirectory, mlflow_server: Server, tmp_path: Path
+    small: RunDirectory, mlflow_server: Server, tmp_path: Path
 ) -> None:
     mine = client(mlflow_server)
     mine.delete_experiment(mine.create_experiment("deleted"))
@@ -781,7 +762,7 @@ def test_an_experiment_that_cannot_be_used(
 
 
 def test_a_run_that_may_not_be_published(
-    refused: Callable[..., str], demonstration: RunDirectory, mlflow_server: Server, tmp_path: Path
+    demonstration: RunDirectory, mlflow_server: Server, tmp_path: Path
 ) -> None:
     there = ("--url", mlflow_server.url, "--name", "never made")
     assert "this run is inconclusive" in refused(demonstration, *there)

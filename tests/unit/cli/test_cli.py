@@ -10,60 +10,42 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from bakeoff import backends, cli
+from bakeoff import backends
 from bakeoff.backends.base import Capacity
 from bakeoff.backends.fake import FakeBackend
 from bakeoff.cli.init import write
 from bakeoff.record.evidence import VerdictName
 from bakeoff.run import run as runs
 from tests.fakes import synthetic
+from tests.fakes.command import Done, bakeoff
 
 BAKEOFF = str(Path(sys.executable).parent / "bakeoff")
 
 
-@dataclass(frozen=True)
-class Spoken:
-    """How a command ended, and what it said."""
-
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Spoken]
+Command = Callable[..., Done]
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """`bakeoff ...` in this process, in a fresh `bakeoff init` project, on a host with 2 CPUs and 8 GiB."""
     write(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(backends, "connect", lambda *_: FakeBackend(capacity=Capacity(2.0, 8 * 2**30)))
     monkeypatch.setattr(FakeBackend, "prepare", lambda *_: pytest.fail("something was started"))
-    monkeypatch.setattr("signal.signal", lambda *_: None)  # pytest's own Ctrl-C stays pytest's
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
-
-    def call(*args: str) -> Spoken:
-        monkeypatch.setattr(sys, "argv", ["bakeoff", *args])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        said = capsys.readouterr()
-        return Spoken(int(ended.value.code or 0), said.out, said.err)
-
-    return call
+    return bakeoff
 
 
-def one_error(spoken: Spoken, code: int = 2) -> tuple[str, str]:
+def one_error(spoken: Done, code: int = 2) -> tuple[str, str]:
     """The error and its hint; there is exactly one of each, on stderr, and no traceback."""
-    assert spoken.code == code, spoken.err
-    assert spoken.out == ""
-    lines = spoken.err.splitlines()
-    assert [line.split(":")[0].strip() for line in lines] == ["error", "hint"], spoken.err
+    assert spoken.returncode == code, spoken.stderr
+    assert spoken.stdout == ""
+    lines = spoken.stderr.splitlines()
+    assert [line.split(":")[0].strip() for line in lines] == ["error", "hint"], spoken.stderr
     return lines[0].removeprefix("error: "), lines[1].strip().removeprefix("hint: ")
 
 
@@ -124,31 +106,26 @@ def test_a_file_that_is_not_there_or_is_there_already(command: Command, args: tu
 )
 def test_wrong_usage_is_exit_2(command: Command, args: tuple[str, ...]) -> None:
     spoken = command(*args)
-    assert (spoken.code, spoken.out) == (2, "")
-    assert "Usage: bakeoff" in spoken.err
+    assert (spoken.returncode, spoken.stdout) == (2, "")
+    assert "Usage: bakeoff" in spoken.stderr
 
 
 def test_without_docker_it_is_exit_4_and_a_dry_run_works(tmp_path: Path) -> None:
     write(tmp_path)
     environ = os.environ | {"DOCKER_HOST": "unix:///nonexistent"}
 
-    def bakeoff(*args: str) -> Spoken:
-        done = subprocess.run(
-            [BAKEOFF, *args], cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
-        )
-        return Spoken(done.returncode, done.stdout, done.stderr)
-
-    said, to_do = one_error(bakeoff("run"), code=4)
+    said, to_do = one_error(bakeoff("run", cwd=tmp_path, env=environ), code=4)
     assert "no Docker Engine answers at DOCKER_HOST=unix:///nonexistent" in said
     assert "Start that engine" in to_do
-    dry = bakeoff("run", "--dry-run", "--json", "--trials", "2", "-c", "steady", "-e", "price-*")
-    facts = json.loads(dry.out)
-    assert (dry.code, dry.err) == (0, "")
+    options = "--dry-run --json --trials 2 -c steady -e price-*".split()
+    dry = bakeoff("run", *options, cwd=tmp_path, env=environ)
+    facts = json.loads(dry.stdout)
+    assert (dry.returncode, dry.stderr) == (0, "")
     assert (facts["trials"], facts["candidates"], facts["examples"]) == (6, ["steady"], 3)
     assert facts["estimated_model_calls"] == 12
     assert facts["reserve"] == {"cpus": 0.5, "memory_bytes": 256 * 2**20}
     assert sorted(facts["order"])[0] == "steady/price-coffee/1"
-    assert bakeoff("doctor").code == 4
+    assert bakeoff("doctor", cwd=tmp_path, env=environ).returncode == 4
     assert not (tmp_path / "runs").exists()
 
 
@@ -209,13 +186,13 @@ def test_quiet_says_one_line_only_where_the_numbers_cannot_decide(
     manifest = synthetic.manifest(["hasty"], repetitions=1)
     run = synthetic.run_directory(tmp_path / "runs", records, manifest)
     said = command("report", str(run.path), "--finish", "quiet")
-    assert (said.code, said.out, said.err.count("\n")) == (code, "", int(code == 3))
-    assert ("INCONCLUSIVE: " in said.err) == (code == 3)
+    assert (said.returncode, said.stdout, said.stderr.count("\n")) == (code, "", int(code == 3))
+    assert ("INCONCLUSIVE: " in said.stderr) == (code == 3)
 
 
 def test_help_names_values_and_shows_no_type_of_python(command: Command) -> None:
     for name in ("run", "compare", "publish", "power", "report", "show", "doctor", "setup", "init"):
-        options = [line for line in command(name, "--help").out.splitlines() if " --" in line]
+        options = [line for line in command(name, "--help").stdout.splitlines() if " --" in line]
         assert options
         assert not any("<" in line for line in options)
 

@@ -4,8 +4,6 @@ import json
 import math
 import random
 import re
-import subprocess
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,8 +25,8 @@ from bakeoff.record.store import RunDirectory
 from bakeoff.record.trial import TrialRecord
 from bakeoff.report import markdown
 from tests.fakes import synthetic
+from tests.fakes.command import Done, bakeoff
 
-BAKEOFF = str(Path(sys.executable).parent / "bakeoff")
 HOSTILE = "\x1b[2J<script>alert(1)</script>|`"
 
 
@@ -595,18 +593,14 @@ def test_hostile_text_is_shown_and_not_obeyed(tmp_path: Path) -> None:
 
 def re_code(text: str) -> str:
     """Markdown without its code spans, in which a tag is text."""
-    import re
-
     return re.sub(r"(`+).*?\1", "", text)
 
 
 # --- the command ------------------------------------------------------------------------------------
 
 
-def command(out: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [BAKEOFF, "compare", "--out", str(out), *args], capture_output=True, text=True, check=False, cwd=out
-    )
+def command(out: Path, *args: str) -> Done:
+    return bakeoff("compare", "--out", str(out), *args, cwd=out)
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import itertools
 import json
-import sys
 import tomllib
 from dataclasses import replace
 from datetime import timedelta
@@ -14,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from bakeoff import cli
 from bakeoff.config.targets import LangSmith, Otlp, Publish
 from bakeoff.errors import InputError, NotPublished, UnfitEnvironment
 from bakeoff.publish import publication, source
@@ -26,6 +24,7 @@ from bakeoff.publish.table import TARGETS, Publication, Target
 from bakeoff.record.store import RunDirectory
 from bakeoff.record.trial import Profile, trial_id
 from tests.fakes import synthetic
+from tests.fakes.command import bakeoff
 
 ROOT = Path(__file__).parents[3]
 
@@ -217,15 +216,10 @@ def test_a_bad_command_line_is_one_error(
     assert "pw" not in str(refused.value)
 
 
-def test_an_unknown_target_is_refused_with_the_names_of_those_there_are(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["bakeoff", "publish", "--to", "langsmiht"])
-    with pytest.raises(SystemExit) as ended:
-        cli.main()
-    assert ended.value.code == 2
-    said = capsys.readouterr().err
-    assert all(word in said for word in ("--to", "langsmiht", *TARGETS))
+def test_an_unknown_target_is_refused_with_the_names_of_those_there_are() -> None:
+    done = bakeoff("publish", "--to", "langsmiht")
+    assert done.returncode == 2
+    assert all(word in done.stderr for word in ("--to", "langsmiht", *TARGETS))
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=str)
