@@ -1,18 +1,14 @@
 """`bakeoff power` on synthetic runs: the table, the JSON, and runs that cannot tell."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 from tests.fakes import synthetic
+from tests.fakes.command import Done, bakeoff
 
-BAKEOFF = str(Path(sys.executable).parent / "bakeoff")
 
-
-def power(out: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    command = [BAKEOFF, "power", "--out", str(out), *args]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def power(out: Path, *args: str) -> Done:
+    return bakeoff("power", "--out", str(out), *args)
 
 
 def run(out: Path, examples: int = 36) -> None:
