@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
+from rich.console import Console
 
 from bakeoff.errors import InputError
 from bakeoff.record.store import RunDirectory
 from bakeoff.record.trial import Observed, TrialRecord
-from bakeoff.report import data, excerpt, html, markdown, plots
+from bakeoff.report import data, excerpt, html, markdown, plots, summary, terminal
 from bakeoff.report.data import ReportData
 from bakeoff.report.sections.production import mismatches
 from bakeoff.report.write import write
@@ -230,12 +231,20 @@ def test_wasted_calls_are_counted_and_old_lines_still_read(tmp_path: Path) -> No
 # --- damaged runs: what can be read is read, what is missing is said ------------------------------------
 
 
+def shown(report: ReportData) -> str:
+    """As a terminal shows it."""
+    with (console := Console(width=200, color_system=None)).capture() as capture:
+        console.print(terminal.run(report))
+    return capture.get()
+
+
 def render_both(run: RunDirectory) -> str:
     report = data.collect(run)
     page = html.render(report, plots.draw(report))
     made = markdown.render(report)
-    for text in (made, page):
+    for text in (made, page, shown(report)):
         assert not re.search(r"\b(nan|inf)\b|[|>] ?None ?[|<]", text)
+    assert summary.summary(report)["exit_code"] == report.exit_code
     return made
 
 
@@ -295,17 +304,7 @@ def test_a_destroyed_manifest_is_one_error_that_names_it(tmp_path: Path, content
         [synthetic.trial(example="case-000", repetition=n) for n in range(9)],
         [synthetic.trial(resources=synthetic.trial().resources.model_copy(update={"observed": Observed()}))],
     ],
-    ids=[
-        "none",
-        "one",
-        "one-infra",
-        "one-failed",
-        "all-pass",
-        "all-fail",
-        "all-infra",
-        "one-cluster",
-        "unobserved",
-    ],
+    ids="none one one-infra one-failed all-pass all-fail all-infra one-cluster unobserved".split(),
 )
 def test_extreme_runs_give_an_honest_report(tmp_path: Path, records: list[TrialRecord]) -> None:
     render_both(synthetic.run_directory(tmp_path, records))
@@ -462,7 +461,8 @@ def test_hostile_prompts_tools_names_and_trajectories_stay_text_in_markdown(tmp_
     )
     run = synthetic.run_directory(tmp_path, [record.model_copy(update={"scores": {HOSTILE: 0.0}})], manifest)
     run.write_trajectory(record.trial_id, {"steps": [{"source": "agent", "message": HOSTILE}]})
-    report = markdown.render(data.collect(run))
+    collected = data.collect(run)
+    report = markdown.render(collected)
     tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(report)
     blocks = {
         line.strip() for token in tokens if token.type == "html_block" for line in token.content.splitlines()
@@ -472,8 +472,7 @@ def test_hostile_prompts_tools_names_and_trajectories_stay_text_in_markdown(tmp_
     assert inline.isdisjoint({"image", "link_open", "html_inline"})
     headings = [tokens[n + 1].content for n, token in enumerate(tokens) if token.type == "heading_open"]
     assert not any("owned" in heading for heading in headings)
-    assert "\x1b" not in report
-    assert "\u202e" not in report
+    assert not {"\x1b", "\u202e"} & {*report, *shown(collected)}
     assert report.count("owned") > 15
 
 
