@@ -112,7 +112,6 @@ def bake(project: Path, *options: str) -> tuple[str, resource.struct_rusage]:
     process = subprocess.Popen(
         [BAKEOFF, "run", "--json", "--quiet", *options], cwd=project, stdout=subprocess.PIPE, text=True
     )
-    assert process.stdout is not None
     summary = json.loads(process.stdout.read())
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)

@@ -47,7 +47,6 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
     here, there = (project(tmp_path_factory.mktemp(name)) for name in ("here", "guest"))
     native = here.bake("--max-concurrency", "2")
     assert native.code == 0, native.stderr
-    assert native.run is not None
     images = [here.config["harness"]["base_image"], native.run.manifest().image.reference]
     with guest.running(
         guest.disk(images), tmp_path_factory.mktemp("boot") / "console", cgroups=CGROUPS
@@ -144,7 +143,6 @@ def test_a_pause_from_outside_is_seen_on_either_version(both: Both) -> None:
 
 
 def test_the_record_says_which_version_it_was(both: Both) -> None:
-    assert both.guest.run is not None
     assert both.guest.run.manifest().host.cgroup_version == CGROUPS
     for trial in both.guest.trials().values():
         kernel = trial.attempts[-1].evidence.kernel

@@ -104,7 +104,6 @@ def test_use_is_measured(tools: list[Outcome]) -> None:
 
 
 def test_a_flood_leaves_a_bounded_log_and_a_forgery_is_on_record(tools: list[Outcome]) -> None:
-    assert tools[0].run is not None
     log = tools[0].run.log("sim/flood/1", 1)
     assert log is not None
     assert 2**19 < len(log) <= 2**20 + 1024

@@ -66,7 +66,6 @@ def test_usage_and_timings_are_real(bake: Outcome) -> None:
 
 
 def test_trajectories_are_valid_atif(bake: Outcome) -> None:
-    assert bake.run is not None
     for trial in bake.run.trials():
         document = bake.run.trajectory(trial.trial_id)
         atif.Trajectory.model_validate(document)
@@ -77,7 +76,6 @@ def test_trajectories_are_valid_atif(bake: Outcome) -> None:
 
 
 def test_the_server_is_gone(bake: Outcome) -> None:
-    assert bake.run is not None
     left = [
         p.info
         for p in psutil.process_iter(["cmdline", "cwd"])

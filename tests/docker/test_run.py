@@ -218,7 +218,6 @@ def test_the_harness_reaches_the_model_unchanged(foreign: Bake) -> None:
     assert body["temperature"] == 0
     assert "sk-shop" not in json.dumps(headers)
     observed = foreign.run.manifest().observed_harness
-    assert observed is not None
     assert observed.system_prompt == "Be curt."
     assert [tool["name"] for tool in observed.functions] == ["stock", "price"]
 
@@ -305,7 +304,6 @@ def test_a_harness_in_yaml_with_middleware_and_async_tools(tmp_path: Path) -> No
     assert "[REDACTED_EMAIL]" in sent
     assert "a@example.com" not in sent
     observed = run.manifest().observed_harness
-    assert observed is not None
     assert observed.system_prompt == "Answer."
 
 

@@ -213,10 +213,8 @@ def test_metrics_are_those_of_the_trials_and_of_the_report(
         expected = counted(rows(demonstration, name))
         # how sure they are is the report's to say
         for score, estimate in report[name].scores.by.items():
-            assert estimate is not None
             expected |= {f"{score}_low": estimate.low, f"{score}_high": estimate.high}
         rate = report[name].scores.infra_rate
-        assert rate is not None
         expected |= {"infra_error_rate_low": rate.low, "infra_error_rate_high": rate.high}
         expected |= {"pass_at_k": report[name].pass_at_k, "pass_hat_k": report[name].pass_hat_k}
         got = run.data.metrics
@@ -682,7 +680,6 @@ def test_a_server_that_is_not_mlflow_s(demonstration: RunDirectory, tmp_path: Pa
         text=True,
     ) as process:
         try:
-            assert process.stdout is not None
             port = process.stdout.readline().split("port ")[1].split()[0]
             said = refused(demonstration, "--allow-inconclusive", "--url", f"http://127.0.0.1:{port}")
         finally:

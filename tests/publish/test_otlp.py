@@ -936,7 +936,6 @@ def test_a_harness_in_a_container_joins_the_very_trace_that_is_published(tmp_pat
         project.row(place, reference("look", "done", where=place))
     outcome = project.bake()
     assert outcome.code == 0, outcome.stderr
-    assert outcome.run is not None
     with HttpReceiver() as server:
         done = send(outcome.run, server.url, "http/protobuf", "--content")
         assert done.returncode == 0, done.stderr

@@ -34,7 +34,6 @@ def test_a_server_ends_with_tests_that_were_killed(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None
     url = process.stdout.readline().strip()
     assert httpx.get(url).is_success
     os.kill(process.pid, signal.SIGKILL)

@@ -165,7 +165,6 @@ def test_the_call_that_is_the_structured_answer_is_not_an_action(
     _, calls = talk.end(*state, structured=structured)
     assert [call.outcome for call in calls] == [outcome]
     answer = talk.conversation.answer(state, structured, program=False)
-    assert answer is not None
     assert (answer.text, answer.source) == (structured, "structured")
 
 
@@ -180,7 +179,6 @@ def test_the_answer_is_what_the_user_got_and_says_who_wrote_it() -> None:
         ([reply, tool_message("c", "Your order is shipped.")], ("Your order is shipped.", "tool")),
     ):
         answer = talk.conversation.answer([human("?"), *end], None, program=False)
-        assert answer is not None
         assert (answer.text, answer.source) == expected
     assert Conversation().answer([], None, program=True) is None
 
@@ -261,5 +259,4 @@ def test_an_image_is_a_line_in_the_record_wherever_it_is() -> None:
     assert len(messages) == len(state)
     assert talk.conversation.kept < 10_000
     facts = talk.conversation.answer(state, None, program=False)
-    assert facts is not None
     assert (facts.text, facts.source) == ("Here:", "model")

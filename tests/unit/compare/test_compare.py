@@ -665,7 +665,6 @@ def test_a_refusal_is_written_to_every_file_that_was_asked_for(tmp_path: Path, g
     [suite] = root
     assert (suite.get("tests"), suite.get("errors"), suite.get("failures")) == ("1", "1", "0")
     error = root.find("testsuite/testcase/error")
-    assert error is not None
     assert "limits: not recorded in BASE" in (error.text or "")
     assert str(error.get("message")).startswith("REFUSED")
 
@@ -714,7 +713,6 @@ def test_the_first_night_has_its_files(tmp_path: Path, good: RunDirectory) -> No
     assert done.returncode == 0
     assert "It is now" in (tmp_path / "c.md").read_text()
     case = ET.parse(tmp_path / "c.xml").getroot().find("testsuite/testcase")
-    assert case is not None
     assert (case.get("name"), "It is now" in (case.findtext("system-out") or "")) == ("baseline", True)
 
 

@@ -323,10 +323,8 @@ production: {cpus: 2, memory: 1GiB, network: the shop's own services, seconds: 6
 change: {replaces: gpt-old, owner: Support platform, rollback: set MODEL back and restart}
 """
     config = load(write(tmp_path, GOOD + blocks))
-    assert config.production is not None
     assert config.production.memory == 2**30
     assert config.production.turns is None  # not known is not a default
-    assert config.change is not None
     assert config.change.owner == "Support platform"
     assert dump(config)["production"]["retries"] == {"model_call": 1}
     plain = load(write(tmp_path, GOOD))

@@ -251,5 +251,4 @@ def test_what_a_body_says(error: dict[str, Any]) -> None:
     raw.feed(json.dumps(error["body"]).encode())
     raw.end()
     fault = heard(raw, now=NOW)
-    assert fault is not None
     assert (fault.kind, fault.retry_after_seconds) == (error["kind"], error.get("wait"))

@@ -98,7 +98,6 @@ def test_the_record_keeps_answer_and_reasoning_apart() -> None:
         == "<think>mine</think>"
     )
     facts = answer_facts([inside])
-    assert facts is not None
     assert facts.text == "Yes."
 
 

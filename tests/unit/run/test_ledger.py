@@ -50,10 +50,8 @@ def test_sums_of_tenths_do_not_lose_a_slot_to_rounding() -> None:
 
 def test_pinned_cores_are_given_once() -> None:
     first = fits(claim(pinned=1), [], ROOM)
-    assert first is not None
     assert first.cores == (0,)
     second = fits(claim("b", pinned=1), [first], ROOM)
-    assert second is not None
     assert second.cores == (1,)
     assert fits(claim("c", pinned=1), [first, second], ROOM) is None
 
@@ -100,7 +98,6 @@ def test_a_killed_run_lets_go(tmp_path: Path) -> None:
         "ledger.claim(Claim('x', 2.0, 1000), lambda: False); print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE)
-    assert process.stdout is not None
     assert process.stdout.readline() == b"held\n"
     with Ledger("engine", "alive", ROOM, tmp_path) as ledger:
         assert len(ledger.others()) == 1

@@ -46,7 +46,6 @@ def test_what_a_spent_budget_left_is_on_record_until_the_run_goes_on(tmp_path: P
     end = manifest.at_end(run, task(), finished=False, spending=Spending(1.0, 1.5), worst=None)
     run.update_manifest(**end)
     left = run.manifest().not_run
-    assert left is not None
     assert (run.manifest().state, left.trials) == ("interrupted", 70)
     assert left.reason == "the budget of 1 USD is spent (1.5000 USD)"
     with _opened(task(resumed=run), start(), tmp_path, FakeBackend()) as again:

@@ -145,7 +145,6 @@ def test_intervals_are_statsmodels_wilson_at_the_effective_number_of_trials(
 
     values, clusters = correlated(seed, size)
     got = estimate(values, clusters)
-    assert got is not None
     assert got.method == "wilson-effective"
     mean, se = sum(values) / 72, bell_mccaffrey(values, clusters)[0]
     seen = min(72, mean * (1 - mean) / se**2)  # Korn & Graubard's
@@ -165,7 +164,6 @@ def test_infra_error_intervals_are_statsmodels_wilson_at_korn_and_graubards_numb
     mean = fit.params[0]
     effective = min(72, mean * (1 - mean) / fit.bse[0] ** 2)
     got = estimate_errors(values, examples)
-    assert got is not None
     want = proportion_confint(mean * effective, effective, method="wilson")
     assert (got.low, got.high) == pytest.approx(want, abs=1e-6)
 
@@ -297,7 +295,6 @@ def test_the_four_scores() -> None:
     got = score_set("a", [*outcomes("a", "PP", "PF", "PI", "LI"), *outcomes("b", "F")])
     assert (got.trials, got.passed, got.failed, got.infra_errors, got.died_inside) == (8, 4, 1, 3, 1)
     assert four(got) == pytest.approx([4 / 5, 4 / 6, 4 / 8, 7 / 8])
-    assert got.infra_rate is not None
     assert got.infra_rate.mean == pytest.approx(3 / 8)
 
 
@@ -325,8 +322,6 @@ def test_only_examples_both_completed_are_compared() -> None:
 def test_all_passes_are_not_certainty() -> None:
     single = score_set("a", outcomes("a", *["P"] * 30)).score
     repeated = score_set("a", outcomes("a", *["PPP"] * 30)).score
-    assert single is not None
-    assert repeated is not None
     assert (single.method, repeated.method) == ("wilson", "wilson-clusters")
     # thirty clusters of sure passes say no more than thirty trials
     assert (
@@ -344,7 +339,6 @@ def test_the_study_of_intervals_studies_ours() -> None:
         for row, *want in zip(passed, low, high, strict=True):
             values = [float(trial < count) for count in row for trial in range(size)]
             got = estimate(values, [f"c{cluster}" for cluster in range(9) for _ in range(size)])
-            assert got is not None
             assert (got.low, got.high) == pytest.approx(want, abs=1e-9)
 
 
@@ -354,10 +348,8 @@ def test_many_clusters_count_as_their_standard_error_says() -> None:
     got = estimate(
         values, [f"c{n // 8}" for n in range(4000)]
     )  # all clusters alike: eight trials' worth each
-    assert got is not None
     assert got.high - got.low == pytest.approx(wilson(0.75, 4000)[1] - wilson(0.75, 4000)[0], rel=0.01)
     few = estimate(values[:32], [f"c{n // 8}" for n in range(32)])
-    assert few is not None
     assert wilson(0.75, 4)[0] < few.low < wilson(0.75, 32)[0]
 
 
@@ -379,7 +371,6 @@ def test_scattered_infra_errors_count_each_trial_and_piled_up_ones_each_example(
 
 def test_one_cluster_says_almost_nothing() -> None:
     got = score_set("a", outcomes("a", "PPFP", "PFPP", cluster_size=2)).score
-    assert got is not None
     assert (got.se, got.method) == (None, "wilson-clusters")
     assert got.high - got.low > 0.7
     pair = compare(
@@ -469,7 +460,6 @@ def test_few_clusters_and_extreme_rates_are_covered(design: stats_study.Design) 
     for _ in range(runs):
         rows = stats_study.drawn("a", stats_study.chances(design, rng), design, rng)
         got = estimate([o.value for o in rows], [o.cluster for o in rows])
-        assert got is not None
         covered += got.low <= design.rate <= got.high
     assert 0.94 - 0.011 <= covered / runs <= 0.97 + 0.011
 
@@ -627,7 +617,6 @@ def test_pretending_that_repetitions_are_independent_would_be_wrong() -> None:
     covered = naive = 0
     for _ in range(runs):
         got = score_set("a", stats_study.drawn("a", stats_study.chances(design, rng), design, rng)).score
-        assert got is not None
         covered += got.low <= 0.8 <= got.high
         low, high = wilson(got.mean, got.trials)
         naive += low <= 0.8 <= high

@@ -117,11 +117,9 @@ def test_tls_of_the_environment(home: Home, tmp_path: Path) -> None:
     assert home.find(**there).tls is None, "a directory alone asks for no TLS"
     found = home.find(**there, DOCKER_TLS_VERIFY="1")
     assert found.address == "tcp://there:2376"
-    assert found.tls is not None
     assert (found.tls.ca, found.tls.own) == (files / "ca.pem", None)
     (files / "cert.pem").touch()
     unchecked = home.find(**there, DOCKER_TLS="1", DOCKER_TLS_VERIFY="").tls
-    assert unchecked is not None
     assert (unchecked.ca, unchecked.own) == (None, (files / "cert.pem", files / "key.pem"))
 
 
@@ -131,7 +129,5 @@ def test_tls_of_a_context(home: Home) -> None:
     home.context("unchecked", {"Host": "tcp://there:1", "SkipTLSVerify": True})
     assert home.find(DOCKER_CONTEXT="plain").tls is None
     safe, unchecked = home.find(DOCKER_CONTEXT="safe").tls, home.find(DOCKER_CONTEXT="unchecked").tls
-    assert safe is not None
-    assert safe.ca is not None
     assert safe.own == (safe.ca.with_name("cert.pem"), safe.ca.with_name("key.pem"))
     assert unchecked == endpoint.Certificates(None, None)
