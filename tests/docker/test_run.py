@@ -312,13 +312,9 @@ def test_a_harness_in_yaml_with_middleware_and_async_tools(tmp_path: Path) -> No
 BROKEN = {
     "raises at import": ("import errno", "raise RuntimeError('no licence')", "no licence"),
     "leaves at import": ("import errno", "raise SystemExit('no licence')", "no licence"),
-    "lacks a package": (
-        "import errno",
-        "import pandas_of_the_future",
-        "No module named 'pandas_of_the_future'",
-    ),
+    "lacks a package": ("import errno", "import pandas_of_the_future", "No module named 'pandas_of_the_future'"),
     "no function": ("def build_agent(", "build_agent = 7\ndef other(", "not a function"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BROKEN)

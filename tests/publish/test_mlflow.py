@@ -644,21 +644,13 @@ def refused(run: RunDirectory, *options: str, code: int = 2, **environ: str) -> 
         ([], {}, "MLFLOW_TRACKING_URI: nothing says where MLflow is"),
         (["--url", "localhost:5000"], {}, "--url: is not an http or https address"),
         (["--url", "http://me:secret-word@localhost"], {}, "--url: may hold a secret"),
-        (
-            [],
-            {"MLFLOW_TRACKING_URI": "file:///tmp/mlruns"},
-            "MLFLOW_TRACKING_URI: is not the http or https address",
-        ),
+        ([], {"MLFLOW_TRACKING_URI": "file:///tmp/mlruns"}, "MLFLOW_TRACKING_URI: is not the http or https address"),
         ([], {"MLFLOW_TRACKING_URI": "sqlite:///secret-word.db"}, "is not the http or https address"),
         ([], {"MLFLOW_TRACKING_URI": "databricks"}, "is not the http or https address"),
-        (
-            ["--url", "http://127.0.0.1:9"],
-            {},
-            "mlflow: no MLflow server answers at http://127.0.0.1:9 (Connection",
-        ),
+        (["--url", "http://127.0.0.1:9"], {}, "mlflow: no MLflow server answers at http://127.0.0.1:9 (Connection",),
         (["--protocol", "grpc", "--url", "http://127.0.0.1:9"], {}, "--protocol: means nothing to mlflow"),
     ],
-)
+)  # fmt: skip
 def test_an_address_that_is_none(
     demonstration: RunDirectory,
     options: list[str],

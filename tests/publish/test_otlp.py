@@ -592,25 +592,15 @@ def refused(done: subprocess.CompletedProcess[str], code: int, *texts: str) -> N
         ("http/protobuf", Reply(400), 4, "72 of 72 trials are missing"),
         ("http/protobuf", Reply(413), 4, "no request that large"),
         ("http/protobuf", Reply(503, headers={"Retry-After": "3600"}), 4, "takes nothing now (HTTP 503)"),
-        (
-            "http/protobuf",
-            Reply(rejected=3, message="too\nold"),
-            4,
-            "it refused 3 spans of a request: too old",
-        ),
+        ("http/protobuf", Reply(rejected=3, message="too\nold"), 4, "it refused 3 spans of a request: too old"),
         ("http/protobuf", json_reply(partialSuccess={"rejectedSpans": "2"}), 4, "it refused 2 spans"),
         ("grpc", Reply(code=grpc.StatusCode.UNAUTHENTICATED), 2, "another key (UNAUTHENTICATED)"),
         ("grpc", Reply(code=grpc.StatusCode.PERMISSION_DENIED), 2, "OTEL_EXPORTER_OTLP_HEADERS: "),
         ("grpc", Reply(code=grpc.StatusCode.UNIMPLEMENTED), 2, "no OTLP trace service"),
-        (
-            "grpc",
-            Reply(code=grpc.StatusCode.INVALID_ARGUMENT),
-            4,
-            "it refused the request (INVALID_ARGUMENT)",
-        ),
+        ("grpc", Reply(code=grpc.StatusCode.INVALID_ARGUMENT), 4, "it refused the request (INVALID_ARGUMENT)"),
         ("grpc", Reply(rejected=3, message="too old"), 4, "it refused 3 spans of a request: too old"),
     ],
-)
+)  # fmt: skip
 def test_a_refusal_is_told_and_nothing_counts_as_sent(
     small: RunDirectory, protocol: str, reply: Reply, code: int, text: str
 ) -> None:

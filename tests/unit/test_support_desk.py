@@ -295,16 +295,8 @@ def test_tools_load_without_langchain() -> None:
 @pytest.mark.parametrize(
     ("name", "args", "complaint"),
     [
-        (
-            "issue_refund",
-            {"payment_id": "P-5002", "amount_eur": float("nan"), "reason": "damage"},
-            "at most 54.80",
-        ),
-        (
-            "issue_refund",
-            {"payment_id": "P-5002", "amount_eur": float("inf"), "reason": "damage"},
-            "at most 54.80",
-        ),
+        ("issue_refund", {"payment_id": "P-5002", "amount_eur": float("nan"), "reason": "damage"}, "at most 54.80"),
+        ("issue_refund", {"payment_id": "P-5002", "amount_eur": float("inf"), "reason": "damage"}, "at most 54.80"),
         ("issue_refund", {"payment_id": "P-5002", "amount_eur": -5, "reason": "damage"}, "at most 54.80"),
         ("issue_refund", {"payment_id": "P-5002", "amount_eur": 0.001, "reason": "damage"}, "at most 54.80"),
         ("issue_refund", {"payment_id": "P-5002", "amount_eur": 54.81, "reason": "damage"}, "at most 54.80"),
@@ -336,7 +328,7 @@ def test_tools_load_without_langchain() -> None:
         ("export_orders_report", {"period": "2025-03\n", "mode": "full"}, "the archive holds 2025"),
         ("no_such_tool", {}, "not a valid tool"),
     ],
-)
+)  # fmt: skip
 def test_a_models_mistake_comes_back_as_text_and_changes_nothing(
     name: str, args: dict[str, Any], complaint: str, desk: Path
 ) -> None:

@@ -1,5 +1,7 @@
 """Attribution: one case a cause, pairs that fix the order, and properties that hold for any evidence."""
 
+# ruff: noqa: E501 - one case a line
+
 import errno
 from typing import Any
 
@@ -95,10 +97,7 @@ CASES: dict[str, list[Case]] = {
         # between two samples there may have been more
         lost(kernel=REFUSED_BELOW | {"sampled": ["pids_peak"]}, harness=CRASH),
     ],
-    "infra.host_pids": [
-        lost(kernel=REFUSED_BELOW, harness=CRASH),
-        wrong(kernel=REFUSED_BELOW, answer=ANSWER),
-    ],
+    "infra.host_pids": [lost(kernel=REFUSED_BELOW, harness=CRASH), wrong(kernel=REFUSED_BELOW, answer=ANSWER)],
     "infra.start_refused": [
         ended(exit_code=1, error_errnos=[errno.EAGAIN], also=NONE_REFUSED),
         wrong(
@@ -113,10 +112,7 @@ CASES: dict[str, list[Case]] = {
         wrong(kernel={"oom_kills": 1, "memory_limit_hits": 0}, answer=ANSWER),
     ],
     "infra.limits_not_enforced": [lost(limits_mismatch=["memory: asked 512 MiB, effective 1 GiB"])],
-    "infra.image": [
-        lost(docker={"error_kind": "image"}),
-        lost(docker={"failed_step": "image", "error": "no such image"}),
-    ],
+    "infra.image": [lost(docker={"error_kind": "image"}), lost(docker={"failed_step": "image", "error": "no such image"})],
     "infra.docker_unavailable": [lost(docker={"error_kind": "unavailable"})],
     "infra.container_start": [
         lost(docker={"error_kind": "start", "failed_step": "start"}),
@@ -175,9 +171,7 @@ CASES: dict[str, list[Case]] = {
         lost(time_limit_hit=True, host={"contended": True}),
         lost(startup_timeout=True, host={"contended": True}, harness={"signal": 9}),
     ],
-    "infra.cpu_throttled": [
-        lost(time_limit_hit=True, kernel=AT_ITS_QUOTA, clock={"working_seconds": 120.0}),
-    ],
+    "infra.cpu_throttled": [lost(time_limit_hit=True, kernel=AT_ITS_QUOTA, clock={"working_seconds": 120.0})],
     "model.context_overflow": [met(ModelErrorKind.CONTEXT_OVERFLOW)],
     "model.killed_harness": [
         ended(signal=9),
@@ -224,10 +218,7 @@ CASES: dict[str, list[Case]] = {
         lost(time_limit_hit=True, docker={"paused_seconds": 9.0}),  # not counted
         lost(time_limit_hit=True, kernel={"throttled_seconds": 59.0}, clock={"working_seconds": 120.0}),
     ],
-    "model.refusal": [
-        met(ModelErrorKind.REFUSAL),
-        wrong(harness=ANSWERED, answer={"text": "", "refusal": True}),
-    ],
+    "model.refusal": [met(ModelErrorKind.REFUSAL), wrong(harness=ANSWERED, answer={"text": "", "refusal": True})],
     "model.invalid_tool_call": [
         wrong("trajectory", harness=ANSWERED, answer={"invalid_tool_call": True}),
         lost(harness=CRASH, answer={"invalid_tool_call": True}),
@@ -242,7 +233,7 @@ CASES: dict[str, list[Case]] = {
         wrong("trajectory", "answer", harness=ANSWERED, answer=ANSWER),
         wrong(harness=ANSWERED.model_copy(update={"signal": 11}), answer=ANSWER),
     ],
-}
+}  # fmt: skip
 
 # The codes are a contract: records have them
 CONTRACT = {
@@ -312,11 +303,7 @@ BAD_CALL = {"answer": {"invalid_tool_call": True}}
         ("infra.interrupted", ended(exit_code=0, interrupt="?", also={"answer": ANSWER})[0], None),
         ("model.time_limit", ended(signal=9, also={"time_limit_hit": True})[0], None),
         ("model.invalid_tool_call", known(harness=CRASH, replies=1, **BAD_CALL), None),
-        (
-            "model.wrong_answer",
-            known(harness=dict(ANSWERED) | {"signal": 9}, replies=1, answer=ANSWER),
-            False,
-        ),
+        ("model.wrong_answer", known(harness=dict(ANSWERED) | {"signal": 9}, replies=1, answer=ANSWER), False),
         ("infra.evaluator", known(turn_limit_hit=True, evaluator_error="raised", answer=ANSWER), None),
         ("model.turn_limit", known(turn_limit_hit=True, time_limit_hit=True, **CONTENDED), None),
         ("model.time_limit", known(time_limit_hit=True, harness=CRASH), None),
@@ -328,7 +315,7 @@ BAD_CALL = {"answer": {"invalid_tool_call": True}}
         ("model.token_limit", known(answer={"truncated": True, "invalid_tool_call": True}), False),
         ("model.refusal", known(answer={"refusal": True}), False),
     ],
-)
+)  # fmt: skip
 def test_precedence(wins: str, evidence: Evidence, passed: bool | None) -> None:
     assert attribute(evidence, passed, ["answer"] if passed is False else []).cause == wins
 

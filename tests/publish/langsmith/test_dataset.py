@@ -1,5 +1,7 @@
 """`dataset: langsmith://NAME`: the real client reads from the strict server; rows, versions, the cache, every error."""
 
+# ruff: noqa: E501 - one case a line
+
 import gc
 import json
 import logging
@@ -404,11 +406,7 @@ BAD = {
     "a wrong id": ({**ROW, "metadata": {"bakeoff": {"id": "a/b"}}}, "metadata.bakeoff.id", "file name"),
     "ours is none": ({**ROW, "metadata": {"bakeoff": "x"}}, "metadata.bakeoff", "expected a mapping"),
     "ours is other": ({**ROW, "metadata": {"bakeoff": {"row": 1}}}, "metadata.bakeoff.row", "unknown key"),
-    "a missing file": (
-        {**ROW, "metadata": {"bakeoff": {"files": {"o.json": "o_json"}}}},
-        "attachments",
-        "'o_json' is missing",
-    ),
+    "a missing file": ({**ROW, "metadata": {"bakeoff": {"files": {"o.json": "o_json"}}}}, "attachments", "'o_json' is missing"),
     "a path": (
         {
             **ROW,
@@ -418,7 +416,7 @@ BAD = {
         "files.../o",
         "not a path below /task",
     ),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BAD)

@@ -1,5 +1,7 @@
 """Attempts in a scripted sandbox on a manual clock: every blame and every clock, in milliseconds."""
 
+# ruff: noqa: E501 - one case a line
+
 import errno
 import json
 from collections.abc import Callable, Iterable
@@ -185,17 +187,11 @@ def error(kind: ModelErrorKind) -> ModelCallError:
 GRAPH_LIMIT = "langgraph.errors.GraphRecursionError"
 
 ENDS: dict[str, list[dict[str, Any]]] = {
-    "infra.oom_killed": [
-        {"script": after_a_reply(lambda h: h.die(9)), "kernel": {"oom_kills": 1, "memory_limit_hits": 4}}
-    ],
-    "infra.host_memory": [
-        {"script": after_a_reply(lambda h: h.die(9)), "kernel": {"oom_kills": 1, "memory_limit_hits": 0}}
-    ],
+    "infra.oom_killed": [{"script": after_a_reply(lambda h: h.die(9)), "kernel": {"oom_kills": 1, "memory_limit_hits": 4}}],
+    "infra.host_memory": [{"script": after_a_reply(lambda h: h.die(9)), "kernel": {"oom_kills": 1, "memory_limit_hits": 0}}],
     "infra.disk_full": [{"script": after_a_reply(lambda h: h.die(9)), "kernel": {"disk_full": True}}],
     "infra.pids_exhausted": [{"script": after_a_reply(lambda h: h.die(9)), "kernel": {"pids_refused": 3}}],
-    "infra.host_pids": [
-        {"script": after_a_reply(lambda h: h.die(9)), "kernel": {"pids_refused": 3, "pids_peak": 4}}
-    ],
+    "infra.host_pids": [{"script": after_a_reply(lambda h: h.die(9)), "kernel": {"pids_refused": 3, "pids_peak": 4}}],
     "infra.start_refused": [
         {
             "script": after_a_reply(lambda h: h.fail("builtins.RuntimeError", errnos=[errno.EAGAIN])),
@@ -252,13 +248,8 @@ ENDS: dict[str, list[dict[str, Any]]] = {
         {"script": after_a_reply(lambda h: h.fail("builtins.KeyError", "'A-99'"))},
         {"script": after_a_reply(lambda h: h.die(11))},
     ],
-    "model.turn_limit": [
-        {"script": loops},
-        {"script": after_a_reply(lambda h: h.fail(GRAPH_LIMIT, "8 steps"))},
-    ],
-    "model.token_limit": [
-        {"script": loops, "attempt": spec(limits={"tokens": 5}), "model": {"input_tokens": 5}},
-    ],
+    "model.turn_limit": [{"script": loops}, {"script": after_a_reply(lambda h: h.fail(GRAPH_LIMIT, "8 steps"))}],
+    "model.token_limit": [{"script": loops, "attempt": spec(limits={"tokens": 5}), "model": {"input_tokens": 5}}],
     "model.time_limit": [
         {"script": works(100.0)},
         {"script": works(100.0), "stop_works": False},
@@ -267,7 +258,7 @@ ENDS: dict[str, list[dict[str, Any]]] = {
     "model.context_overflow": [{"replies": error(ModelErrorKind.CONTEXT_OVERFLOW)}],
     "model.refusal": [{"replies": error(ModelErrorKind.REFUSAL)}],
     "model.invalid_tool_call": [{"replies": error(ModelErrorKind.INVALID_TOOL_CALL)}],
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("cause", "made"), [(cause, one) for cause, ways in ENDS.items() for one in ways])

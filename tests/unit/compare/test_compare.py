@@ -313,12 +313,7 @@ SLIM = "python:3.12-slim-bookworm"
                 "package requests: nothing → 2.0",
             ],
         ),
-        (
-            "limits",
-            {},
-            {"config": {"harness": {"limits": {"turns": 6}}}},
-            ["limits.turns: 12 → 6"],
-        ),
+        ("limits", {}, {"config": {"harness": {"limits": {"turns": 6}}}}, ["limits.turns: 12 → 6"]),
         ("retries", {}, {"config": {"harness": {"retries": {"model_call": 0}}}}, ["retries.model_call: 2 → 0"]),
         ("config", {}, {"config": {"harness": {"config": {"a": 1}}}}, ["config.a: nothing → 1"]),
         (

@@ -72,15 +72,12 @@ def test_nothing_is_put_into_our_own_environment(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("program", "says"),
     [
-        (
-            f"import sys; print('{CANARY}'); print('{CANARY}', file=sys.stderr); sys.exit(3)",
-            "ended with exit code 3",
-        ),
+        (f"import sys; print('{CANARY}'); print('{CANARY}', file=sys.stderr); sys.exit(3)", "ended with exit code 3"),
         ("", "did not print one line"),
         (f"print('{CANARY}'); print('{CANARY}')", "did not print one line"),
         ("import sys; sys.stdout.buffer.write(b'\\xff\\xfe')", "gave no key"),
     ],
-)
+)  # fmt: skip
 def test_a_command_that_fails_is_told_without_what_it_printed(
     tmp_path: Path, program: str, says: str
 ) -> None:

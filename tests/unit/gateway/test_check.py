@@ -29,15 +29,10 @@ def check(model, environ=None, **more):
         ("openai:gpt-4.1", {"api_key_env": "MY_KEY"}, "MY_KEY is not set", "MY_KEY=..."),
         ("openai:m", {"base_url": "http://h/v1", "api_key_env": "MY_KEY"}, "MY_KEY is not set", ".env"),
         ("qwen:7b", {"base_url": "http://h/v1"}, "unknown provider 'qwen'", "openai:qwen:7b"),
-        (
-            "openai:m",
-            {"base_url": "http://h/v1", "params": {"timeout": "1m"}},
-            "params.timeout",
-            "timeout: 60",
-        ),
+        ("openai:m", {"base_url": "http://h/v1", "params": {"timeout": "1m"}}, "params.timeout", "timeout: 60"),
         ("local:smolm2", {}, "did you mean 'smollm2'?", "local:smollm2"),
     ],
-)
+)  # fmt: skip
 def test_each_problem_is_named_with_its_hint(model, more, problem, hint):
     found = check(model, **more)
     assert problem in found.problem

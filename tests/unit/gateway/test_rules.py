@@ -1,5 +1,7 @@
 """What providers' error texts mean, and how long they ask to wait."""
 
+# ruff: noqa: E501 - one case a line
+
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,36 +20,16 @@ SAID = [
     (429, "insufficient_quota", "You exceeded your current quota", Kind.AUTH),
     (402, "Insufficient Balance", "", Kind.AUTH),
     (None, "402", "Not enough credits for this request, or lower max_tokens.", Kind.AUTH),
-    (
-        402,
-        "402",
-        "This request requires more credits, or fewer max_tokens. You requested up to 4096 tokens",
-        Kind.AUTH,
-    ),
+    (402, "402", "This request requires more credits, or fewer max_tokens. You requested up to 4096 tokens", Kind.AUTH),
     (403, "403", "Key limit exceeded (total limit)", Kind.AUTH),
     (400, "invalid_request_error", "Your credit balance is too low to access the Anthropic API.", Kind.AUTH),
     (429, "1113", "余额不足", Kind.AUTH),
-    (
-        429,
-        "RESOURCE_EXHAUSTED",
-        "You exceeded your current quota, check your plan and billing",
-        Kind.RATE_LIMITED,
-    ),
-    (
-        413,
-        "tokens rate_limit_exceeded",
-        "Request too large on tokens per minute (TPM): Limit 6000",
-        Kind.RATE_LIMITED,
-    ),
+    (429, "RESOURCE_EXHAUSTED", "You exceeded your current quota, check your plan and billing", Kind.RATE_LIMITED),
+    (413, "tokens rate_limit_exceeded", "Request too large on tokens per minute (TPM): Limit 6000", Kind.RATE_LIMITED),
     (None, "ThrottlingException", "Too many requests, please wait", Kind.RATE_LIMITED),
     (403, "403", "Your chosen model requires moderation and your input was flagged", Kind.REFUSAL),
     (403, "moderation", "The input was flagged by moderation. No credits were charged.", Kind.REFUSAL),
-    (
-        403,
-        "permission_denied",
-        "Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE_BIO",
-        Kind.REFUSAL,
-    ),
+    (403, "permission_denied", "Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE_BIO", Kind.REFUSAL),
     (400, "invalid_request_error", "Content Exists Risk", Kind.REFUSAL),
     (400, "data_inspection_failed", "Input data may contain inappropriate content.", Kind.REFUSAL),
     (400, "1301", "系统检测到输入或生成内容可能包含不安全或敏感内容", Kind.REFUSAL),
@@ -57,39 +39,14 @@ SAID = [
     (400, "", "registry.ollama.ai/library/gemma:2b does not support tools", Kind.UNSUPPORTED),
     (400, "invalid_request_error", "`tool calling` is not supported with this model", Kind.UNSUPPORTED),
     (400, "INVALID_ARGUMENT", "Function calling is not enabled for models/gemma-3", Kind.UNSUPPORTED),
-    (
-        400,
-        "",
-        '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser',
-        Kind.UNSUPPORTED,
-    ),
+    (400, "", '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser', Kind.UNSUPPORTED),
     (400, "ValidationException", "This model doesn't support tool use in streaming mode.", Kind.UNSUPPORTED),
-    (
-        400,
-        "",
-        "max_tokens is too large: 100000. This model supports at most 16384 completion tokens",
-        Kind.UNSUPPORTED,
-    ),
-    (
-        400,
-        "",
-        "max_tokens: 100000 > 8192, which is the maximum allowed number of output tokens",
-        Kind.UNSUPPORTED,
-    ),
+    (400, "", "max_tokens is too large: 100000. This model supports at most 16384 completion tokens", Kind.UNSUPPORTED),
+    (400, "", "max_tokens: 100000 > 8192, which is the maximum allowed number of output tokens", Kind.UNSUPPORTED),
     (400, "", "`max_tokens` must be less than or equal to `8192`", Kind.UNSUPPORTED),
     (400, "", "Invalid max_tokens value, the valid range of max_tokens is [1, 8192]", Kind.UNSUPPORTED),
-    (
-        400,
-        "",
-        "it has a maxOutputTokens value of 100000 but the supported range is from 1 to 8193",
-        Kind.UNSUPPORTED,
-    ),
-    (
-        400,
-        "unsupported_value",
-        "Unsupported value: 'temperature' does not support 0.2 with this model.",
-        Kind.UNSUPPORTED,
-    ),
+    (400, "", "it has a maxOutputTokens value of 100000 but the supported range is from 1 to 8193", Kind.UNSUPPORTED),
+    (400, "unsupported_value", "Unsupported value: 'temperature' does not support 0.2 with this model.", Kind.UNSUPPORTED),
     (
         400,
         "context_length_exceeded",
@@ -118,20 +75,10 @@ SAID = [
         " input tokens (900 > 8192 - 7800).",
         Kind.CONTEXT_OVERFLOW,
     ),
-    (
-        400,
-        "",
-        "input length and `max_tokens` exceed context limit: 199000 + 8192 > 200000",
-        Kind.CONTEXT_OVERFLOW,
-    ),
+    (400, "", "input length and `max_tokens` exceed context limit: 199000 + 8192 > 200000", Kind.CONTEXT_OVERFLOW),
     (400, "", "input length and `max_tokens` exceed context limit: 900 + 300000 > 200000", Kind.UNSUPPORTED),
     (400, "", "prompt is too long: 210000 tokens > 200000 maximum", Kind.CONTEXT_OVERFLOW),
-    (
-        400,
-        "",
-        "Prompt contains 40000 tokens, too large for model with 32768 maximum context length",
-        Kind.CONTEXT_OVERFLOW,
-    ),
+    (400, "", "Prompt contains 40000 tokens, too large for model with 32768 maximum context length", Kind.CONTEXT_OVERFLOW),
     (400, "tool_use_failed", "Failed to call a function. Please adjust your prompt.", Kind.INVALID_TOOL_CALL),
     (400, "", "tool call validation failed: attempted to call tool 'x'", Kind.INVALID_TOOL_CALL),
     (400, "", "foo/bar is not a valid model ID", Kind.AUTH),
@@ -150,7 +97,7 @@ SAID = [
     (None, "not_found_error", "model: m", Kind.AUTH),
     (500, "", "it says: invalid_api_key, content_filter, context_length_exceeded", None),
     (400, "", "the upstream rejected `messages`", None),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("status", "codes", "message", "kind"), SAID)

@@ -195,16 +195,10 @@ def test_options_win_over_the_runs_own_settings(tmp_path: Path) -> None:
         (("otlp",), {"protocol": "udp"}, "--protocol", "'http/protobuf'", "Write"),
         (("otlp",), {"url": "nowhere"}, "--url", "not an http or https address", "http"),
         (("otlp",), {"url": "https://user:pw@host"}, "--url", "may hold a secret", "Remove"),
-        (
-            ("mlflow",),
-            {"url": "https://user:pw@host"},
-            "--url",
-            "may hold a secret",
-            "MLFLOW_TRACKING_USERNAME",
-        ),
+        (("mlflow",), {"url": "https://user:pw@host"}, "--url", "may hold a secret", "MLFLOW_TRACKING_USERNAME"),
         (("otlp", "langsmith"), {"url": "http://x"}, "--url", "is of one target", "one target at a time"),
     ],
-)
+)  # fmt: skip
 def test_a_bad_command_line_is_one_error(
     tmp_path: Path, names: tuple[str, ...], options: dict[str, Any], key: str, problem: str, hint: str
 ) -> None:

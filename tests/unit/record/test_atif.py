@@ -1,5 +1,7 @@
 """Every attempt, however it ended, is a valid ATIF document that hides nothing."""
 
+# ruff: noqa: E501 - one case a line
+
 from __future__ import annotations
 
 import time
@@ -123,10 +125,8 @@ def test_calls_of_one_reply_with_one_id_keep_their_own_results(ids: tuple[str, s
     [
         ({"args": None, "raw_args": "{oops", "outcome": "malformed"},
          {"malformed": True, "raw_arguments": "{oops", "outcome": "malformed"}),
-        ({"outcome": "unknown_tool", "error": "no such tool"},
-         {"outcome": "unknown_tool", "error": "no such tool"}),
-        ({"args": {"x": "y" * MAX_ARGUMENTS}},
-         {"cut": MAX_ARGUMENTS + 9, "raw_arguments": '{"x": "' + "y" * (MAX_ARGUMENTS - 7)}),
+        ({"outcome": "unknown_tool", "error": "no such tool"}, {"outcome": "unknown_tool", "error": "no such tool"}),
+        ({"args": {"x": "y" * MAX_ARGUMENTS}}, {"cut": MAX_ARGUMENTS + 9, "raw_arguments": '{"x": "' + "y" * (MAX_ARGUMENTS - 7)}),
         ({"timed_out": True, "started": 1}, {"timed_out": True, "started": 1}),
     ],
 )  # fmt: skip

@@ -39,25 +39,13 @@ def collected(tmp_path: Path, records: Any = None, manifest: Any = None) -> Repo
     [
         ({"memory": 512 * MIB}, {"memory": 512 * MIB}, None),
         ({}, {"memory": 512 * MIB}, None),
-        (
-            {"memory": 2**30},
-            {"memory": 512 * MIB},
-            "Memory: production gives 1 GiB, this run gave less (512 MiB)",
-        ),
-        (
-            {"seconds": 60.0},
-            {"seconds": 120.0},
-            "production gives 1 min 00 s, this run gave more (2 min 00 s)",
-        ),
+        ({"memory": 2**30}, {"memory": 512 * MIB}, "Memory: production gives 1 GiB, this run gave less (512 MiB)"),
+        ({"seconds": 60.0}, {"seconds": 120.0}, "production gives 1 min 00 s, this run gave more (2 min 00 s)"),
         ({"tokens": 9000}, {"tokens": None}, "production gives 9,000, this run gave more (no limit)"),
         ({"network": "the CRM"}, {"network": "none"}, "production has “the CRM”, this run had “none”"),
-        (
-            {"retries": 0},
-            {"retries": 2},
-            "Extra tries of a model call: production gives 0, this run gave more (2)",
-        ),
+        ({"retries": 0}, {"retries": 2}, "Extra tries of a model call: production gives 0, this run gave more (2)"),
     ],
-)
+)  # fmt: skip
 def test_each_difference_from_production_is_said_with_its_direction(
     there: dict[str, Any], here: dict[str, Any], said: str | None
 ) -> None:

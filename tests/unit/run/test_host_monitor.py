@@ -15,11 +15,7 @@ def kernel(waited: float | None, cpu: float | None, throttled: float = 0.0) -> K
 @pytest.mark.parametrize(
     ("facts", "steal", "expected"),
     [
-        (
-            kernel(6.0, 2.0),
-            0.0,
-            True,
-        ),  # ready for most of the time, and below half of its floor of 5 CPU seconds
+        (kernel(6.0, 2.0), 0.0, True),  # ready for most of the time, and below half of its floor of 5 CPU seconds
         (kernel(4.9, 2.0), 0.0, False),  # not ready often enough to blame anybody
         (kernel(6.0, 2.5), 0.0, False),  # a share that the noise of a full host explains
         (kernel(9.0, 2.0, throttled=5.0), 0.0, False),  # the quota took it, not a neighbour
@@ -30,7 +26,7 @@ def kernel(waited: float | None, cpu: float | None, throttled: float = 0.0) -> K
         (kernel(0.0, 9.0), 19.9, False),
         (kernel(0.0, 9.0), None, False),
     ],
-)
+)  # fmt: skip
 def test_the_rule(facts: KernelFacts, steal: float | None, expected: bool) -> None:
     assert contended(facts, steal, seconds=10.0, reserved_cpus=0.5) is expected
 

@@ -1,5 +1,7 @@
 """A harness runs here as it runs in production: its threads, its event loop, its signals, its files."""
 
+# ruff: noqa: E501 - one case a line
+
 import asyncio
 import signal
 import sqlite3
@@ -431,13 +433,10 @@ def test_a_message_alone_is_the_answer(tmp_path: Path, make: Any) -> None:
     [
         (lambda reply: {"draft": reply, "next": 1}, "not dict with the keys draft, next"),
         (lambda reply: 3, "not int"),
-        (
-            lambda reply: {"messages": [("user", "1 + 2?")], "draft": reply},
-            "no answer under the keys messages, draft",
-        ),
+        (lambda reply: {"messages": [("user", "1 + 2?")], "draft": reply}, "no answer under the keys messages, draft"),
         (lambda reply: {"messages": [{"content": reply}]}, "`messages` that LangChain cannot read"),
     ],
-)
+)  # fmt: skip
 def test_a_result_without_an_answer_is_the_harness_s_mistake(tmp_path: Path, make: Any, problem: str) -> None:
     error = result(play(tmp_path, lambda model, context: returns(make)(model), ai("3")))["error"]
     assert error["data"]["type"] == WRONG_RESULT
@@ -482,11 +481,7 @@ COUNT, TWICE = [call("count", n=1)], [call("count", n=1), call("count", "c2", n=
 RECURSION = ("langgraph.errors.GraphRecursionError", "builtins.RecursionError")
 # the harness, its model's answers, the exception and one of its bases
 BROKEN: dict[str, tuple[Any, list[Any], str, str]] = {
-    "recursion": (
-        lambda model, _: create_agent(model, [count]).with_config(recursion_limit=2),
-        COUNT,
-        *RECURSION,
-    ),
+    "recursion": (lambda model, _: create_agent(model, [count]).with_config(recursion_limit=2), COUNT, *RECURSION),
     "recursion in a task group": (grouped, COUNT, *RECURSION),
     "model calls": (
         *(limited(ModelCallLimitMiddleware), COUNT),
@@ -502,15 +497,12 @@ BROKEN: dict[str, tuple[Any, list[Any], str, str]] = {
         "langchain.agents.structured_output.StructuredOutputValidationError",
         "langchain.agents.structured_output.StructuredOutputError",
     ),
-    "a tool": (
-        *(lambda model, _: create_agent(model, [raises]), [call("raises", n=1)]),
-        *("builtins.KeyError", "builtins.LookupError"),
-    ),
+    "a tool": (*(lambda model, _: create_agent(model, [raises]), [call("raises", n=1)]), *("builtins.KeyError", "builtins.LookupError")),
     "a tool, with an exception that has no text": (
         *(lambda model, _: create_agent(model, [silent]), [call("silent", n=1)]),
         *(f"{__name__}.SilentError", "builtins.Exception"),
     ),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -21,10 +21,7 @@ IMAGE = f"[image: image/png, {FACTS}]"
     ("block", "line"),
     [
         # chat completions
-        (
-            {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{DATA}", "detail": "low"}},
-            IMAGE,
-        ),
+        ({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{DATA}", "detail": "low"}}, IMAGE),
         ({"type": "image_url", "image_url": {"url": URL}}, f"[image: {URL}]"),
         ({"type": "image_url", "image_url": f"data:image/png;base64,{DATA}"}, IMAGE),
         ({"type": "input_audio", "input_audio": {"data": DATA, "format": "wav"}}, f"[audio: wav, {FACTS}]"),
@@ -63,7 +60,7 @@ IMAGE = f"[image: image/png, {FACTS}]"
         ({"type": "thinking", "thinking": "x"}, None),
         ("image", None),
     ],
-)
+)  # fmt: skip
 def test_every_api_s_block_says_what_it_was(block: Any, line: str | None) -> None:
     assert placeholder(block) == line
 

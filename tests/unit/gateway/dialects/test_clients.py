@@ -513,18 +513,10 @@ def test_the_channel_gone_is_a_bad_gateway(
 RAW: list[tuple[Callable[[str], bytes], int]] = [
     (lambda host: f"POST /v1/messages HTTP/1.1\r\nHost: {host}\r\n\r\n".encode(), 411),
     (lambda host: f"POST /v1/messages HTTP/1.1\r\nHost: {host}\r\nContent-Length: -1\r\n\r\n".encode(), 411),
-    (
-        lambda host: (
-            f"POST /v1/messages HTTP/1.1\r\nHost: {host}\r\nContent-Length: 99999999\r\n\r\n".encode()
-        ),
-        413,
-    ),
-    (
-        lambda host: f"POST /v1/messages HTTP/1.1\r\nHost: {host}\r\nContent-Length: 3\r\n\r\n{{no".encode(),
-        400,
-    ),
+    (lambda host: (f"POST /v1/messages HTTP/1.1\r\nHost: {host}\r\nContent-Length: 99999999\r\n\r\n".encode()), 413),
+    (lambda host: f"POST /v1/messages HTTP/1.1\r\nHost: {host}\r\nContent-Length: 3\r\n\r\n{{no".encode(), 400),
     (lambda host: f"PUT /v1/messages HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n".encode(), 501),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("request_bytes", "status"), RAW)

@@ -28,14 +28,10 @@ ANSWERS: dict[str, tuple[Any, Any, ModelErrorKind | None]] = {  # whole, streame
         served([chunk({"role": "assistant", "tool_calls": [CALLING]}, "tool_calls", usage=USAGE), DONE]),
         None,
     ),
-    "broken off": (
-        say(200, chat(finish="error")),
-        served([*WORDS, chunk(finish="error")]),
-        ModelErrorKind.UNAVAILABLE,
-    ),
+    "broken off": (say(200, chat(finish="error")), served([*WORDS, chunk(finish="error")]), ModelErrorKind.UNAVAILABLE),
     "limited in 200": (say(200, RATE), served([*WORDS, RATE]), ModelErrorKind.RATE_LIMITED),
     "page": (say(503, "<html>x</html>"), say(503, "<html>x</html>"), ModelErrorKind.UNAVAILABLE),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -3,6 +3,8 @@
 Each shape is served over HTTP to the real client of its provider, whole and streamed.
 """
 
+# ruff: noqa: E501 - one case a line
+
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -162,24 +164,9 @@ CHAT = [
         finish="tool_calls",
         facts="invalid_tool_call",
     ),
-    Shape(
-        "chat cut arguments without an end",
-        "openai:m",
-        chat(None, None, tool_calls=[call('{"order')]),
-        error=K.UNAVAILABLE,
-    ),
-    Shape(
-        "chat arguments that are a list",
-        "openai:m",
-        chat(None, "tool_calls", tool_calls=[call('["A-17"]')]),
-        error=K.INVALID_TOOL_CALL,
-    ),
-    Shape(
-        "chat arguments in a string",
-        "openai:m",
-        chat(None, "tool_calls", tool_calls=[call(json.dumps(ARGS))]),
-        error=K.BAD_RESPONSE,
-    ),
+    Shape("chat cut arguments without an end", "openai:m", chat(None, None, tool_calls=[call('{"order')]), error=K.UNAVAILABLE),
+    Shape("chat arguments that are a list", "openai:m", chat(None, "tool_calls", tool_calls=[call('["A-17"]')]), error=K.INVALID_TOOL_CALL),
+    Shape("chat arguments in a string", "openai:m", chat(None, "tool_calls", tool_calls=[call(json.dumps(ARGS))]), error=K.BAD_RESPONSE),
     *(
         Shape(
             f"chat calls with {name} ids",
@@ -197,20 +184,13 @@ CHAT = [
         for name, ident in (("equal", "x"), ("empty", ""), ("no", None))
     ),
     chat_error("server error", SERVER_ERROR, K.UNAVAILABLE),
-    chat_error(
-        "error in an error", {"error": {"error": {"message": "slow down", "code": 429}}}, K.RATE_LIMITED
-    ),
+    chat_error("error in an error", {"error": {"error": {"message": "slow down", "code": 429}}}, K.RATE_LIMITED),
     chat_error("rate limit", RATE, K.RATE_LIMITED),
     chat_error("credits", {"error": {"message": "Not enough credits", "code": 402}}, K.AUTH),
     chat_error("error as text", {"error": "upstream is down"}, K.UNAVAILABLE),
     chat_error("moderation", {"error": {"message": "flagged", "code": "content_filter"}}, K.REFUSAL),
     chat_error("overload", {"error": {"type": "overloaded_error", "message": "Overloaded"}}, K.UNAVAILABLE),
-    Shape(
-        "chat choice error",
-        "openai:m",
-        chat("The", choice_error={"code": 502, "message": "x"}),
-        error=K.UNAVAILABLE,
-    ),
+    Shape("chat choice error", "openai:m", chat("The", choice_error={"code": 502, "message": "x"}), error=K.UNAVAILABLE),
     Shape("chat null choices", "openai:m", chat(choices=None), error=K.BAD_RESPONSE),
     Shape("chat no choices", "openai:m", chat(choices=[]), error=K.BAD_RESPONSE),
     Shape(
@@ -219,12 +199,7 @@ CHAT = [
         {**chat(choices=None), "base_resp": {"status_code": 1002, "status_msg": "rate limit"}},
         error=K.RATE_LIMITED,
     ),
-    Shape(
-        "chat empty",
-        "openai:m",
-        chat(""),
-        [chunk({"role": "assistant", "content": ""}), chunk(finish="stop"), DONE],
-    ),
+    Shape("chat empty", "openai:m", chat(""), [chunk({"role": "assistant", "content": ""}), chunk(finish="stop"), DONE]),
     Shape(
         "chat Groq's usage",
         "openai:m",
@@ -272,12 +247,7 @@ CHAT = [
         text=TEXT,
         tokens=(20, 109, None),
     ),
-    Shape(
-        "chat NaN",
-        "openai:m",
-        json.dumps(chat(usage={**USAGE, "prompt_tokens": float("nan")})),
-        error=K.BAD_RESPONSE,
-    ),
+    Shape("chat NaN", "openai:m", json.dumps(chat(usage={**USAGE, "prompt_tokens": float("nan")})), error=K.BAD_RESPONSE),
     Shape(
         "chat refusal",
         "openai:m",
@@ -287,7 +257,7 @@ CHAT = [
     ),
     Shape("chat stream of nothing", "openai:m", None, [DONE], K.BAD_RESPONSE),
     Shape("chat page", "openai:m", "<html>502 Bad Gateway</html>", ["<html>502</html>"], K.BAD_RESPONSE),
-]
+]  # fmt: skip
 
 # With a form of the answer, OpenAI's SDK reads what the model said, and raises where it cannot.
 FORM = {"title": "Reply", "type": "object", "properties": {"status": {"type": "string"}}}
@@ -389,13 +359,7 @@ AZURE = [
     ),
     Shape("azure stream cut", "azure_openai:m", None, [OF_PROMPT, *WORDS], K.UNAVAILABLE),
     Shape("azure no answer", "azure_openai:m", None, [OF_PROMPT, DONE], K.UNAVAILABLE),
-    Shape(
-        "azure filtered prompt",
-        "azure_openai:m",
-        (400, FILTERED_PROMPT),
-        [OF_PROMPT, *WORDS, FILTERED_PROMPT],
-        K.REFUSAL,
-    ),
+    Shape("azure filtered prompt", "azure_openai:m", (400, FILTERED_PROMPT), [OF_PROMPT, *WORDS, FILTERED_PROMPT], K.REFUSAL),
     *(
         Shape(
             f"azure {code}",
@@ -423,7 +387,7 @@ AZURE = [
             ),
         )
     ),
-]
+]  # fmt: skip
 
 # --- Responses -----------------------------------------------------------------------------------------
 
@@ -458,18 +422,9 @@ def event(kind: str, **more: Any) -> str:
 
 OPENING = [
     event("response.created", response=response([], "in_progress")),
-    event(
-        "response.output_item.added", output_index=0, item={**said(), "content": [], "status": "in_progress"}
-    ),
-    event(
-        "response.output_text.delta",
-        output_index=0,
-        content_index=0,
-        item_id="msg_1",
-        delta=TEXT,
-        logprobs=[],
-    ),
-]
+    event("response.output_item.added", output_index=0, item={**said(), "content": [], "status": "in_progress"}),
+    event("response.output_text.delta", output_index=0, content_index=0, item_id="msg_1", delta=TEXT, logprobs=[]),
+]  # fmt: skip
 
 
 def responses(
@@ -485,32 +440,10 @@ CUT = {"incomplete_details": {"reason": "max_output_tokens"}}
 FILTERED = {"incomplete_details": {"reason": "content_filter"}}
 RESPONSES = [
     responses("plain", response(), "response.completed", finish="completed"),
-    responses(
-        "cut",
-        response(status="incomplete", **CUT),
-        "response.incomplete",
-        finish="max_output_tokens",
-        facts="truncated",
-    ),
-    responses(
-        "filtered",
-        response(status="incomplete", **FILTERED),
-        "response.incomplete",
-        finish="content_filter",
-        facts="refusal",
-    ),
-    responses(
-        "failed",
-        response([], "failed", error={"code": "server_error", "message": "x"}),
-        "response.failed",
-        K.UNAVAILABLE,
-    ),
-    responses(
-        "limited",
-        response([], "failed", error={"code": "rate_limit_exceeded", "message": "x"}),
-        "response.failed",
-        K.RATE_LIMITED,
-    ),
+    responses("cut", response(status="incomplete", **CUT), "response.incomplete", finish="max_output_tokens", facts="truncated"),
+    responses("filtered", response(status="incomplete", **FILTERED), "response.incomplete", finish="content_filter", facts="refusal"),
+    responses("failed", response([], "failed", error={"code": "server_error", "message": "x"}), "response.failed", K.UNAVAILABLE),
+    responses("limited", response([], "failed", error={"code": "rate_limit_exceeded", "message": "x"}), "response.failed", K.RATE_LIMITED),
     responses("cancelled", response([], "cancelled"), "response.cancelled", K.UNAVAILABLE),
     Shape("responses queued", "openai:m", response([], "queued"), error=K.UNAVAILABLE),
     Shape("responses nothing", "openai:m", response([]), error=K.BAD_RESPONSE),
@@ -558,7 +491,7 @@ RESPONSES = [
         text=TEXT,
         finish="completed",
     ),
-]
+]  # fmt: skip
 
 # --- Messages ------------------------------------------------------------------------------------------
 

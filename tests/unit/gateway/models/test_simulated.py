@@ -85,15 +85,11 @@ def test_the_share_of_passing_trials_is_the_skill(reference):
     [
         [],
         [{"name": "look", "args": {}}],
-        [
-            {"name": "look", "args": {"n": 1}},
-            {"name": "look", "args": {"n": 2}},
-            {"name": "look", "args": {"n": 1}},
-        ],
+        [{"name": "look", "args": {"n": 1}}, {"name": "look", "args": {"n": 2}}, {"name": "look", "args": {"n": 1}}],
         [{"name": "set", "args": {"on": True}}, {"name": "set", "args": {"on": False}}],
     ],
     ids=["no call", "no args", "twins", "booleans"],
-)
+)  # fmt: skip
 def test_every_error_makes_the_trial_fail(error, answer, calls):
     reference = {"trajectory": calls, "answer": answer}
     for seed in range(3):

@@ -97,13 +97,9 @@ def test_a_second_attempt_finds_what_the_first_recorded(tape: Path) -> None:
             0,
             "request.messages[0].content: recorded '1 + 2?', now '1 + 3?'",
         ),
-        (
-            asked({"type": "human", "data": {"content": "more"}}),
-            7,
-            "call 8 of sim/e/1 is not on the tape: 2 were",
-        ),
+        (asked({"type": "human", "data": {"content": "more"}}), 7, "call 8 of sim/e/1 is not on the tape: 2 were"),
     ],
-)
+)  # fmt: skip
 def test_what_is_not_on_the_tape_is_said_with_the_first_difference(
     tape: Path, request_: ModelRequest, index: int, says: str
 ) -> None:
