@@ -60,25 +60,3 @@ def test_files_are_there_and_the_reference_is_not(project: Project) -> None:
     lost = trials["rows"].attempts[-1].evidence.harness
     assert (lost.error_type or "").endswith("FileNotFoundError")
     assert not Path("/opt/harness").exists()
-
-
-def test_a_file_that_changes_while_trials_run_is_told_and_fails_no_model(project: Project) -> None:
-    (project.root / "order.txt").write_text("forty-two")
-    # an evaluator is the one thing of the user's that runs on the host between two trials
-    (project.root / "spoiling_checks.py").write_text(
-        "import pathlib\n"
-        "def spoil(**_):\n"
-        "    pathlib.Path(__file__).with_name('order.txt').write_text('another')\n"
-        "    return 1.0\n"
-    )
-    project.config["evaluators"].append({"use": "spoiling_checks:spoil"})
-    project.config["infra"]["attempts"] = 1
-    for n in range(2):
-        project.row(
-            f"row-{n}", call("read_file", "forty-two", name="order.txt"), files={"order.txt": "order.txt"}
-        )
-    outcome = project.bake("--max-concurrency", "1")
-    first, second = sorted(outcome.trials().values(), key=lambda trial: trial.verdict == "infra_error")
-    assert (first.verdict, second.cause) == ("passed", "infra.unknown"), outcome.stderr
-    because = second.attempts[-1].evidence.internal_error or ""
-    assert "order.txt has changed since the run read it" in because

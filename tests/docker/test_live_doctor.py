@@ -22,21 +22,3 @@ def test_doctor_without_a_harness(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert result.exit_code == 0, result.stdout
     assert answer["ok"]
     assert (states["harness"], states["docker"], states["limits"]) == ("warning", "ok", "ok")
-
-
-def test_doctor_names_line_key_and_hint(tmp_path: Path) -> None:
-    harness = tmp_path / "harness.yaml"
-    harness.write_text(
-        "version: 1\n"
-        "name: big\n"
-        "harness: {prompt: Hello, tools: []}\n"
-        "resources: {cpus: 4096}\n"
-        "candidates: [{name: a, model: 'simulated:skill=1'}]\n"
-        "dataset: absent.jsonl\n"
-        "evaluators: [{final_answer: {match: contains}, threshold: 1.0}]\n"
-    )
-    result = CliRunner().invoke(app, [str(harness)])
-    assert result.exit_code == 2, result.stdout
-    assert "✗ resources.cpus" in result.stdout
-    assert "✗ dataset" in result.stdout
-    assert f"{harness}:6" in result.stdout.replace("\n", "")

@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 from langsmith import Client
-from langsmith.schemas import Example, Feedback, Run
+from langsmith.schemas import Feedback, Run
 
-from bakeoff.datasets.langsmith.example import Ours, row_metadata
 from bakeoff.publish import source
 from bakeoff.record.messages import to_openai
 from bakeoff.record.store import RunDirectory
@@ -68,21 +66,6 @@ def roots(runs: dict[str, list[Run]]) -> dict[str, Run]:
 def children(runs: dict[str, list[Run]], parent: Run, run_type: str) -> list[Run]:
     mine = [each for listed in runs.values() for each in listed if each.parent_run_id == parent.id]
     return [each for each in mine if each.run_type == run_type]
-
-
-def test_the_dataset_is_the_runs(demonstration: RunDirectory, client: Client) -> None:
-    found: dict[str, Example] = {}
-    for example in client.list_examples(dataset_name="support-desk"):
-        found[(example.metadata or {})["bakeoff"]["id"]] = example
-    rows = {row["id"]: row for row in demonstration.examples()}
-    assert found.keys() == rows.keys()
-    for id_, row in rows.items():
-        metadata = found[id_].metadata or {}
-        ours = Ours.model_validate(metadata["bakeoff"])
-        assert found[id_].inputs == row["inputs"]
-        assert (found[id_].outputs or {}) == row["outputs"]
-        assert row_metadata(metadata, ours) == row["metadata"]
-        assert ours.digest == row["digest"]
 
 
 def test_an_experiment_says_what_made_its_numbers(
@@ -330,11 +313,3 @@ def test_every_tool_call_is_there(demonstration: RunDirectory, runs: dict[str, l
                 assert abs(tool.start_time - (origin + timedelta(seconds=extra["started"]))) < CLOCK
                 ran += 1
     assert ran > 30
-
-
-def test_ids_tell_their_time_and_none_is_used_twice(runs: dict[str, list[Run]]) -> None:
-    every = [each for mine in runs.values() for each in mine]
-    assert len({each.id for each in every}) == len(every)
-    for each in every:
-        assert UUID(str(each.id)).version == 7
-        assert each.id.int >> 80 == int(each.start_time.timestamp() * 1000)

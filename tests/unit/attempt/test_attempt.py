@@ -3,6 +3,7 @@
 # ruff: noqa: E501 - one case a line
 
 import errno
+import hashlib
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -347,6 +348,12 @@ def test_a_line_that_is_sent_twice_or_by_another_attempt_is_no_second_call() -> 
     protests = run.evidence.protocol_errors
     assert sum("a second call with the id" in text for text in protests) == 1
     assert sum("not of this attempt" in text for text in protests) == 3
+
+
+def test_a_file_that_has_changed_since_the_run_read_it_is_told_and_fails_no_model() -> None:
+    run = Run(honest, attempt=spec(files={"order.txt": hashlib.sha256(b"forty-two").hexdigest()}))
+    assert run.evidence.internal_error.startswith("ValueError: order.txt has changed since the run read it")
+    assert run.cause() == "infra.unknown"
 
 
 def test_a_flood_cannot_hold_up_the_time_limit() -> None:

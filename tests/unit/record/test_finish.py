@@ -14,38 +14,22 @@ def test_a_word_has_one_meaning_in_every_dialect() -> None:
                 assert seen.setdefault(word, finish) is finish, word
 
 
+MEANS = {
+    Finish.STOP: "stop end_turn STOP FINISH_REASON_STOP completed",
+    Finish.CALLS: "tool_calls tool-calls",
+    Finish.LENGTH: "length max_output_tokens MAX_TOKENS",
+    Finish.REFUSAL: "content_filter content-filter sensitive SAFETY refusal",
+    Finish.BAD_CALL: "MALFORMED_FUNCTION_CALL",
+    Finish.BROKEN: "error abort insufficient_system_resource network_error queued",
+    Finish.UNKNOWN: "eaten_by_a_bear OTHER stopped",
+}
+
+
 @pytest.mark.parametrize(
-    ("word", "expected"),
-    [
-        ("stop", Finish.STOP),
-        ("end_turn", Finish.STOP),
-        ("STOP", Finish.STOP),
-        ("FINISH_REASON_STOP", Finish.STOP),
-        ("completed", Finish.STOP),
-        ("tool_calls", Finish.CALLS),
-        ("tool-calls", Finish.CALLS),
-        ("length", Finish.LENGTH),
-        ("max_output_tokens", Finish.LENGTH),
-        ("MAX_TOKENS", Finish.LENGTH),
-        ("content_filter", Finish.REFUSAL),
-        ("content-filter", Finish.REFUSAL),
-        ("sensitive", Finish.REFUSAL),
-        ("SAFETY", Finish.REFUSAL),
-        ("refusal", Finish.REFUSAL),
-        ("MALFORMED_FUNCTION_CALL", Finish.BAD_CALL),
-        ("error", Finish.BROKEN),
-        ("abort", Finish.BROKEN),
-        ("insufficient_system_resource", Finish.BROKEN),
-        ("network_error", Finish.BROKEN),
-        ("queued", Finish.BROKEN),
-        ("eaten_by_a_bear", Finish.UNKNOWN),
-        ("OTHER", Finish.UNKNOWN),
-        ("stopped", Finish.UNKNOWN),
-    ],
+    ("word", "expected"), [(one, kind) for kind, words in MEANS.items() for one in words.split()]
 )
 def test_what_a_word_means(word: str, expected: Finish) -> None:
-    found = meaning(word)
-    assert found[1] is expected
+    assert meaning(word)[1] is expected
 
 
 @pytest.mark.parametrize("word", [None, "", "null", "FINISH_REASON_UNSPECIFIED"])
