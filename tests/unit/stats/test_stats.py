@@ -424,6 +424,7 @@ def test_nothing_is_ever_nan(a: list[str], b: list[str], c: list[str], size: int
 # --- by simulation: the short form of tests/stats_study.py -------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "design",
     [
