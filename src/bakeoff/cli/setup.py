@@ -25,6 +25,14 @@ def setup(
             help="Build the default base image from Debian's packages, even if a registry answers.",
         ),
     ] = False,
+    prune: Annotated[
+        bool,
+        typer.Option(
+            "--prune",
+            help="Remove bakeoff's own images and caches that were not used for a week; asks first.",
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --prune: do not ask.")] = False,
 ) -> None:
     """Make sure of Docker, the base image and the harness image. A second call does nothing again."""
     # Imported here: Docker's client costs a quarter of a second that `bakeoff --help` need not pay.
@@ -40,6 +48,10 @@ def setup(
         typer.echo(
             "stopped the Docker Engine that bakeoff started" if stopped else "bakeoff started no engine"
         )
+        return
+
+    if prune:
+        _prune(yes=yes)
         return
 
     path = harness or default_harness()
@@ -63,6 +75,32 @@ def setup(
             image.ensure(client, config, client.info()["Architecture"], _say)
             done(f"harness image of {config.name}")
     backend.close()
+
+
+def _prune(*, yes: bool) -> None:
+    """List what would go and how much it is; remove it when told to."""
+    from bakeoff.backends.docker import connection
+    from bakeoff.errors import UnfitEnvironment
+    from bakeoff.provision import prune
+    from bakeoff.text import figures
+
+    client = None
+    try:
+        client = connection.connect()
+    except UnfitEnvironment as error:
+        typer.echo(f"{error}: only caches are looked at")
+    old = prune.leftovers(client)
+    for each in old:
+        typer.echo(f"{figures.size(each.size):>10}  {each.name}, not used for {each.idle.days} days")
+    total = f"{figures.count(len(old), 'thing')}, {figures.size(sum(each.size for each in old))} at least"
+    if not old:
+        typer.echo("nothing of bakeoff's is old")
+    elif yes or typer.confirm(f"Remove {total}?"):
+        gone = [each for each in old if each.remove()]
+        kept = f"; {len(old) - len(gone)} are in use" if len(gone) < len(old) else ""
+        typer.echo(f"removed {len(gone)} of {total}{kept}")
+    if client is not None:
+        client.close()
 
 
 def default_harness() -> Path | None:

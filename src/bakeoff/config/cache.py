@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from bakeoff.errors import UnfitEnvironment
@@ -11,6 +12,12 @@ from bakeoff.errors import UnfitEnvironment
 def cache_dir() -> Path:
     """`$XDG_CACHE_HOME/bakeoff`, else `~/.cache/bakeoff`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bakeoff"
+
+
+def mark_used(home: Path) -> None:
+    """Note that a directory of the cache is in use: `bakeoff setup --prune` goes by its time."""
+    with suppress(OSError):  # of a cache that cannot be written
+        os.utime(home)
 
 
 def require_cache() -> None:

@@ -22,7 +22,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from bakeoff.backends.base import Say
 from bakeoff.backends.docker.images.target import Target, unreachable
-from bakeoff.config.cache import cache_dir
+from bakeoff.config.cache import cache_dir, mark_used
 from bakeoff.errors import InputError
 from bakeoff.harness import files
 from bakeoff.harness.requirements import Requirement
@@ -116,6 +116,7 @@ def _built(asked: Requirement, path: Path, project: Path, answers: Sequence[Path
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     home = cache_dir() / "built-wheels" / digest
     if found := next(home.glob("*.whl"), None):
+        mark_used(home)
         return found
     if say is None:
         raise NotBuilt

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bakeoff.backends.docker.images.progress import growing, progress
-from bakeoff.config.cache import cache_dir
+from bakeoff.config.cache import cache_dir, mark_used
 from bakeoff.errors import InputError, UnfitEnvironment
 
 LOCK = "package-lock.json"
@@ -68,7 +68,10 @@ def find(packages: list[str], machine: str) -> NodeModules | None:
     if not packages:
         return NodeModules({}, {}, {})
     home = _home(packages, machine)
-    return _read(home) if (home / LOCK).exists() else None
+    if not (home / LOCK).exists():
+        return None
+    mark_used(home)
+    return _read(home)
 
 
 def _home(packages: list[str], machine: str) -> Path:

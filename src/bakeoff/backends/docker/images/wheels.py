@@ -30,7 +30,7 @@ from bakeoff.backends.base import Say
 from bakeoff.backends.docker.images.local_wheels import LocalWheel
 from bakeoff.backends.docker.images.progress import growing, progress
 from bakeoff.backends.docker.images.target import Target, unreachable
-from bakeoff.config.cache import cache_dir
+from bakeoff.config.cache import cache_dir, mark_used
 from bakeoff.errors import InputError
 from bakeoff.harness.requirements import Requirement, Requirements
 from bakeoff.harness.uv import uv
@@ -128,7 +128,10 @@ def ensure(order: Order, say: Say) -> Wheelhouse:
 def find(order: Order) -> Wheelhouse | None:
     """The wheelhouse that `ensure` would give, if it is in the cache."""
     home = order.home()
-    return _read(home, order) if (home / LOCK).exists() else None
+    if not (home / LOCK).exists():
+        return None
+    mark_used(home)
+    return _read(home, order)
 
 
 def moved(order: Order, packages: Mapping[str, str]) -> str | None:
