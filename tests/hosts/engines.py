@@ -197,7 +197,7 @@ def tree(suite: str | None) -> Path:
     if home.exists():
         return home
     if shutil.which("mmdebstrap") is None:
-        apt_install(privilege() or (), ["mmdebstrap", "debian-archive-keyring"])
+        apt_install(privilege() or (), ["mmdebstrap", "debian-archive-keyring"], print)
     CACHE.mkdir(parents=True, exist_ok=True)
     half = Path(tempfile.mkdtemp(dir=CACHE, prefix="making-"))
     unneeded = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in ("doc", "man", "locale")]
