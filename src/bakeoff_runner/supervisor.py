@@ -271,9 +271,9 @@ def main() -> None:
     As root in a container it runs the harness as another user. The harness and its tools can then neither signal,
     trace, limit nor slow the supervisor, so what it reports of their end is no claim of theirs.
     """
-    os.environ.pop(
-        "container", None
-    )  # Podman's mark: programs ask for it, and should find the same everywhere
+    # Podman's marks: programs ask for them, and should find the same on every engine
+    for mark in ("container", "TERM"):
+        os.environ.pop(mark, None)
     child_in, to_child = os.pipe()
     from_child, child_out = os.pipe()
     walled = os.getpid() == 1 and os.getuid() == 0

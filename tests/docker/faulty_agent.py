@@ -288,8 +288,8 @@ def probe() -> str:
         "against_the_kernel": against_the_kernel(),
         "user": pwd.getpwuid(os.getuid()).pw_name,
         "threads": threading.active_count(),
-        "files and cores": [
-            resource.getrlimit(each) for each in (resource.RLIMIT_NOFILE, resource.RLIMIT_CORE)
+        "limits": [
+            resource.getrlimit(getattr(resource, f"RLIMIT_{name}")) for name in ("NOFILE", "CORE", "NPROC")
         ],
         "process 1": Path("/proc/1/cmdline").read_text().split("\0"),
         "langchain_chat_models": sorted(m for m in sys.modules if m.startswith(("openai", "anthropic"))),

@@ -39,14 +39,13 @@ STDERR = 2
 # host: up to a million files, cores of any size in /task, an init that the harness can kill the supervisor beside, a
 # health check within the limits. The manifest and the fingerprint have it.
 PINNED: JsonDict = {
-    "ulimits": {"nofile": 16384, "core": 0},
+    "ulimits": {"nofile": 16384, "core": 0, "nproc": 4096},  # the last one more, where the pids limit is more
     "init": False,
     "healthcheck": False,
     "stop_signal": "SIGTERM",
     "log_driver": "none",  # a flood must not fill the daemon's disk
     "shared_memory": f"{WORKDIR}/.shm",  # made by the supervisor: no /dev/shm of its own size
 }
-ULIMITS = [Ulimit(name=name, soft=most, hard=most) for name, most in PINNED["ulimits"].items()]
 
 # The whole environment of a container: nothing of the host's goes in.
 ENVIRONMENT = {
@@ -97,6 +96,7 @@ def create(api: APIClient, spec: SandboxSpec, swap_bytes: int = 0, for_podman: b
 
 def _create(api: APIClient, spec: SandboxSpec, user: int, swap_bytes: int, *, for_podman: bool) -> JsonDict:
     limits = spec.limits
+    ulimits = {**PINNED["ulimits"], "nproc": max(PINNED["ulimits"]["nproc"], limits.pids or 0)}
     owner = "" if for_podman else f"uid={user},gid={user},"
     workdir = f"size={limits.disk_bytes},mode=0700,{owner}nosuid,nodev,exec"
     host_config = api.create_host_config(
@@ -115,7 +115,7 @@ def _create(api: APIClient, spec: SandboxSpec, user: int, swap_bytes: int, *, fo
         cap_drop=["ALL"],
         cap_add=[*SUPERVISOR_CAPABILITIES, *(["CHOWN"] if for_podman else [])],
         security_opt=["no-new-privileges"],
-        ulimits=ULIMITS,
+        ulimits=[Ulimit(name=name, soft=most, hard=most) for name, most in ulimits.items()],
         log_config=LogConfig(type=PINNED["log_driver"]),
     )
     made: JsonDict = api.create_container(

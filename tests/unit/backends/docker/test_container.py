@@ -36,6 +36,7 @@ def test_what_a_daemon_or_an_image_could_set_is_set_by_the_request(
     assert {(each["Name"], each["Soft"], each["Hard"]) for each in wanted["Ulimits"]} == {
         ("nofile", 16384, 16384),
         ("core", 0, 0),
+        ("nproc", 4096, 4096),
     }
     assert wanted["LogConfig"] == {"Type": "none", "Config": {}}
     assert (wanted["IpcMode"], wanted["CgroupnsMode"], wanted["NetworkMode"]) == ("none", "private", "none")
