@@ -29,6 +29,7 @@ from bakeoff.text.escape import last_lines
 # For a login over ssh, and for the greetings of TLS.
 OPEN_SECONDS = 30.0
 PIECE = 64 * 1024
+LONGEST_DIRECTORY = 75
 
 
 class Link(Protocol):
@@ -64,6 +65,12 @@ def open_link(endpoint: Endpoint) -> Link:
     if endpoint.scheme == "tcp" and endpoint.tls is not None:
         return TlsLink(endpoint)
     return DirectLink(endpoint.address)
+
+
+def _private_directory() -> Path:
+    """For a socket, whose address has room for about 100 bytes: not below a long TMPDIR."""
+    long = len(tempfile.gettempdir()) > LONGEST_DIRECTORY
+    return Path(tempfile.mkdtemp(prefix="bakeoff-", dir="/tmp" if long else None))  # noqa: S108
 
 
 class DirectLink:
@@ -123,7 +130,7 @@ class SshLink:
     def __init__(self, endpoint: Endpoint) -> None:
         self._named = endpoint.named
         self._login, self._socket = parse_ssh(endpoint)
-        self._directory = Path(tempfile.mkdtemp(prefix="bakeoff-"))
+        self._directory = _private_directory()
         self._here, self._log = self._directory / "d.sock", self._directory / "ssh.log"
         self.address = f"unix://{self._here}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -272,7 +279,7 @@ class TlsLink:
                 hint="Set DOCKER_CERT_PATH to the directory of ca.pem, cert.pem and key.pem.",
             ) from error
         self._problem: tuple[str, str] | None = None
-        self._directory = Path(tempfile.mkdtemp(prefix="bakeoff-"))
+        self._directory = _private_directory()
         self.address = f"unix://{self._directory / 'd.sock'}"
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="tls", daemon=True)

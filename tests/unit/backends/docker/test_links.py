@@ -3,6 +3,7 @@
 import os
 import socket
 import ssl
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -100,6 +101,18 @@ def test_a_side_that_closes_closes_the_other(homes: tuple[Path, Path]) -> None:
         assert near.recv(4) == b"here"
         near.shutdown(socket.SHUT_WR)
         assert near.recv(4) == b""
+
+
+def test_a_long_temporary_directory_is_no_place_for_a_socket(
+    homes: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    engine, client = homes
+    with echo(engine) as port, link(port, own(client)) as way, dial(way) as near:
+        near.sendall(b"here")
+        assert near.recv(4) == b"here"
 
 
 def test_closing_the_way_ends_its_thread_and_its_connections(homes: tuple[Path, Path]) -> None:
