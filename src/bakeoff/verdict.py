@@ -31,6 +31,9 @@ Decisions that the table makes (DESIGN.md, section 5, is the contract):
   own word, which is proof of nothing: `infra.start_refused` is inside.
 - `MemoryError` without an OOM kill is an exception like others: the kernel enforces the pinned limit by killing, so an
   allocation that merely failed was an absurd size or the host's own limit.
+- ENOSPC is the harness's word. It counts only where the supervisor saw /task 90 % full, or out of inodes. Elsewhere it
+  is an exception like others, and the trial shows the dispute: it was made up, or asked for more than the whole disk,
+  or had another reason (inotify). A fill that is gone before the next sample, some milliseconds later, is not seen.
 - A flood or a broken protocol counts only when no answer came of it: garbage beside a wrong answer must not excuse it.
 - A judge model that is down is `infra.evaluator`, whatever its provider said: the `infra.provider_*` causes are about
   the candidate's own provider, and a judge's refused key must not stop the candidate.
@@ -173,7 +176,9 @@ def _killed_for_the_host(e: Evidence) -> bool:
 
 
 def _disk_full(e: Evidence) -> bool:
-    return e.kernel.disk_full or errno.ENOSPC in e.harness.error_errnos
+    """The harness's own word counts where the kernel's facts allow it."""
+    full = e.kernel.disk_full or e.kernel.inodes_full
+    return full or (errno.ENOSPC in e.harness.error_errnos and e.kernel.disk_nearly_full)
 
 
 def _pids_exhausted(e: Evidence) -> bool:
@@ -335,6 +340,14 @@ def _oom_says(c: Case) -> str:
     return f"The kernel killed {count} in the container for memory{at}."
 
 
+def _disk_says(c: Case) -> str:
+    if c.evidence.kernel.disk_full:
+        return "/task had no room left."
+    if c.evidence.kernel.inodes_full:
+        return "/task had no inode left for another file."
+    return "The harness met ENOSPC, and /task was nearly full."
+
+
 def _pids_say(c: Case) -> str:
     if refused := c.evidence.kernel.pids_refused:
         return f"The pids limit refused {refused} new processes or threads."
@@ -444,9 +457,9 @@ CAUSES: tuple[Cause, ...] = (
     Cause(
         "infra.disk_full",
         "the one writable place, /task, was full",
-        "kernel: room left on /task, sampled; runner: ENOSPC",
+        "kernel: room and inodes left on /task, sampled; runner: ENOSPC, where the kernel saw it 90 % full",
         lambda c: _disk_full(c.evidence),
-        _say("/task had no room left."),
+        _disk_says,
         inside=True,
     ),
     Cause(

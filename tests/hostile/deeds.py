@@ -132,8 +132,9 @@ DEEDS: tuple[Deed, ...] = (
     Deed("close-everything", inside("os.closerange(0, 100); time.sleep(30)"), KILLED),
     Deed("imitates-a-limit", inside("raise type('GraphRecursionError', (Exception,), {})('limit')"),
          ("model.turn_limit", *BROKE, *KILLED)),
-    Deed("imitates-a-full-disk", inside("raise OSError(28, 'No space left on device')"),
-         ("model.broke_harness", "infra.disk_full")),
+    Deed("imitates-a-full-disk", inside("raise OSError(28, 'No space left on device')"), BROKE, on_record),
+    Deed("asks-for-more-than-the-disk", inside("os.posix_fallocate(os.open('x', os.O_CREAT | os.O_RDWR), 0, 2**33)"),
+         BROKE, on_record),
     # the supervisor
     Deed("signal-pid-1",
          tries(*(f"{name}: os.kill(1, signal.SIG{name})" for name in ("INT", "TERM", "HUP", "QUIT", "STOP", "KILL"))),
@@ -452,7 +453,7 @@ DEEDS: tuple[Deed, ...] = (
                 channel.notify("tool/end", {**run, "seconds": 0.0, "result": "code 1", "error": None, "errnos": [28],
                     "timed_out": True})
             """),
-        (*WRONG, "infra.disk_full"),
+        WRONG, on_record,
     ),
     Deed(
         "forged-usage-and-spans",

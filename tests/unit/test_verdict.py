@@ -77,6 +77,14 @@ def met(kind: ModelErrorKind) -> Case:
     return fault(kind), None, []
 
 
+NO_SPACE = CRASH.model_copy(update={"error_errnos": [errno.ENOSPC]})
+
+
+def used(mib: int) -> dict[str, int]:
+    """Of a disk of 64 MiB, at most."""
+    return {"disk_peak_bytes": mib * 2**20, "disk_limit_bytes": 64 * 2**20}
+
+
 CASES: dict[str, list[Case]] = {
     "infra.oom_killed": [
         wrong(kernel={"oom_kills": 1}, harness=ANSWERED, answer=ANSWER),
@@ -88,7 +96,8 @@ CASES: dict[str, list[Case]] = {
     ],
     "infra.disk_full": [
         wrong(kernel={"disk_full": True}, answer=ANSWER),
-        lost(harness=CRASH.model_copy(update={"error_errnos": [errno.ENOSPC]})),
+        wrong(kernel={"inodes_full": True}, answer=ANSWER),
+        lost(kernel=used(60), harness=NO_SPACE),
     ],
     "infra.pids_exhausted": [
         wrong(kernel={"pids_refused": 3}, answer=ANSWER),
@@ -330,6 +339,14 @@ def test_text_of_the_agent_is_bounded_and_disarmed_in_the_sentence() -> None:
     because = attribute(Evidence(harness=hostile), None).because
     assert len(because) < 300
     assert because.isprintable()
+
+
+@pytest.mark.parametrize("kernel", [{}, used(0), used(57)])
+def test_a_full_disk_that_only_the_harness_speaks_of_is_an_exception_like_others(kernel: Any) -> None:
+    said = known(kernel=kernel, harness=NO_SPACE)
+    assert attribute(said, None).cause == "infra.harness_crash"
+    assert attribute(said.model_copy(update={"replies": 1}), None).cause == "model.broke_harness"
+    assert resource_bound(said) == []
 
 
 def test_only_what_the_outside_caused_is_tried_again_and_nothing_inside_is() -> None:

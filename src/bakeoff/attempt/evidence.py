@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -10,8 +11,9 @@ from bakeoff.attempt.model_calls import ModelCalls
 from bakeoff.attempt.protocol import Answered, Exited, Failed
 from bakeoff.attempt.tool_log import ToolLog
 from bakeoff.backends.base import SandboxEnd
-from bakeoff.record.evidence import AnswerFacts, ClockFacts, DockerFacts, Evidence, HarnessFacts
+from bakeoff.record.evidence import AnswerFacts, ClockFacts, DockerFacts, Evidence, HarnessFacts, KernelFacts
 from bakeoff.record.limits import KernelReport
+from bakeoff.text import figures
 
 Reached = Literal["nothing", "supervisor", "loaded", "started", "answered"]
 Held = Literal["paused", "stopped"]
@@ -53,11 +55,11 @@ class EvidenceBuilder:
         """All facts. The parameters are the other parts of the attempt, and the moment."""
         working = clock.working(now if clock.finished is None else clock.finished)
         paused = clock.paused(clock.began, now)
-        answer = self._answer(calls, program=program)
+        answer, harness = self._answer(calls, program=program), self._harness(tools)
         return Evidence(
             docker=self._sandbox(end.facts).model_copy(update={"paused_seconds": paused}),
             kernel=self.kernel.facts,
-            harness=self._harness(tools),
+            harness=harness,
             clock=ClockFacts(
                 wall_seconds=now - clock.began,
                 working_seconds=working,
@@ -75,7 +77,7 @@ class EvidenceBuilder:
             protocol_errors=self.protocol_errors,
             output_overflow=self.budget is not None or (self.exited is not None and self.exited.overflow),
             budget=self.budget,
-            disputed=self._disputed(answer, tools),
+            disputed=[*_disputed_disk(harness, self.kernel.facts), *self._disputed_answer(answer, tools)],
             internal_error=self.internal_error,
         )
 
@@ -133,8 +135,8 @@ class EvidenceBuilder:
         lost = {"failed_step": "run", "error_kind": "lost", "error": text, "taken": taken}
         return facts.model_copy(update=lost)
 
-    def _disputed(self, answer: AnswerFacts | None, tools: ToolLog) -> list[str]:
-        """Where the harness's claims are not what the gateway and the runner saw."""
+    def _disputed_answer(self, answer: AnswerFacts | None, tools: ToolLog) -> list[str]:
+        """Where the answer is not what the gateway and the runner saw."""
         if self.reached != "answered" or answer is None or not answer.text:
             return []
         if answer.source == "harness":
@@ -145,3 +147,13 @@ class EvidenceBuilder:
         ):
             return ["the answer is a tool's result, which no tool is known to have returned"]
         return []
+
+
+def _disputed_disk(harness: HarnessFacts, kernel: KernelFacts) -> list[str]:
+    """Where the harness met a full disk that the kernel did not see."""
+    if errno.ENOSPC not in harness.error_errnos or kernel.disk_nearly_full:
+        return []
+    seen = f"{figures.size(kernel.disk_peak_bytes)} of {figures.size(kernel.disk_limit_bytes)}"
+    return [
+        f"the harness says that no space was left (ENOSPC); the kernel saw at most {seen} of /task in use"
+    ]

@@ -13,6 +13,9 @@ from pydantic import Field
 from bakeoff.errors import ModelErrorKind
 from bakeoff.record.base import Record, VerdictName
 
+# From this share of /task on, the harness is believed that no space was left: the disk is sampled, and the file may be
+# gone before the next sample.
+NEARLY_FULL = 0.9
 Sampled = Literal["memory_peak_bytes", "pids_peak"]
 
 
@@ -39,9 +42,17 @@ class KernelFacts(Record):
         None  # forks refused; cgroup v1, and v2 before Linux 6.11: by a limit above it, too
     )
     disk_peak_bytes: int | None = None  # of /task, sampled
+    disk_limit_bytes: int | None = None
+    disk_full: bool = False  # /task was seen with no room left
+    inodes_full: bool = False  # /task was seen with no room for another file
     # Peaks that the kernel does not keep: the highest of the supervisor's samples, which may read low
     sampled: list[Sampled] = Field(default_factory=list)
-    disk_full: bool = False  # /task was seen with no room left, or the harness met ENOSPC
+
+    @property
+    def disk_nearly_full(self) -> bool:
+        """Whether /task was seen so full that an ENOSPC is plausible."""
+        peak, limit = self.disk_peak_bytes or 0, self.disk_limit_bytes or 0
+        return self.disk_full or self.inodes_full or peak >= NEARLY_FULL * limit > 0
 
 
 class DockerFacts(Record):

@@ -190,7 +190,14 @@ GRAPH_LIMIT = "langgraph.errors.GraphRecursionError"
 ENDS: dict[str, list[dict[str, Any]]] = {
     "infra.oom_killed": [{"script": after_a_reply(lambda h: h.die(9)), "kernel": {"oom_kills": 1, "memory_limit_hits": 4}}],
     "infra.host_memory": [{"script": after_a_reply(lambda h: h.die(9)), "kernel": {"oom_kills": 1, "memory_limit_hits": 0}}],
-    "infra.disk_full": [{"script": after_a_reply(lambda h: h.die(9)), "kernel": {"disk_full": True}}],
+    "infra.disk_full": [
+        {"script": after_a_reply(lambda h: h.die(9)), "kernel": {"disk_full": True}},
+        {"script": after_a_reply(lambda h: h.die(9)), "kernel": {"inodes_full": True}},
+        {
+            "script": after_a_reply(lambda h: h.fail("builtins.OSError", "full", errnos=[errno.ENOSPC])),
+            "kernel": {"disk_peak_bytes": LIMITS.disk_bytes},
+        },
+    ],
     "infra.pids_exhausted": [{"script": after_a_reply(lambda h: h.die(9)), "kernel": {"pids_refused": 3}}],
     "infra.host_pids": [{"script": after_a_reply(lambda h: h.die(9)), "kernel": {"pids_refused": 3, "pids_peak": 4}}],
     "infra.start_refused": [
@@ -248,6 +255,7 @@ ENDS: dict[str, list[dict[str, Any]]] = {
     "model.broke_harness": [
         {"script": after_a_reply(lambda h: h.fail("builtins.KeyError", "'A-99'"))},
         {"script": after_a_reply(lambda h: h.die(11))},
+        {"script": after_a_reply(lambda h: h.fail("builtins.OSError", "full", errnos=[errno.ENOSPC]))},
     ],
     "model.turn_limit": [{"script": loops}, {"script": after_a_reply(lambda h: h.fail(GRAPH_LIMIT, "8 steps"))}],
     "model.token_limit": [{"script": loops, "attempt": spec(limits={"tokens": 5}), "model": {"input_tokens": 5}}],
@@ -399,6 +407,26 @@ def test_a_tool_that_returns_directly_gives_the_answer_of_a_harness_that_is_not_
     run = Run(script, ai("", ("c", "status", {"id": "A-17"})), attempt=spec(harness=harness))
     assert (run.evidence.answer.text, run.evidence.answer.source) == ("It is shipped.", "tool")
     assert run.evidence.disputed == []
+
+
+@pytest.mark.parametrize("ends", ["raises", "answers"])
+def test_a_full_disk_that_the_kernel_did_not_see_is_disputed(ends: str) -> None:
+    def script(harness: FakeHarness) -> Script:
+        harness.loaded()
+        harness.started()
+        reply = yield harness.ask("1 + 2?")
+        harness.tool("c", "write", {}, errnos=[errno.ENOSPC], error="no space")
+        if ends == "raises":
+            harness.fail("builtins.OSError", "No space left on device", errnos=[errno.ENOSPC])
+        else:
+            harness.answer(human("1 + 2?"), reply["result"]["message"])
+
+    run = Run(script, kernel={"disk_peak_bytes": 2**18})
+    assert run.evidence.disputed == [
+        "the harness says that no space was left (ENOSPC); the kernel saw at most 256 KiB of 16 MiB of /task in use"
+    ]
+    assert Run(script, kernel={"disk_peak_bytes": 15 * 2**20}).evidence.disputed == []
+    assert Run(script, kernel={"disk_full": True}).evidence.disputed == []
 
 
 # --- calls that failed, and requests that were none

@@ -1,13 +1,15 @@
 """What the supervisor reports where the kernel says little."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from bakeoff.record.limits import KernelReport
 from bakeoff_runner import cgroup
-from bakeoff_runner.supervisor import Supervisor
+from bakeoff_runner.supervisor import DISK_MS, FILLING_MS, Supervisor
 
 MIB = 2**20
 
@@ -40,3 +42,27 @@ def test_a_peak_that_the_kernel_does_not_keep_is_sampled_and_marked_so(
     supervisor.sample()
     read = KernelReport.of(supervisor.kernel()).facts
     assert (read.memory_peak_bytes, read.pids_peak, read.sampled) == peaks
+
+
+@pytest.mark.parametrize(
+    ("free", "files_free", "seen", "pace"),
+    [
+        ([90, 60, 80], 7, (40, False, False, False), DISK_MS),
+        ([90, 9, 80], 7, (91, False, False, True), DISK_MS),
+        ([90, 0, 80], 7, (100, True, False, True), DISK_MS),
+        ([90, 30, 30], 7, (70, False, False, False), FILLING_MS),
+        ([90, 90, 90], 0, (10, False, True, True), DISK_MS),
+    ],
+)
+def test_a_disk_that_was_full_at_one_look_was_full(
+    monkeypatch: pytest.MonkeyPatch, free: list[int], files_free: int, seen: tuple[object, ...], pace: int
+) -> None:
+    disk = {"f_blocks": 100, "f_frsize": 1, "f_files": 9, "f_ffree": files_free}
+    looks = [SimpleNamespace(f_bfree=each, **disk) for each in free]
+    monkeypatch.setattr(os, "statvfs", lambda _: looks.pop(0) if len(looks) > 1 else looks[0])
+    supervisor = Supervisor(0, 0, 0, 0)
+    for _ in free:
+        supervisor.look_at_disk()
+    read = KernelReport.of(supervisor.kernel()).facts
+    assert (read.disk_peak_bytes, read.disk_full, read.inodes_full, read.disk_nearly_full) == seen
+    assert supervisor.pace_ms == pace
