@@ -20,7 +20,7 @@ RUN_SYNC := --inexact --no-dev $(addprefix --extra ,$(EXTRAS)) $(if $(filter loc
 TEST_SYNC := --inexact --extra local --extra openai --extra anthropic
 
 # They mostly wait, so that three at once share two cores; those that need the machine to themselves come last.
-DOCKER_TESTS := $(filter-out tests/unit/ tests/publish/ tests/bench/ tests/cgroup2/,$(sort $(dir $(wildcard tests/*/test_*.py))))
+DOCKER_TESTS := $(filter-out tests/unit/ tests/publish/ tests/sinks/ tests/bench/ tests/cgroup2/,$(sort $(dir $(wildcard tests/*/test_*.py))))
 
 # The user's uv, else one of our own: the versions are the lock's either way.
 define SYNC
@@ -61,12 +61,12 @@ run: $(RUN_ENV) ## set up what is missing, then run HARNESS (default harness.yam
 test: $(TEST_ENV) ## every test; starts Docker where none answers
 	@$(BIN)/bakeoff setup
 	$(BIN)/pytest tests/unit --numprocesses 3 $(ARGS)
-	$(BIN)/pytest tests/publish --numprocesses 3 --dist loadfile $(ARGS)
+	$(BIN)/pytest tests/publish tests/sinks --numprocesses 3 --dist loadfile $(ARGS)
 	$(BIN)/pytest $(DOCKER_TESTS) -m "not alone" --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 	$(BIN)/pytest $(DOCKER_TESTS) -m alone $(ARGS)
 
 test-fast: $(TEST_ENV) ## the tests that need no Docker, in under a minute
-	$(BIN)/pytest tests/unit -m "not docker and not slow" --numprocesses 3 $(ARGS)
+	$(BIN)/pytest tests/unit tests/sinks -m "not docker and not slow" --numprocesses 3 $(ARGS)
 
 test-cgroup2: $(TEST_ENV) ## faults and limits where the kernel has cgroup v2 (CGROUPS=1: v1), in an emulated machine
 	@$(BIN)/bakeoff setup

@@ -1,88 +1,24 @@
-"""report.html in a real browser: hostile text stays text, plots are drawn, nothing is asked of any network."""
+"""report.html in a real browser: plots are drawn, it fits any screen. What hostile text does to it: tests/sinks."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser
 
 from bakeoff.record.store import RunDirectory
 from bakeoff.report import data
 from bakeoff.report.write import write
+from tests.browser.page import Visit
 from tests.fakes import synthetic
 
 pytestmark = pytest.mark.slow
 
 PLOTS = ["score", "causes", "memory", "cost", "latency"]
-HOSTILE = (
-    "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>\"'></pre></code></td></table>"
-    "</style><svg onload=window.hacked=1><iframe src=javascript:parent.hacked=1></iframe>"
-    "<link rel=stylesheet href=http://127.0.0.1:9/x.css>&lt;b&gt; $\\frac{ \x1b[2J\u202e {{7*7}}"
-)
 LONG = "a-candidate-whose-name-is-as-long-as-a-name-may-be-" + "x" * 13
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if path is None:
-        if os.environ.get("CI"):
-            pytest.fail("there is no Chromium here, and CI may not skip this: `make browser` installs it")
-        pytest.skip("there is no Chromium here: `make browser` installs it")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-class Visit:
-    """A page that was opened, and all that it said and asked for."""
-
-    def __init__(self, browser: Browser, path: Path, **options: Any) -> None:
-        self.page: Page = browser.new_page(**options)
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.said.append(dialog.message))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto(path.as_uri())
-        self.page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
-
-
-@pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report of a run in which everything that an agent, a model or a dataset can write is hostile."""
-    names = ["steady", LONG, "$x_$<b>"]
-    tool = {"name": HOSTILE, "description": HOSTILE, "parameters": {"properties": {HOSTILE: {}}}}
-    seen = {"system_prompt": HOSTILE, "tools": [{"type": "function", "function": tool}]}
-    config = {
-        "production": {"memory": 2**30, "network": HOSTILE},
-        "change": {"owner": HOSTILE, "rollback": HOSTILE},
-    }
-    manifest = synthetic.manifest(names, 12, 2, notes=[HOSTILE], observed_harness=seen, config=config)
-    clusters = manifest.dataset.clusters
-    clusters.update({each: f"{HOSTILE}{n % 4}" for n, each in enumerate(clusters)})
-    records = [
-        each.model_copy(update={"output": HOSTILE, "scores": {HOSTILE: 1.0}})
-        for each in synthetic.trials(names, 12, 2, skills=(0.9, 0.6, 0.4), infra_rate=0.1)
-    ]
-    records += [
-        synthetic.trial("steady", HOSTILE, 1, verdict="failed", cause=f"model.{HOSTILE}", because=HOSTILE),
-        synthetic.trial("steady", "case-000", 99, earlier=[HOSTILE]),
-    ]
-    run = synthetic.run_directory(tmp_path_factory.mktemp("hostile"), records, manifest)
-    call = {"function_name": HOSTILE, "arguments": {HOSTILE: HOSTILE}, "extra": {"error": HOSTILE}}
-    step = {"source": HOSTILE, "message": HOSTILE, "tool_calls": [call]}
-    for record in records:
-        run.write_trajectory(record.trial_id, {"steps": [step] * 3})
-    return made(run)
 
 
 @pytest.fixture(scope="module")
@@ -95,22 +31,6 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def made(run: RunDirectory) -> Path:
     return write(run, data.collect(run))[1]
-
-
-def test_hostile_text_is_shown_and_never_obeyed(browser: Browser, hostile: Path) -> None:
-    visit = Visit(browser, hostile)
-    assert visit.page.evaluate("window.hacked") is None
-    # the page's policy would stop a script and a request, and say so: silence means that none was there
-    assert visit.said == []
-    assert visit.asked == [hostile.as_uri()]
-    assert (
-        visit.page.locator("script, img, iframe, object, link[rel=stylesheet], [onload], [onerror]").count()
-        == 0
-    )
-    text = visit.page.locator("main").inner_text()
-    assert text.count("<script>window.hacked = 1</script>") > 20
-    assert "\x1b" not in text
-    assert "\u202e" not in text
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -164,12 +84,11 @@ CONTRAST = """element => {
 
 
 @pytest.mark.parametrize("width", [320, 390, 1200])
-def test_the_page_never_scrolls_sideways(browser: Browser, rich: Path, hostile: Path, width: int) -> None:
-    for path in (rich, hostile):
-        page = Visit(browser, path, viewport={"width": width, "height": 844}).page
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        # whatever is wider scrolls in a box of its own, which a keyboard can reach
-        assert page.locator("table").count() == page.locator(".scroll[tabindex='0'] > table").count() > 5
+def test_the_page_never_scrolls_sideways(browser: Browser, rich: Path, width: int) -> None:
+    page = Visit(browser, rich, viewport={"width": width, "height": 844}).page
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    # whatever is wider scrolls in a box of its own, which a keyboard can reach
+    assert page.locator("table").count() == page.locator(".scroll[tabindex='0'] > table").count() > 5
 
 
 def test_a_phone_shows_the_first_numbers_beside_the_names(browser: Browser, rich: Path) -> None:

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from bakeoff.cli import compare, doctor, init, power, publish, report, run, setup, show
 from bakeoff.cli.help import Command
@@ -69,9 +69,9 @@ for _command in _commands:
 def complain(problem: str, hint: str | None) -> None:
     """Print one error to stderr: what is wrong and where, and how to fix it. Both may hold hostile text."""
     console = Console(stderr=True, soft_wrap=True)
-    console.print(f"[bold red]error:[/] {escape(terminal(problem))}", highlight=False)
+    console.print(Text.assemble(("error:", "bold red"), " ", terminal(problem)))
     if hint:
-        console.print(f"[bold]  hint:[/] {escape(terminal(hint))}", highlight=False)
+        console.print(Text.assemble(("  hint:", "bold"), " ", terminal(hint)))
 
 
 def confess(error: Exception) -> None:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,7 @@ import typer
 
 from bakeoff.cli.report import OUT_HELP
 from bakeoff.errors import InputError
+from bakeoff.text import escape
 
 if TYPE_CHECKING:
     from bakeoff.compare import RunComparison
@@ -119,14 +119,13 @@ def _compare(request: Request, outlets: Outlets) -> int:
 
 def _print_first(first: First, outlets: Outlets) -> None:
     from bakeoff.compare import junit
-    from bakeoff.text import escape
 
     if outlets.markdown is not None:
         _write(outlets.markdown, f"{escape.markdown(first.sentence, 4000)}\n")
     if outlets.junit is not None:
         _write(outlets.junit, junit.render_first(first.run_id, first.sentence, conclusive=first.conclusive))
     summary = {"result": first.sentence, "exit_code": first.exit_code, "baseline": first.baseline}
-    typer.echo(json.dumps(summary) if outlets.as_json else first.sentence)
+    typer.echo(escape.json_text(summary) if outlets.as_json else escape.terminal(first.sentence))
 
 
 def _options(**given: Any) -> dict[str, Any]:
@@ -152,12 +151,14 @@ def _refuse(error: InputError, base: str, head: str, outlets: Outlets) -> None:
         if outlets.junit is not None:
             _write(outlets.junit, junit.render_refusal(error, base, head))
     except UnfitEnvironment as failed:  # the refusal matters more and keeps its exit code
-        typer.echo(f"note: {failed}", err=True)
+        typer.echo(f"note: {escape.terminal(str(failed))}", err=True)
     if outlets.as_json:
-        typer.echo(json.dumps(refusal.summary(error, base, head), indent=2))
+        typer.echo(escape.json_text(refusal.summary(error, base, head), indent=2))
 
 
 def _print(compared: RunComparison, notes: list[str], outlets: Outlets) -> None:
+    from rich.text import Text
+
     from bakeoff.compare import document, junit, summary
     from bakeoff.compare import terminal as comparison
     from bakeoff.report import markdown, terminal
@@ -167,12 +168,12 @@ def _print(compared: RunComparison, notes: list[str], outlets: Outlets) -> None:
     if outlets.junit is not None:
         _write(outlets.junit, junit.render(compared))
     if outlets.as_json:
-        typer.echo(json.dumps(summary.summary(compared) | {"baseline": notes}, indent=2, allow_nan=False))
+        typer.echo(escape.json_text(summary.summary(compared) | {"baseline": notes}, indent=2))
         return
     console = terminal.console()
     console.print(comparison.render(compared))
     for line in notes:
-        console.print(line, markup=False, highlight=False)
+        console.print(Text(escape.terminal(line)))
 
 
 def _write(path: Path, text: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bakeoff.cli.setup import default_harness
+from bakeoff.text import escape
 
 if TYPE_CHECKING:
     from bakeoff.backends.base import Check
@@ -39,7 +39,7 @@ def doctor(
         lines = [
             {key: value for key, value in asdict(check).items() if key != "exit_code"} for check in checks
         ]
-        typer.echo(json.dumps({"ok": code == 0, "exit_code": code, "checks": lines}, indent=2))
+        typer.echo(escape.json_text({"ok": code == 0, "exit_code": code, "checks": lines}, indent=2))
     raise typer.Exit(code)
 
 
@@ -47,11 +47,9 @@ def _print(check: Check) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from bakeoff.text import escape
-
     mark, colour = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red")}[check.state]
     line = Text.assemble(
-        (mark, colour), " ", (f"{check.subject:<14}", "bold"), " ", escape.line(check.says, 500)
+        (mark, colour), " ", (f"{escape.line(check.subject):<14}", "bold"), " ", escape.line(check.says, 500)
     )
     if check.hint:
         line.append(f"\n  {'':<14} → {escape.line(check.hint, 500)}")

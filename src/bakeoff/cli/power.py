@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from itertools import combinations
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bakeoff.cli.report import OUT_HELP, RUN_HELP
+from bakeoff.text import escape
 
 if TYPE_CHECKING:
     from bakeoff.compare import Side
@@ -53,9 +53,7 @@ def power(
     ]
     if as_json:
         facts = {"run_id": side.manifest.run_id, "effect": effect, "warnings": list(side.warnings)}
-        typer.echo(
-            json.dumps(facts | {"comparisons": [asdict(each) for each in found]}, indent=2, allow_nan=False)
-        )
+        typer.echo(escape.json_text(facts | {"comparisons": [asdict(each) for each in found]}, indent=2))
         return
     _print(side, found, effect)
 
@@ -72,7 +70,7 @@ def _print(side: Side, found: list[Power], effect: float) -> None:
     from rich.text import Text
 
     from bakeoff.report import terminal
-    from bakeoff.text import escape, figures
+    from bakeoff.text import figures
 
     points = f"{100 * effect:g} points"
     table = Table(box=None, pad_edge=False)

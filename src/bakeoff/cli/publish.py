@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -14,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from bakeoff.cli.report import OUT_HELP, RUN_HELP
 from bakeoff.publish.table import TARGETS
+from bakeoff.text import escape
 
 if TYPE_CHECKING:
     from bakeoff.publish.table import Publication
@@ -66,7 +67,9 @@ def publish(
                 _report(target, done)
     finally:
         if as_json:
-            typer.echo(json.dumps({target: asdict(done) for target, done in published.items()}, indent=2))
+            typer.echo(
+                escape.json_text({target: asdict(done) for target, done in published.items()}, indent=2)
+            )
 
 
 def _environment(run: RunDirectory, secrets: Sequence[str]) -> Mapping[str, str]:
@@ -87,6 +90,4 @@ def _report(target: str, done: Publication) -> None:
 
 
 def _print(line: str, *, error: bool = False) -> None:
-    from bakeoff.text.escape import terminal
-
-    Console(stderr=error, soft_wrap=True).print(terminal(line), highlight=False, markup=False)
+    Console(stderr=error, soft_wrap=True).print(Text(escape.terminal(line)))

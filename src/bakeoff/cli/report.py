@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -50,11 +49,13 @@ def report(
 
 
 def _print_result(report: ReportData, style: Style, paths: tuple[Path, Path]) -> None:
+    from rich.text import Text
+
     from bakeoff.report import summary, terminal
     from bakeoff.text import escape
 
     if style is Style.JSON:
-        typer.echo(json.dumps(summary.summary(report), indent=2))
+        typer.echo(escape.json_text(summary.summary(report), indent=2))
     elif style is Style.QUIET:
         # the exit code alone does not say why the numbers cannot decide
         if report.inconclusive:
@@ -62,4 +63,4 @@ def _print_result(report: ReportData, style: Style, paths: tuple[Path, Path]) ->
     else:
         console = terminal.console()
         console.print(terminal.scoreboard(report))
-        console.print(f"Report: {', '.join(map(str, paths))}", highlight=False, markup=False, soft_wrap=True)
+        console.print(Text(f"Report: {escape.terminal(', '.join(map(str, paths)))}"), soft_wrap=True)

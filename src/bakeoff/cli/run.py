@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -121,7 +120,7 @@ def _facts(task: Task, image: Contents) -> dict[str, Any]:
 def _print_plan(task: Task, admitted: Admission | None, image: Contents, as_json: bool) -> None:
     facts = _facts(task, image)
     if as_json:
-        typer.echo(json.dumps(facts, indent=2))
+        typer.echo(escape.json_text(facts, indent=2))
         return
     limits, reserve = task.config.resources, task.config.resources.reserve
     factors = f"{len(facts['candidates'])} candidates x {facts['examples']} examples x {facts['repetitions']}"

@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from bakeoff.text import escape
+
 
 def setup(
     harness: Annotated[
@@ -110,7 +112,7 @@ def default_harness() -> Path | None:
 
 
 def _say(line: str) -> None:
-    typer.echo(f"  {line}")
+    typer.echo(f"  {escape.terminal(line)}")
 
 
 class _Done:

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bakeoff.cli.report import OUT_HELP, RUN_HELP
+from bakeoff.text import escape
 
 
 def show(
@@ -32,7 +32,7 @@ def show(
 
         collected = data.collect(directory)
         if as_json:
-            typer.echo(json.dumps(summary.summary(collected)))
+            typer.echo(escape.json_text(summary.summary(collected)))
         else:
             terminal.console().print(terminal.run(collected))
         return
@@ -42,7 +42,7 @@ def show(
     record = trial_view.find(directory, trial)
     if as_json:
         typer.echo(
-            json.dumps(
+            escape.json_text(
                 {"trial": record.model_dump(mode="json"), "trajectory": directory.trajectory(record.trial_id)}
             )
         )

@@ -105,7 +105,7 @@ def _resources(record: TrialRecord) -> RenderableType:
         values = (show(getattr(given.requested, key)), show(getattr(given.effective, key)))
         table.add_row(key.removesuffix("_bytes"), *values, observation)
     if record.resource_bound:
-        table.caption = f"ran into its limit of: {escape.line(', '.join(record.resource_bound))}"
+        table.caption = Text(f"ran into its limit of: {escape.line(', '.join(record.resource_bound))}")
     return table
 
 
@@ -113,8 +113,8 @@ def _sampled(observed: Observed, name: Sampled) -> str:
     return " (sampled)" if name in observed.sampled else ""
 
 
-def _plain(value: float | str | None) -> str:
-    return value if isinstance(value, str) else figures.number(value)
+def _plain(value: float | str | None) -> Text:
+    return Text(escape.line(value) if isinstance(value, str) else figures.number(value))
 
 
 def _steps(trajectory: JsonDict | None) -> Iterator[RenderableType]:
@@ -123,9 +123,11 @@ def _steps(trajectory: JsonDict | None) -> Iterator[RenderableType]:
         return
     for step in trajectory.get("steps", []):
         source, extra = str(step.get("source")), step.get("extra") or {}
-        title = Text(f"\n{step.get('step_id')} {escape.line(source)}", style=SOURCES.get(source, ""))
+        named = escape.line(f"{step.get('step_id')} {source}")
+        title = Text(f"\n{named}", style=SOURCES.get(source, ""))
         if "seconds" in extra:
-            title.append(f"  at {extra.get('started')} s, {figures.seconds(extra['seconds'])}", style="dim")
+            started = escape.line(str(extra.get("started")))
+            title.append(f"  at {started} s, {figures.seconds(extra['seconds'])}", style="dim")
         yield title
         if message := step.get("message"):
             yield _indented(message if isinstance(message, str) else _json(message))

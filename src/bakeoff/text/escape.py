@@ -1,13 +1,14 @@
 """Making hostile text harmless: agent-made text before it reaches a terminal, a Markdown or an HTML page.
 
 A model can write an escape sequence that repaints the terminal, a bidirectional override that swaps what is
-read, or a pipe that moves a table's columns. Everything here shows such text instead of obeying it: nothing
-is silently dropped.
+read, a pipe that moves a table's columns, or a command to the CI server that reads the log. Everything here shows such
+text instead of obeying it: nothing is silently dropped.
 """
 
 from __future__ import annotations
 
 import html as _html
+import json
 import re
 import unicodedata
 from typing import Any
@@ -17,22 +18,36 @@ CELL_LIMIT = 200  # characters kept of a text in a table cell or in running pros
 
 _JOINERS = "\u200c\u200d"  # needed by Persian, by Indic scripts and by emoji; they move nothing on the screen
 _HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # controls, formats (bidi, tags), lone surrogates, line separators
+# Default_Ignorable_Code_Point (Unicode, DerivedCoreProperties.txt) of other categories, without the variation selectors
+# that emoji need; and the noncharacters of the Arabic block, which XML forbids
+_INVISIBLE = frozenset((0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2065, 0x3164, 0xFFA0)).union(
+    range(0x180B, 0x1810), range(0xFDD0, 0xFDF0), range(0xFFF0, 0xFFF9), range(0xE0000, 0xE1000)
+)
+# What a CI server obeys in a log: `::error::` at the start of a line (GitHub Actions, workflow commands); `##[error]`
+# (GitHub, Azure), `##vso[` (Azure) and `##teamcity[` anywhere. Tables are folded, so any place may start a line.
+_COMMAND = re.compile(
+    r"(?i)(#)(#(?:vso|teamcity)?\[)|(:)(:(?:error|warning|notice|debug|group|endgroup|echo|stop-commands|add-mask"
+    r"|add-path|(?:add|remove)-matcher|set-(?:env|output)|save-state|internal-set-repo-path)(?:\s|::))"
+)
 _PUNCTUATION = re.compile(r"([\\`*_\[\]<>|~$&])")
 _BLOCK_START = re.compile(r"^(?:([#+=:-])|(\d{1,9})([.)]))")
-_LINK = re.compile(r"(?i)(https?|ftp|mailto|xmpp)(:)|(www)(\.)|(@)")
+_LINK = re.compile(r"(?i)(https?|ftp|mailto|xmpp)(:)|(www)(\.)|(@)(?=\w)")
 
 
 def _visible(char: str, keep: str) -> str:
-    if char in keep or unicodedata.category(char) not in _HIDDEN or char in _JOINERS:
-        return char
     code = ord(char)
+    invisible = unicodedata.category(char) in _HIDDEN or code in _INVISIBLE or code & 0xFFFE == 0xFFFE
+    if char in keep or char in _JOINERS or not invisible:
+        return char
     if code < 0x20:
         return chr(0x2400 + code)  # the control pictures: ESC becomes ␛
     return f"\\u{{{code:x}}}"
 
 
 def _show(text: str, keep: str) -> str:
-    return text if text.isascii() and text.isprintable() else "".join(_visible(char, keep) for char in text)
+    plain = text.isascii() and text.isprintable()
+    shown = text if plain else "".join(_visible(char, keep) for char in text)
+    return _COMMAND.sub(lambda m: f"{m[1] or m[3]}\\{m[2] or m[4]}", shown)
 
 
 def storable(value: Any) -> Any:
@@ -42,6 +57,15 @@ def storable(value: Any) -> Any:
     if isinstance(value, dict):
         return {storable(key): storable(each) for key, each in value.items()}
     return [storable(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON for stdout, where a terminal or a CI server may read it: printable ASCII, and no command in it.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    return json.dumps(value, indent=indent, allow_nan=False).replace("##", "#\\u0023")
 
 
 def bounded(text: str, limit: int) -> str:
@@ -85,10 +109,11 @@ def _inline(text: str, limit: int) -> str:
     """One line in which nothing is markup.
 
     Backslashes before ASCII punctuation are the escape of CommonMark (section 2.4). Bare links are broken up
-    too, since GitHub's dialect makes links of them without any markup.
+    too, since GitHub's dialect makes links of them without any markup. It looks for addresses and for people to notify
+    after it has taken the backslashes out: only an element between, here a comment, keeps it from that.
     """
     escaped = _PUNCTUATION.sub(r"\\\1", line(text, limit))
-    return _LINK.sub(lambda m: f"{m[1]}\\:" if m[1] else f"{m[3]}\\." if m[3] else "\\@", escaped)
+    return _LINK.sub(lambda m: f"{m[1]}\\:" if m[1] else f"{m[3]}\\." if m[3] else "@<!-- -->", escaped)
 
 
 def code(text: str, limit: int = CELL_LIMIT) -> str:

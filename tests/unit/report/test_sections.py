@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from markdown_it import MarkdownIt
 from rich.console import Console
 
 from bakeoff.errors import InputError
@@ -424,44 +423,6 @@ def test_a_host_that_broke_its_promise_is_a_warning(tmp_path: Path) -> None:
     said = "1 of 2 trials got less CPU than was reserved"
     assert said in markdown.render(collected(tmp_path / "a", [calm, starved]))
     assert "got less CPU" not in markdown.render(collected(tmp_path / "b", [calm]))
-
-
-HOSTILE = (
-    "| x |\n\n# owned <script>alert(1)</script> </details> ![a](http://evil/x.png) ``` `code` \x1b[2J\u202e"
-)
-
-
-def test_hostile_prompts_tools_names_and_trajectories_stay_text_in_markdown(tmp_path: Path) -> None:
-    tool = {"name": HOSTILE, "description": HOSTILE, "parameters": {"properties": {HOSTILE: {}}}}
-    manifest = synthetic.manifest(
-        ["steady"],
-        notes=[HOSTILE],
-        observed_harness={"system_prompt": HOSTILE, "tools": [tool]},
-        host={"kernel": HOSTILE, "security_options": [HOSTILE]},
-        config={
-            "production": {"network": HOSTILE},
-            "change": dict.fromkeys(("replaces", "owner", "rollback", "notes"), HOSTILE),
-        },
-    )
-    manifest.dataset.clusters.update(dict.fromkeys(manifest.dataset.clusters, HOSTILE))
-    record = synthetic.trial(
-        verdict="failed", cause=HOSTILE, because=HOSTILE, output=HOSTILE, earlier=[HOSTILE]
-    )
-    run = synthetic.run_directory(tmp_path, [record.model_copy(update={"scores": {HOSTILE: 0.0}})], manifest)
-    run.write_trajectory(record.trial_id, {"steps": [{"source": "agent", "message": HOSTILE}]})
-    collected = data.collect(run)
-    report = markdown.render(collected)
-    tokens = MarkdownIt("commonmark", {"html": True}).enable("table").parse(report)
-    blocks = {
-        line.strip() for token in tokens if token.type == "html_block" for line in token.content.splitlines()
-    }
-    assert all(re.fullmatch(r"</?details>|<summary>[^<>]*</summary>", block) for block in blocks if block)
-    inline = {child.type for token in tokens for child in token.children or ()}
-    assert inline.isdisjoint({"image", "link_open", "html_inline"})
-    headings = [tokens[n + 1].content for n, token in enumerate(tokens) if token.type == "heading_open"]
-    assert not any("owned" in heading for heading in headings)
-    assert not {"\x1b", "\u202e"} & {*report, *shown(collected)}
-    assert report.count("owned") > 15
 
 
 def test_tool_schemas_and_packages_come_after_everything_else(tmp_path: Path) -> None:

@@ -174,19 +174,3 @@ def test_the_dashboard_runs_and_stops_on_an_exception() -> None:
     with pytest.raises(RuntimeError):
         stopped()
     assert "a ␛[2Jnote [bold]" in printed(target)
-
-
-@pytest.mark.parametrize("kind", [progress.Lines, progress.Dashboard])
-def test_hostile_names_and_notes_are_shown_not_obeyed(
-    kind: type[progress.Lines | progress.Dashboard],
-) -> None:
-    target = console()
-    with kind(target) as display:
-        display.planned({"evil\x1b[2J[red]": 1})
-        display.note("line\n\x1b]0;title\x07")
-        display.started("evil\x1b[2J/[link=x]/1")
-        if isinstance(display, progress.Dashboard):
-            target.print(display.render())
-    assert "\x1b]0" not in printed(target)
-    assert "\x1b[2J" not in printed(target)
-    assert "evil␛[2J[red]" in printed(target)
