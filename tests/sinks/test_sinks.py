@@ -275,15 +275,17 @@ def mlflow(given: Scene, request: pytest.FixtureRequest) -> None:
         assert done.returncode == 0, done.stderr[:2000]
     assert "nothing new" in done.stdout
     client = MlflowClient(url)
-    (found,) = client.search_runs([client.get_experiment_by_name(name).experiment_id])
-    tags = {key: value for key, value in found.data.tags.items() if not key.startswith("mlflow.")}
-    values = [line for value in (*tags.values(), *found.data.params.values()) for line in value.split("\n")]
-    keys = [*tags, *found.data.params, *found.data.metrics]
-    note = rendered(found.data.tags["mlflow.note.content"])
-    assert {tag.removeprefix("/") for tag, _ in note.found} <= {"p", "strong", "code"}
-    assert not any(attributes for _, attributes in note.found)
-    # artifacts are the run directory's files, byte for byte: what shows them decides how
-    arrived(given.text, [found.info.run_name, *keys, *(value[:LABEL_CHARACTERS] for value in values)], [])
+    for found in client.search_runs([client.get_experiment_by_name(name).experiment_id]):
+        tags = {key: value for key, value in found.data.tags.items() if not key.startswith("mlflow.")}
+        values = [
+            line for value in (*tags.values(), *found.data.params.values()) for line in value.split("\n")
+        ]
+        keys = [*tags, *found.data.params, *found.data.metrics]
+        # artifacts are the run directory's files, byte for byte: what shows them decides how
+        arrived(given.text, [found.info.run_name, *keys, *(value[:LABEL_CHARACTERS] for value in values)], [])
+        note = rendered(found.data.tags["mlflow.note.content"])
+        assert {tag.removeprefix("/") for tag, _ in note.found} <= {"p", "strong", "code"}
+        assert not any(attributes for _, attributes in note.found)
 
 
 # --- the run directory ---------------------------------------------------------------------------------

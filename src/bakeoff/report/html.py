@@ -32,7 +32,7 @@ from bakeoff.report.document import (
     parts,
 )
 from bakeoff.text.escape import html as escape
-from bakeoff.text.escape import html_block
+from bakeoff.text.escape import html_block, line
 from bakeoff.text.figures import UNKNOWN
 
 WHOLE = 30  # characters of a code that no line is broken in
@@ -142,7 +142,7 @@ def _phrase(phrase: Phrase) -> str:
 def _inline(part: Inline) -> str:
     match part:
         case Code(text):
-            whole = ' class="whole"' if len(text) <= WHOLE else ""
+            whole = ' class="whole"' if len(line(text)) <= WHOLE else ""
             return f"<code{whole}>{escape(text, TEXT_LIMIT)}</code>"
         case Strong(text):
             return f"<strong>{escape(text, TEXT_LIMIT)}</strong>"
