@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from bakeoff_runner import failure, lazy, wire
 from bakeoff_runner.channel import Channel
 from bakeoff_runner.context import HarnessContext, HarnessLimits
+from bakeoff_runner.interrupts import unanswered
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from langchain_core.runnables import RunnableConfig
 
 INTERRUPT_CHARS = 2000
@@ -66,11 +69,14 @@ def run(params: dict[str, Any], channel: Channel) -> dict[str, Any]:
 
         return command.run(params, workdir, channel)
     given = sum(message.get("role") in ("assistant", "tool") for message in params["messages"])
-    return outcome(run_agent(params, workdir, channel), given)
+    waiting: list[Any] = []
+    return outcome(run_agent(params, workdir, channel, waiting), given, waiting)
 
 
-def run_agent(params: dict[str, Any], workdir: Path, channel: Channel) -> Any:
+def run_agent(params: dict[str, Any], workdir: Path, channel: Channel, waiting: list[Any]) -> Any:
     """What the agent returns. It is built and invoked in this thread, and awaited where it has to be.
+
+    `waiting` gets what the latest interrupt waits for.
 
     An async `build_agent` and the agent's `ainvoke` share one task, as in a production program that awaits both.
     """
@@ -79,7 +85,7 @@ def run_agent(params: dict[str, Any], workdir: Path, channel: Channel) -> Any:
     context = HarnessContext(
         workdir, params["harness"]["config"], params["inputs"], limits, params.get("traceparent", "")
     )
-    from bakeoff_runner import asynchrony, load, time_limit, tools
+    from bakeoff_runner import asynchrony, interrupts, load, time_limit, tools
     from bakeoff_runner.chat_model import chat_model
 
     watchdog = time_limit.install(limits.tool_seconds)
@@ -88,6 +94,7 @@ def run_agent(params: dict[str, Any], workdir: Path, channel: Channel) -> Any:
     def arguments(agent: Any) -> tuple[Any, ...]:
         """Called between building and running."""
         tools.watch(channel, watchdog)
+        interrupts.watch(waiting)
         channel.notify("harness/loaded", {})
         config = run_config(agent, params.get("trial_id", "trial"))
         channel.notify("harness/started", {})
@@ -147,13 +154,16 @@ def at_breakpoint(agent: Any, result: Any, state: Any) -> Any:
     return {**result, "__interrupt__": [f"a breakpoint at {nodes.replace('*', 'every node')}"]}
 
 
-def outcome(result: Any, given: int = 0) -> dict[str, Any]:
+def outcome(result: Any, given: int = 0, waiting: Sequence[Any] = ()) -> dict[str, Any]:
     """The final state of the agent as JSON-able values.
 
-    `given`: how many messages of an assistant or a tool the example brought along. The result has
+    It has `messages`; `answer`, the structured response, where there is one; `interrupt`, what the agent waits for a
+    person to decide, where it stopped for that.
 
-    `messages`; `answer`, the structured response, where there is one; `interrupt`, what the agent waits for a person to
-    decide, where it stopped for that.
+    Args:
+        result: what the agent returned.
+        given: how many messages of an assistant or a tool the example brought along.
+        waiting: what the latest interrupt waits for. It counts where the conversation stops there.
 
     Raises:
         WrongResult: the harness returned something else.
@@ -174,6 +184,8 @@ def outcome(result: Any, given: int = 0) -> dict[str, Any]:
         raise WrongResult(f"the harness returned `messages` that LangChain cannot read: {error}") from error
     out: dict[str, Any] = {"messages": [serialised(message) for message in messages]}
     structured = state.get("structured_response")
+    if structured is None and unanswered(messages):
+        interrupts = interrupts or waiting
     answers = sum(message.type in ("ai", "tool") for message in messages)
     questions = bool(messages) and messages[-1].type in ("human", "system") and answers <= given
     if questions and structured is None and not interrupts:

@@ -382,6 +382,40 @@ def test_an_interrupt_of_the_graph_s_own_says_its_payload(tmp_path: Path) -> Non
     assert end["result"]["messages"] == []
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_wrapper_that_drops_an_interrupt_hides_nothing(tmp_path: Path, streamed: bool) -> None:
+    def build(model: Any, context: Any) -> Any:
+        agent = approve(model, InMemorySaver())
+
+        def run(inputs: Any) -> Any:
+            config = {"configurable": {"thread_id": "1"}}
+            if not streamed:
+                return {"messages": agent.invoke(inputs, config)["messages"]}
+            states = list(agent.stream(inputs, config, stream_mode="values"))
+            return {"messages": [state for state in states if "messages" in state][-1]["messages"]}
+
+        return RunnableLambda(run)
+
+    end = result(play(tmp_path, build, call("refund", order_id="A-17", cents=500)))["result"]
+    assert end["interrupt"] == 'refund({"order_id": "A-17", "cents": 500})'
+
+
+def test_an_interrupt_that_the_harness_answers_itself_is_none(tmp_path: Path) -> None:
+    def build(model: Any, context: Any) -> Any:
+        agent = approve(model, InMemorySaver())
+
+        def run(inputs: Any) -> Any:
+            config = {"configurable": {"thread_id": "1"}}
+            agent.invoke(inputs, config)
+            decisions = {"decisions": [{"type": "approve"}]}
+            return {"messages": agent.invoke(Command(resume=decisions), config)["messages"]}
+
+        return RunnableLambda(run)
+
+    end = result(play(tmp_path, build, call("refund", order_id="A-17", cents=500), ai("done")))["result"]
+    assert "interrupt" not in end
+
+
 class Sum(BaseModel):
     """The answer."""
 

@@ -66,6 +66,7 @@ _AZURE: dict[str, str] = {
     "AZURE_OPENAI_ENDPOINT": "write `params: {azure_endpoint: ...}`",
     "OPENAI_API_VERSION": "write `params: {api_version: ...}`",
     "OPENAI_API_TYPE": "write `params: {openai_api_type: ...}`",
+    "AZURE_OPENAI_AD_TOKEN": "give a key in AZURE_OPENAI_API_KEY",  # it wins over the key
 }
 _BEDROCK: dict[str, str] = {"AWS_ENDPOINT_URL": _AWS, "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": _AWS}
 
