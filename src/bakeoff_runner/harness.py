@@ -102,6 +102,7 @@ def run_agent(params: dict[str, Any], workdir: Path, channel: Channel, waiting: 
 
     built = load.build(params["harness"], chat_model(channel, params.get("model") or {}), context)
     if not inspect.isawaitable(built):
+        built = agent_of(built)
         if not asynchrony.must_be_awaited(built):
             args = arguments(built)
             result = built.invoke(*args)
@@ -110,7 +111,7 @@ def run_agent(params: dict[str, Any], workdir: Path, channel: Channel, waiting: 
         agent, built = built, None
 
     async def trial() -> Any:
-        runnable = agent if built is None else await built
+        runnable = agent if built is None else agent_of(await built)
         args = arguments(runnable)
         result = await runnable.ainvoke(*args)
         ask = has_breakpoints(runnable) and runnable.checkpointer
@@ -120,6 +121,21 @@ def run_agent(params: dict[str, Any], workdir: Path, channel: Channel, waiting: 
 
     # The loop is not closed: closing it would wait for the harness's own threads, and the process ends anyway.
     return asyncio.Runner().run(trial())
+
+
+def agent_of(built: Any) -> Any:
+    """What `build_agent` returned, as an agent: a plain function of the inputs is one too.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if hasattr(built, "invoke") or hasattr(built, "ainvoke"):
+        return built
+    if not callable(built):
+        raise TypeError(f"build_agent returned {type(built).__name__}, which is no agent: it has no `invoke`")
+    from langchain_core.runnables import RunnableLambda
+
+    return RunnableLambda(built)
 
 
 def run_config(agent: Any, thread_id: str) -> RunnableConfig | None:
@@ -188,7 +204,8 @@ def outcome(result: Any, given: int = 0, waiting: Sequence[Any] = ()) -> dict[st
         interrupts = interrupts or waiting
     answers = sum(message.type in ("ai", "tool") for message in messages)
     questions = bool(messages) and messages[-1].type in ("human", "system") and answers <= given
-    if questions and structured is None and not interrupts:
+    others = [key for key, value in state.items() if key != "messages" and value is not None]
+    if questions and others and structured is None and not interrupts:
         keys = ", ".join(map(str, state))
         raise WrongResult(f"the harness returned its input's messages alone: no answer under the keys {keys}")
     if structured is not None:

@@ -57,6 +57,7 @@ class _Call:
     args: JsonDict | None
     raw_args: str | None
     offered: bool  # whether the model had been offered a tool of this name
+    form: bool  # no tool's, but the form of an answer that the harness asked for (`with_structured_output`)
     result: JsonDict | None = None  # the data of the tool message that answered it
     run: ToolRun | None = None
 
@@ -89,9 +90,8 @@ class Conversation:
         self._replies: dict[str, list[_Reply]] = defaultdict(list)  # by what they look like in a request
         self._last: _Reply | None = None
         self._calls: list[_Call] = []
-        self._open: dict[
-            int, tuple[_Thread, set[str]]
-        ] = {}  # model calls: their conversation, the tools offered
+        # Model calls: their conversation, the tools offered, and whether the reply has a form
+        self._open: dict[int, tuple[_Thread, set[str], bool]] = {}
         # Calls that no run belongs to yet, by name and id, and by name alone
         self._not_run: dict[tuple[str, str | None], list[_Call]] = defaultdict(list)
 
@@ -100,30 +100,40 @@ class Conversation:
     def asked(self, model_call: int, request: ModelRequest) -> int:
         """A request goes out: what is new in it is added. Returns the number of its conversation."""
         thread = self._thread_of(request.messages)
-        self._open[model_call] = thread, offered_names(request.tools)
+        structured = request.structured or {}
+        offered = offered_names(request.tools or (structured.get("options") or {}).get("tools"))
+        self._open[model_call] = thread, offered, bool(structured)
         self._add(request.messages, thread)
         return thread.number
 
     def replied(self, model_call: int, message: JsonDict) -> None:
         """The model's reply to a request."""
-        thread, offered = self._open.pop(model_call)
+        thread, offered, formed = self._open.pop(model_call)
         reply = _Reply(model_call, thread, message, defaultdict(list))
         data = message["data"]
         for item in data.get("tool_calls") or []:
             args = item.get("args")
-            self._ask(reply, item, args if isinstance(args, dict) else None, None, offered)
+            self._ask(reply, item, args if isinstance(args, dict) else None, None, offered, formed)
         for item in data.get("invalid_tool_calls") or []:
-            self._ask(reply, item, None, str(item.get("args") or "")[:MAX_RAW_ARGS], offered)
+            self._ask(reply, item, None, str(item.get("args") or "")[:MAX_RAW_ARGS], offered, formed)
         self._replies[_look(data)].append(reply)
         self._last, thread.answered = reply, True
         self._keep(_Entry(message, thread, reply))
 
     def _ask(
-        self, reply: _Reply, item: JsonDict, args: JsonDict | None, raw: str | None, offered: set[str]
+        self,
+        reply: _Reply,
+        item: JsonDict,
+        args: JsonDict | None,
+        raw: str | None,
+        offered: set[str],
+        formed: bool,
     ) -> None:
         ident, name = str(item.get("id") or "")[:200], str(item.get("name") or "")[:200]
         position = len(self._calls)
-        call = _Call(position, reply.model_call, reply.thread, ident, name, args, raw, name in offered)
+        known = name in offered
+        form = formed and not known
+        call = _Call(position, reply.model_call, reply.thread, ident, name, args, raw, known, form)
         self._calls.append(call)
         reply.calls[ident].append(call)
         self._not_run[name, ident].append(call)
@@ -333,7 +343,7 @@ def _tool_call(call: _Call, conversation: int, *, form: str | None, watched: boo
 def _outcome(call: _Call, *, form: str | None, watched: bool) -> Any:
     if call.run is not None:
         return "rejected" if call.run.end is not None and call.run.end.rejected else "ran"
-    if form is not None and call.name == form:
+    if call.name == form or (call.form and call.args is not None):
         return "answer"
     if call.args is None:
         return "malformed"

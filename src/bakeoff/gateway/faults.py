@@ -32,7 +32,7 @@ from bakeoff.errors import ModelErrorKind as Kind
 from bakeoff.gateway.rules import by_status, by_text
 from bakeoff.gateway.transport.raw import RawReply
 from bakeoff.gateway.transport.retry_after import asked_wait
-from bakeoff.gateway.transport.shapes import ErrorBody, error_body
+from bakeoff.gateway.transport.shapes import NO_OUTPUT, ErrorBody, error_body
 from bakeoff.record.finish import Finish, meaning
 
 RETRYABLE = frozenset({Kind.RATE_LIMITED, Kind.UNAVAILABLE, Kind.TIMEOUT, Kind.BAD_RESPONSE})
@@ -181,7 +181,9 @@ def unfinished(raw: RawReply, word: str | None, *, empty: bool, cut: bool = Fals
         return Fault(Kind.BAD_RESPONSE, text)
     if finish is None and (raw.in_pieces or cut):
         return Fault(Kind.UNAVAILABLE, "the reply ended without its end: no finish reason came")
-    if empty and (finish is None or (finish is Finish.STOP and raw.facts.empty and not raw.streamed)):
+    # the last event of a stream of chat completions has no choices either
+    no_place = raw.facts.empty and (not raw.streamed or raw.facts.empty.startswith(NO_OUTPUT))
+    if empty and (finish is None or (finish is Finish.STOP and no_place)):
         return Fault(
             Kind.BAD_RESPONSE, f"the reply has no answer: {raw.facts.empty or 'nor a finish reason'}"
         )

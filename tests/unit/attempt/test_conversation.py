@@ -25,8 +25,8 @@ class Talk:
     def __init__(self) -> None:
         self.conversation, self.log, self.calls = Conversation(), ToolLog(), 0
 
-    def turn(self, messages: list[JsonDict], reply: JsonDict) -> JsonDict:
-        self.conversation.asked(self.calls, ModelRequest(messages, tools=TOOLS))
+    def turn(self, messages: list[JsonDict], reply: JsonDict, **asked: Any) -> JsonDict:
+        self.conversation.asked(self.calls, ModelRequest(messages, **{"tools": TOOLS, **asked}))
         self.conversation.replied(self.calls, reply)
         self.calls += 1
         return reply
@@ -260,3 +260,19 @@ def test_an_image_is_a_line_in_the_record_wherever_it_is() -> None:
     assert talk.conversation.kept < 10_000
     facts = talk.conversation.answer(state, None, program=False)
     assert (facts.text, facts.source) == ("Here:", "model")
+
+
+def test_a_call_that_is_the_form_of_an_answer_is_no_tool_s() -> None:
+    talk = Talk()
+    schema = {"title": "Route", "type": "object", "properties": {"department": {"type": "string"}}}
+    form: JsonDict = {"schema": schema, "is_class": True, "options": {}}
+    route = ("c1", "Route", {"department": "orders"})
+    talk.turn([human("?")], ai("", route), tools=None, structured=form)
+    beside = {**form, "options": {"tools": TOOLS}}
+    talk.turn([human("?")], ai("", order("c2"), ("c3", "Route", {})), tools=None, structured=beside)
+    _, calls = talk.end(human("?"))
+    assert [(call.name, call.outcome) for call in calls] == [
+        ("Route", "answer"),
+        ("get_order", "not_run"),
+        ("Route", "answer"),
+    ]

@@ -457,6 +457,41 @@ def test_a_structured_response_or_a_text_is_the_answer(
     assert "interrupt" not in end
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_function_is_an_agent(tmp_path: Path, is_async: bool) -> None:
+    def build(model: Any, context: Any) -> Any:
+        async def arun(inputs: Any) -> Any:
+            return {"messages": [*inputs["messages"], await model.ainvoke(inputs["messages"])]}
+
+        return arun if is_async else lambda inputs: model.invoke(inputs["messages"])
+
+    assert answer(play(tmp_path, build, ai("3"))) == "3"
+
+
+def test_what_is_no_agent_says_so(tmp_path: Path) -> None:
+    end = result(play(tmp_path, lambda model, context: {"agent": 1}))
+    assert end["error"]["message"] == "build_agent returned dict, which is no agent: it has no `invoke`"
+
+
+def test_a_conversation_without_an_answer_is_one_unless_another_key_may_have_it(tmp_path: Path) -> None:
+    class State(MessagesState, total=False):
+        answer: str
+
+    def build(put: Callable[[str], dict[str, Any]]) -> Any:
+        def make(model: Any, context: Any) -> Any:
+            graph = StateGraph(State)
+            graph.add_node("route", lambda state: put(model.invoke(state["messages"]).text))
+            graph.add_edge(START, "route")
+            return graph.compile()
+
+        return make
+
+    silent = result(play(tmp_path, build(lambda reply: {}), ai("nowhere")))
+    assert [message["type"] for message in silent["result"]["messages"]] == ["human"]
+    elsewhere = result(play(tmp_path, build(lambda reply: {"answer": reply}), ai("3")))
+    assert elsewhere["error"]["data"]["type"] == "bakeoff_runner.harness.WrongResult"
+
+
 @pytest.mark.parametrize("make", [lambda reply: reply, lambda reply: [reply]])
 def test_a_message_alone_is_the_answer(tmp_path: Path, make: Any) -> None:
     assert answer(play(tmp_path, lambda model, context: returns(make)(model), ai("3"))) == "3"

@@ -270,12 +270,18 @@ def _response(value: Mapping[str, Any]) -> Mapping[str, Any]:
     return value if value.get("object") == "response" else _dict(value.get("response"))
 
 
+NO_OUTPUT = "`output`"
+
+
 def _empty(value: Mapping[str, Any]) -> str | None:
     """Where a whole reply should have an answer and has no place for one."""
     if "choices" in value and not value["choices"] and value.get("object") != "chat.completion.chunk":
         return f"`choices` is {'null' if value['choices'] is None else 'empty'}"
-    if value.get("object") == "response" and not value.get("output"):
-        return f"`output` is {'missing' if value.get('output') is None else 'empty'}"
+    response = value if value.get("object") == "response" else None
+    if value.get("type") == "response.completed":  # its stream's last event has it whole
+        response = _dict(value.get("response"))
+    if response is not None and not response.get("output"):
+        return f"{NO_OUTPUT} is {'missing' if response.get('output') is None else 'empty'}"
     return None
 
 

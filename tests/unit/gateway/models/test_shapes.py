@@ -446,7 +446,13 @@ RESPONSES = [
     responses("limited", response([], "failed", error={"code": "rate_limit_exceeded", "message": "x"}), "response.failed", K.RATE_LIMITED),
     responses("cancelled", response([], "cancelled"), "response.cancelled", K.UNAVAILABLE),
     Shape("responses queued", "openai:m", response([], "queued"), error=K.UNAVAILABLE),
-    Shape("responses nothing", "openai:m", response([]), error=K.BAD_RESPONSE),
+    Shape(
+        "responses nothing",
+        "openai:m",
+        response([]),
+        [OPENING[0], event("response.completed", response=response([]))],
+        K.BAD_RESPONSE,
+    ),
     Shape("responses stream cut", "openai:m", None, OPENING, K.UNAVAILABLE),
     Shape(
         "responses error event",
