@@ -39,6 +39,13 @@ def test_each_problem_is_named_with_its_hint(model, more, problem, hint):
     assert hint in found.hint
 
 
+@pytest.mark.parametrize("key", ["sk-1\n", "sk\t1", "sk-\u201c1\u201d", "\ufeffsk-1"])
+def test_a_key_that_no_header_can_carry_is_refused(key):
+    found = check("openai:m", {"SHOP_KEY": key}, base_url="http://h/v1", api_key_env="SHOP_KEY")
+    assert "SHOP_KEY" in found.problem
+    assert "sk" not in found.problem + found.hint
+
+
 def test_sound_candidates_have_no_problem():
     assert check("openai:gpt-4.1", {"OPENAI_API_KEY": "x"}) is None
     assert check("openai:m", base_url="http://127.0.0.1:8000/v1") is None

@@ -19,6 +19,7 @@ from bakeoff.gateway.models.clients import Wiring
 from bakeoff.gateway.policy.context import CallPolicy
 from bakeoff.gateway.policy.retry import Outcome, call
 from bakeoff.gateway.transport.raw import RawReply, listening
+from bakeoff.gateway.transport.route import PROXIES
 from bakeoff.gateway.transport.shapes import MAX_TOKENS
 from bakeoff.gateway.types import CallContext, JsonDict, ModelCard, ModelReply, ModelRequest, TokenCounts
 from bakeoff.record.finish import meaning, word_of
@@ -69,7 +70,8 @@ def build(model: ModelSpec, environ: Mapping[str, str]) -> BaseChatModel:
     if api_key := _key(model, provider, environ):
         own["api_key"] = api_key
     try:
-        with variables(dict.fromkeys([*provider.ambient, *providers.ANY_CLASS, "GOOGLE_GENAI_HTTP_CLIENT"])):
+        unread = [*provider.ambient, *providers.ANY_CLASS, *PROXIES, "GOOGLE_GENAI_HTTP_CLIENT"]
+        with variables(dict.fromkeys(unread)):
             client: BaseChatModel = init_chat_model(
                 model.ref.name, model_provider=model.ref.provider, **{**own, **params}
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bakeoff.config.fitting import did_you_mean
@@ -34,9 +35,13 @@ def check(model: ModelSpec, environ: Mapping[str, str]) -> Problem | None:
         problem = f"provider {name!r} needs the package {provider.package}, which is not installed"
         return Problem(problem, provider.install)
     key_env = model.api_key_env or (None if model.base_url else provider.key_env)
-    if key_env and not environ.get(key_env):
+    key = environ.get(key_env or "", "")
+    if key_env and not key:
         hint = f"export {key_env}=... or put it into .env"
         return Problem(f"the environment variable {key_env} is not set", hint)
+    if not (key.isascii() and key.isprintable()):
+        problem = f"the key in {key_env} has a line break or another character that no request can carry"
+        return Problem(problem, f"set {key_env} again without it")
     return _check_surroundings(model, provider, environ) or _check_timeouts(model.params)
 
 
@@ -50,6 +55,9 @@ def _check_surroundings(
                     f"the environment variable {variable} would decide where or on whose account it is called"
                 )
                 return Problem(problem, f"unset {variable}, or {instead}")
+    for variable in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        if (place := environ.get(variable)) and not Path(place).exists():
+            return Problem(f"{variable} names {place}, which is not there", f"correct or unset {variable}")
     proxy = providers.proxy_of(model, environ)
     if proxy and (wrong := proxy.problem):
         return Problem(wrong, f"correct or unset {proxy.variable}")

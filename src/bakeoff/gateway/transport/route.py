@@ -13,6 +13,10 @@ from urllib.parse import urlsplit
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed lacks it
 
 SCHEMES = ("http", "https", "socks5", "socks5h")
+# Variables that name a proxy. Clients are made without them, since the proxy is ours to choose.
+PROXIES = tuple(
+    name for kind in ("http", "https", "all") for name in (f"{kind}_proxy", f"{kind}_proxy".upper())
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ import pytest
 
 from bakeoff import gateway
 from bakeoff.config.schema import Candidate, Config, Harness
-from bakeoff.gateway.models.providers import ANY_CLASS, PROVIDERS
+from bakeoff.gateway.models.providers import ANY_CLASS, PROVIDERS, proxy_of
 from bakeoff.gateway.transport.route import proxy_for
+from bakeoff.gateway.types import CallContext, ModelRequest
+from tests.fakes.provider_server import ProviderServer
 
 OPENAI = "https://api.openai.com/v1"
 PROXY = "http://proxy.example:3128"
@@ -62,3 +64,31 @@ def test_a_proxy_is_noted_without_its_password_and_a_broken_one_is_refused() -> 
     assert gateway.notes(config, {}) == []
     problem = gateway.check(who, environ={**environ, "HTTPS_PROXY": "ftp://proxy.example"})
     assert "HTTPS_PROXY" in problem.problem
+
+
+@pytest.mark.parametrize("key", ["azure_endpoint", "endpoint_url"])
+def test_an_address_among_the_params_is_the_address(key: str) -> None:
+    who = Candidate(name="c", model="azure_openai:m", params={key: "http://127.0.0.1:1"})
+    assert proxy_of(who, {"ALL_PROXY": PROXY}) is None
+    assert proxy_of(who.model_copy(update={"params": {}}), {"ALL_PROXY": PROXY}) is not None
+
+
+@pytest.mark.parametrize("model", ["openai:m", "anthropic:m", "google_genai:m"])
+def test_a_client_is_made_without_the_environment_s_proxy(
+    model: str, server: ProviderServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")  # would need a package that is not there
+    who = Candidate(name="c", model=model, base_url=server.base_url(model))
+    reply = gateway.open_backend(who, environ={}).complete(
+        ModelRequest([{"type": "human", "data": {"content": "?"}}]), CallContext("c/e/1", "e", 1, 0, {})
+    )
+    assert reply.attempts == 1
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "SSL_CERT_DIR"])
+def test_certificates_that_are_not_there_are_refused_by_name(variable: str) -> None:
+    who = Candidate(name="c", model="openai:m", base_url="https://h.example/v1")
+    problem = gateway.check(who, environ={variable: "/nowhere"})
+    assert problem is not None
+    assert variable in problem.problem
+    assert gateway.check(who, environ={variable: "/"}) is None
