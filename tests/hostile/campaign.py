@@ -26,7 +26,10 @@ def main() -> int:
     """Choose, play, print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument(
-        "--times", type=int, default=1, help="rows that a model knows, and rows that it does not (1)"
+        "--times",
+        type=int,
+        default=1,
+        help="rows that a model knows, and rows that it does not, at least (1)",
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only these deeds")
     options = parser.parse_args()
@@ -36,7 +39,7 @@ def main() -> int:
     console, began, scenes = Console(width=None if sys.stdout.isatty() else 180), time.monotonic(), []
     for deed in deeds:
         with tempfile.TemporaryDirectory(prefix="bakeoff-hostile-", ignore_cleanup_errors=True) as scratch:
-            scenes.append(play([deed], options.times, Path(scratch) / "project"))
+            scenes.append(play([deed], max(options.times, deed.rows), Path(scratch) / "project"))
         problems = [*scenes[-1].problems, *scenes[-1].seen[0].problems]
         console.print(f"{deed.name}: {'; '.join(problems) or 'contained'}", highlight=False, markup=False)
     console.print(table(scenes))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bakeoff.record.trial import TrialRecord
+from bakeoff.verdict import INSIDE_CAUSES
 
 Steps = tuple[tuple[str, str], ...]
 Check = Callable[[TrialRecord], str]  # what is wrong with the trial, or ""
@@ -36,6 +37,11 @@ class Deed:
     program: bool = False
     hasty: bool = False
     short: bool = True
+
+    @property
+    def rows(self) -> int:
+        """Rows of each kind in its run: where it may die inside, enough for the report to see that it does."""
+        return 5 if INSIDE_CAUSES & {*self.right} and not self.behaviour else 1
 
 
 # --- what else must hold
@@ -237,7 +243,8 @@ DEEDS: tuple[Deed, ...] = (
          WRONG),
     # what the limits bound
     Deed("memory", child("held = bytearray(600 * 2**20); held[::4096] = b'x' * len(held[::4096])"), MEMORY),
-    Deed("memory-of-the-harness", inside("x = bytearray(600 * 2**20); x[::4096] = b'x' * len(x[::4096])"), MEMORY),
+    Deed("memory-of-the-harness", inside("x = bytearray(600 * 2**20); x[::4096] = b'x' * len(x[::4096])"), MEMORY,
+         short=False),
     Deed(
         "memfd",
         child("""
@@ -245,7 +252,7 @@ DEEDS: tuple[Deed, ...] = (
             for _ in range(600):
                 os.write(end, b"x" * 2**20)
             """),
-        MEMORY,
+        MEMORY, short=False,
     ),
     Deed("disk", shell("cat /dev/zero > /task/x; sleep 1"), ("infra.disk_full",)),
     Deed(
@@ -504,7 +511,8 @@ DEEDS: tuple[Deed, ...] = (
             """),
         (*BOUND, *BROKE), short=False,
     ),
-    Deed("too-large-claims", inside("MODELS[0].channel.report_too_large(10**9); os._exit(0)"), (*BOUND, *KILLED)),
+    Deed("too-large-claims", inside("MODELS[0].channel.report_too_large(10**9); os._exit(0)"), (*BOUND, *KILLED),
+         short=False),
     Deed(
         "many-lines",
         inside("""

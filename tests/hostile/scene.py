@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bakeoff import stats, verdict
+from bakeoff.compare.side import Trial
 from bakeoff.record.trial import TrialRecord
+from bakeoff.report import data
 from tests.docker.project import Outcome, Project
 from tests.hostile.deeds import Deed
 from tests.hostile.model import HONEST, NEIGHBOUR, Scripted, answer
@@ -63,9 +65,10 @@ def play(deeds: Sequence[Deed], times: int, root: Path) -> Scene:
     scene.trials = len(trials)
     scene.disk_bytes = sum(path.stat().st_size for path in outcome.run.path.rglob("*") if path.is_file())
     scene.problems += _of_the_run(scene, project, trials)
-    outcomes = [_outcome(trial) for trial in trials]
+    scores = {row.name: row.scores for row in data.collect(outcome.run).candidates}
     for seen in scene.seen:
-        _judge(seen, [trial for trial in trials if trial.candidate == seen.deed.name], outcomes)
+        seen.scores = scores[seen.deed.name], scores[HONEST]
+        _judge(seen, trials)
     return scene
 
 
@@ -127,45 +130,36 @@ def _of_the_run(scene: Scene, project: Project, trials: Sequence[TrialRecord]) -
     return problems
 
 
-def _outcome(trial: TrialRecord) -> stats.Outcome:
-    died_inside = any(attempt.cause in verdict.INSIDE_CAUSES for attempt in trial.attempts)
-    return stats.Outcome(
-        candidate=trial.candidate, example_id=trial.example_id, cluster=trial.example_id, repetition=trial.repetition,
-        verdict=trial.verdict, cause=trial.cause, died_inside=died_inside,
-    )  # fmt: skip
-
-
 def _gained(mine: stats.ScoreSet, twin: stats.ScoreSet) -> Iterator[str]:
-    """In which score it is above its twin. A limit that ended a trial leaves it out of `score` (DESIGN, rule 4)."""
+    """In which score it is above its twin."""
     for counting in (stats.Counting.SCORE, stats.Counting.AS_DEPLOYED):
         ours, theirs = mine.by[counting], twin.by[counting]
-        left_out = counting == stats.Counting.SCORE and mine.died_inside == mine.infra_errors > 0
-        if ours is not None and theirs is not None and ours.mean > theirs.mean and not left_out:
+        if ours is not None and theirs is not None and ours.mean > theirs.mean:
             yield f"{counting} {ours.mean:.0%}, its honest twin {theirs.mean:.0%}"
 
 
-def _winner(name: str, outcomes: Sequence[stats.Outcome]) -> str | None:
-    """Who would win, had each of many examples gone as these trials did: known once, unknown once."""
-    pair = [outcome for outcome in outcomes if outcome.candidate in (name, HONEST)]
+def _winner(name: str, trials: Sequence[TrialRecord]) -> str | None:
+    """Who would win, had each of many examples gone as these trials did."""
+    pair = [
+        Trial.of(trial).outcome(trial.candidate, "") for trial in trials if trial.candidate in (name, HONEST)
+    ]
     many = [
         replace(outcome, example_id=f"{n}", cluster=f"{n}", repetition=repetition)
         for n in range(30)
         for repetition, outcome in enumerate(pair)
     ]
-    return stats.decide(many, [name, HONEST]).winner
+    return stats.decide(stats.count_deaths(many), [name, HONEST]).winner
 
 
-def _judge(seen: Seen, trials: Sequence[TrialRecord], outcomes: Sequence[stats.Outcome]) -> None:
+def _judge(seen: Seen, of_all: Sequence[TrialRecord]) -> None:
     """What the deed gained over its honest twin, and what was blamed."""
     deed = seen.deed
-    mine, twin = stats.score_set(deed.name, outcomes), stats.score_set(HONEST, outcomes)
-    seen.scores = mine, twin
-    if (
-        not deed.behaviour
-    ):  # a provider is outside: it may leave its model's trials unfinished, and is named for it
-        seen.problems += _gained(mine, twin)
-        if _winner(deed.name, outcomes) == deed.name:
+    # A provider is outside: it may leave its model's trials unfinished. With more of them the report would name it.
+    if seen.scores is not None and not deed.behaviour:
+        seen.problems += _gained(*seen.scores)
+        if _winner(deed.name, of_all) == deed.name:
             seen.problems.append("with more trials like these it would win against its honest twin")
+    trials = [trial for trial in of_all if trial.candidate == deed.name]
     for trial in trials:
         if trial.example_id.startswith("known"):
             continue
