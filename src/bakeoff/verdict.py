@@ -38,7 +38,8 @@ Decisions that the table makes (DESIGN.md, section 5, is the contract):
 - A judge model that is down is `infra.evaluator`, whatever its provider said: the `infra.provider_*` causes are about
   the candidate's own provider, and a judge's refused key must not stop the candidate.
 - A harness that ended because a turn, token or time limit stopped it did not crash: the limit is the cause.
-- A tool's time limit is a time limit too: on a contended host it excuses the wrong answer that followed.
+- A tool's time limit is a time limit too: on a contended host it excuses the wrong answer that followed. The tool must
+  have run for half of it by the host's clock, since the harness's word alone proves nothing.
 - A paused container is `infra.container_lost`, as a killed one: what fixes it is finding who did it. A pause that ends
   costs the agent nothing, since the trial's clock stops, so a time limit that is met all the same is the model's.
 - A container whose supervisor never said its last word, and that nothing shows was taken from outside, is

@@ -132,7 +132,7 @@ class Attempt:
         self._clock = Clock(self._timer.now(), spec.limits.seconds, spec.limits.startup_seconds)
         line = Line(sandbox.send, self._inbox.put, self._timer)
         self._calls = ModelCalls(spec, model, pool, line, self._clock, self._watchers.on_call)
-        self._tools = ToolLog()
+        self._tools = ToolLog(spec.limits.tool_seconds)
         self._spans = SpanSink(wanted=spec.harness.traces)
         self._evidence = EvidenceBuilder()
         self._agent_started_at: datetime | None = None
@@ -326,10 +326,11 @@ class Attempt:
             self._sandbox.send(wire.notification("supervisor/started", {}))
 
     def _tool(self, event: protocol.ToolStarted | protocol.ToolEnded) -> None:
+        moment = self._clock.since_start(self._timer.now())
         if isinstance(event, protocol.ToolEnded):
-            self._tools.end(event)
+            self._tools.end(event, moment)
             return
-        run = self._tools.start(event, self._clock.since_start(self._timer.now()))
+        run = self._tools.start(event, moment)
         if run is None:
             self._over_budget("tool calls")
         else:

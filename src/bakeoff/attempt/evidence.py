@@ -77,7 +77,11 @@ class EvidenceBuilder:
             protocol_errors=self.protocol_errors,
             output_overflow=self.budget is not None or (self.exited is not None and self.exited.overflow),
             budget=self.budget,
-            disputed=[*_disputed_disk(harness, self.kernel.facts), *self._disputed_answer(answer, tools)],
+            disputed=[
+                *_disputed_disk(harness, self.kernel.facts),
+                *_disputed_timeouts(tools),
+                *self._disputed_answer(answer, tools),
+            ],
             internal_error=self.internal_error,
         )
 
@@ -157,3 +161,11 @@ def _disputed_disk(harness: HarnessFacts, kernel: KernelFacts) -> list[str]:
     return [
         f"the harness says that no space was left (ENOSPC); the kernel saw at most {seen} of /task in use"
     ]
+
+
+def _disputed_timeouts(tools: ToolLog) -> list[str]:
+    """Where the harness stopped tools at a time limit that by the host's clock they were far from."""
+    if not tools.doubtful_timeouts:
+        return []
+    said = f"stopped {figures.count(tools.doubtful_timeouts, 'tool call')} at the limit of {tools.limit:g} s"
+    return [f"the harness says that it {said}; by the host's clock it took less than half of that"]

@@ -10,6 +10,9 @@ from bakeoff.record.base import JsonDict
 # Runs of tools that are kept of one attempt.
 MOST_RUNS = 10_000
 MOST_ERRNOS = 200
+# A tool that was stopped at its time limit took this much of it by the host's clock too, which may be late to hear of
+# its start. The harness's word alone would excuse a wrong answer on a busy host.
+LEAST_SHARE = 0.5
 
 
 @dataclass(slots=True)
@@ -21,12 +24,14 @@ class ToolRun:
     args: JsonDict  # without what the framework injects, such as its state
     started: float  # seconds since the agent started
     end: ToolEnded | None = None
+    ended: float | None = None
 
 
 class ToolLog:
-    """The runs of one attempt, in the order of their start."""
+    """The runs of one attempt, in the order of their start. `limit`: seconds that each may take."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
         self.runs: list[ToolRun] = []
         self.errnos: list[int] = []  # what the system refused to tools, each once
         self._open: dict[str, list[ToolRun]] = {}
@@ -40,18 +45,30 @@ class ToolLog:
         self._open.setdefault(event.run, []).append(run)
         return run
 
-    def end(self, event: ToolEnded) -> None:
+    def end(self, event: ToolEnded, ended: float) -> None:
         """A tool ended; of runs with the same name, the first that is open."""
         open_runs = self._open.get(event.run)
         if not open_runs:
             return
-        open_runs.pop(0).end = event
+        run = open_runs.pop(0)
+        run.end, run.ended = event, ended
         fresh = set(event.errnos).difference(self.errnos)
         self.errnos += sorted(fresh)[: MOST_ERRNOS - len(self.errnos)]
 
     @property
     def timeouts(self) -> int:
-        return sum(run.end is not None and run.end.timed_out for run in self.runs)
+        return sum(self._stopped(run) and self._lasted(run) for run in self.runs)
+
+    @property
+    def doubtful_timeouts(self) -> int:
+        """Those that only the harness's word stopped at their time limit: by the host's clock they ended sooner."""
+        return sum(self._stopped(run) and not self._lasted(run) for run in self.runs)
+
+    def _stopped(self, run: ToolRun) -> bool:
+        return run.end is not None and run.end.timed_out
+
+    def _lasted(self, run: ToolRun) -> bool:
+        return run.ended is not None and run.ended - run.started >= LEAST_SHARE * self.limit
 
     @property
     def errors(self) -> int:

@@ -27,7 +27,7 @@ from bakeoff.backends.fake import (
 from bakeoff.errors import BudgetSpent, ModelCallError, ModelErrorKind
 from bakeoff.gateway.types import CallContext, ModelCard, ModelReply, ModelRequest
 from bakeoff.record.base import JsonDict
-from bakeoff.record.evidence import DockerFacts
+from bakeoff.record.evidence import DockerFacts, HostFacts
 from bakeoff.record.trial import AttemptResult, TrialSpec
 from bakeoff.verdict import attribute
 
@@ -427,6 +427,35 @@ def test_a_full_disk_that_the_kernel_did_not_see_is_disputed(ends: str) -> None:
     ]
     assert Run(script, kernel={"disk_peak_bytes": 15 * 2**20}).evidence.disputed == []
     assert Run(script, kernel={"disk_full": True}).evidence.disputed == []
+
+
+@pytest.mark.parametrize(("took", "believed"), [(0.0, False), (4.9, False), (9.0, True)])
+def test_a_tool_that_ran_into_its_time_limit_took_that_long_by_the_hosts_clock(
+    took: float, believed: bool
+) -> None:
+    def script(harness: FakeHarness) -> Script:
+        harness.loaded()
+        harness.started()
+        reply = yield harness.ask("1 + 2?")
+        call = {"run": "t1", "call_id": "c", "name": "search"}
+        harness.notify("tool/start", **call, args={})
+        yield took
+        end = {"seconds": 10.0, "result": "", "error": None, "errnos": [], "timed_out": True}
+        harness.notify("tool/end", **call, **end)
+        harness.answer(human("1 + 2?"), reply["result"]["message"])
+
+    evidence = Run(script, attempt=spec(limits={"tool_seconds": 10.0})).evidence
+    assert evidence.harness.tool_timeouts == int(believed)
+    doubt = (
+        "the harness says that it stopped 1 tool call at the limit of 10 s; "
+        "by the host's clock it took less than half of that"
+    )
+    assert evidence.disputed == ([] if believed else [doubt])
+    # on a busy host it excuses a wrong answer, and buys another attempt
+    busy = evidence.model_copy(update={"host": HostFacts(contended=True)})
+    assert attribute(busy, False, ["answer"]).cause == (
+        "infra.host_contention" if believed else "model.wrong_answer"
+    )
 
 
 # --- calls that failed, and requests that were none

@@ -23,7 +23,7 @@ class Talk:
     """One attempt's conversations, driven as the loop drives them."""
 
     def __init__(self) -> None:
-        self.conversation, self.log, self.calls = Conversation(), ToolLog(), 0
+        self.conversation, self.log, self.calls = Conversation(), ToolLog(10.0), 0
 
     def turn(self, messages: list[JsonDict], reply: JsonDict, **asked: Any) -> JsonDict:
         self.conversation.asked(self.calls, ModelRequest(messages, **{"tools": TOOLS, **asked}))
@@ -36,7 +36,7 @@ class Talk:
         assert run is not None
         self.conversation.ran(run)
         said = {"errnos": [], "error": None, "timed_out": False, "rejected": False, **end}
-        self.log.end(ToolEnded(f"r{len(self.log.runs) - 1}", 0.5, result, **said))
+        self.log.end(ToolEnded(f"r{len(self.log.runs) - 1}", 0.5, result, **said), 0.5)
 
     def end(
         self, *messages: JsonDict, structured: str | None = None, watched: bool = True
