@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -79,7 +80,8 @@ def run(
     from bakeoff.run import progress
 
     display = progress.display(quiet=quiet)
-    directory = runs.execute(task, backends.connect(), display, out, record)
+    with closing(backends.connect()) as backend:
+        directory = runs.execute(task, backend, display, out, record)
     code = runs.report(directory, "json" if as_json else "quiet" if quiet else "table")
     targets = [name for name, settings in task.config.publish if settings is not None]
     if targets and code == 0:

@@ -18,6 +18,7 @@ from bakeoff import backends
 from bakeoff.backends.base import Capacity
 from bakeoff.backends.fake import FakeBackend
 from bakeoff.cli.init import write
+from bakeoff.errors import UnfitEnvironment
 from bakeoff.record.evidence import VerdictName
 from bakeoff.run import run as runs
 from tests.fakes import synthetic
@@ -203,3 +204,20 @@ def test_a_low_limit_on_open_files_is_raised_as_far_as_it_may_be() -> None:
     command = ["sh", "-c", f"ulimit -Sn 64 && ulimit -Hn 512 && exec {sys.executable} -c '{code}'"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["512", "512"]
+
+
+def test_a_run_closes_its_way_to_the_engine_however_it_ends(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[FakeBackend] = []
+
+    def close(backend: FakeBackend) -> None:
+        closed.append(backend)
+
+    def refuse(*_: object) -> None:
+        raise UnfitEnvironment("there is no image", hint="Make one.")
+
+    monkeypatch.setattr(FakeBackend, "close", close)
+    monkeypatch.setattr(FakeBackend, "prepare", refuse)
+    assert one_error(command("run", "--quiet"), code=4)[0].endswith("there is no image")
+    assert len(closed) == 1
