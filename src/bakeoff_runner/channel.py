@@ -19,7 +19,7 @@ class RemoteError(RuntimeError):
     """The host answered a call with an error; `kind` is the gateway's name for it."""
 
     def __init__(self, kind: str, message: str) -> None:
-        self.kind = kind
+        self.kind, self.message = kind, message
         super().__init__(f"{kind}: {message}")
 
 

@@ -68,9 +68,8 @@ def run(params: dict[str, Any], channel: Channel) -> dict[str, Any]:
         from bakeoff_runner import command
 
         return command.run(params, workdir, channel)
-    given = sum(message.get("role") in ("assistant", "tool") for message in params["messages"])
     waiting: list[Any] = []
-    return outcome(run_agent(params, workdir, channel, waiting), given, waiting)
+    return outcome(run_agent(params, workdir, channel, waiting), params["messages"], waiting)
 
 
 def run_agent(params: dict[str, Any], workdir: Path, channel: Channel, waiting: list[Any]) -> Any:
@@ -170,7 +169,7 @@ def at_breakpoint(agent: Any, result: Any, state: Any) -> Any:
     return {**result, "__interrupt__": [f"a breakpoint at {nodes.replace('*', 'every node')}"]}
 
 
-def outcome(result: Any, given: int = 0, waiting: Sequence[Any] = ()) -> dict[str, Any]:
+def outcome(result: Any, given: Sequence[dict[str, Any]] = (), waiting: Sequence[Any] = ()) -> dict[str, Any]:
     """The final state of the agent as JSON-able values.
 
     It has `messages`; `answer`, the structured response, where there is one; `interrupt`, what the agent waits for a
@@ -178,13 +177,13 @@ def outcome(result: Any, given: int = 0, waiting: Sequence[Any] = ()) -> dict[st
 
     Args:
         result: what the agent returned.
-        given: how many messages of an assistant or a tool the example brought along.
+        given: the example's messages.
         waiting: what the latest interrupt waits for. It counts where the conversation stops there.
 
     Raises:
         WrongResult: the harness returned something else.
     """
-    from langchain_core.messages import convert_to_messages
+    from langchain_core.messages import AIMessage, convert_to_messages
     from pydantic_core import to_jsonable_python
 
     from bakeoff_runner.chat_model import serialised
@@ -198,12 +197,18 @@ def outcome(result: Any, given: int = 0, waiting: Sequence[Any] = ()) -> dict[st
         messages = convert_to_messages(state.get("messages", []))
     except (ValueError, TypeError, NotImplementedError) as error:
         raise WrongResult(f"the harness returned `messages` that LangChain cannot read: {error}") from error
+    if messages and messages[-1].type == "human" and messages[-1].name:
+        # A team of agents in LangGraph: each speaks as a named human, and the last one's words are the answer.
+        asked = sum(message.get("role") == "user" for message in given)
+        if sum(message.type == "human" for message in messages) > asked:
+            messages[-1] = AIMessage(messages[-1].content, name=messages[-1].name)
     out: dict[str, Any] = {"messages": [serialised(message) for message in messages]}
     structured = state.get("structured_response")
     if structured is None and unanswered(messages):
         interrupts = interrupts or waiting
     answers = sum(message.type in ("ai", "tool") for message in messages)
-    questions = bool(messages) and messages[-1].type in ("human", "system") and answers <= given
+    before = sum(message.get("role") in ("assistant", "tool") for message in given)
+    questions = bool(messages) and messages[-1].type in ("human", "system") and answers <= before
     others = [key for key, value in state.items() if key != "messages" and value is not None]
     if questions and others and structured is None and not interrupts:
         keys = ", ".join(map(str, state))

@@ -51,7 +51,9 @@ def play(
         for line in reader:
             lines.append(message := json.loads(line))
             if message.get("method") == "model/generate":
-                writer.write(wire.encode({"id": message["id"], "result": waiting.pop(0)}))
+                reply = waiting.pop(0)
+                said = reply if "error" in reply else {"result": reply}
+                writer.write(wire.encode({"id": message["id"], **said}))
     os.waitpid(pid, 0)
     return lines
 

@@ -24,7 +24,8 @@ from langchain.agents.middleware import (
 )
 from langchain.agents.structured_output import ToolStrategy
 from langchain.tools import InjectedState, InjectedStore, InjectedToolCallId, ToolRuntime
-from langchain_core.messages import ToolMessage, convert_to_messages
+from langchain_core.exceptions import ContextOverflowError
+from langchain_core.messages import ChatMessage, HumanMessage, ToolMessage, convert_to_messages
 from langchain_core.runnables import RunnableConfig, RunnableLambda
 from langchain_core.tools import StructuredTool, tool
 from langgraph.checkpoint.memory import InMemorySaver
@@ -34,6 +35,7 @@ from langgraph.types import Command, interrupt
 from pydantic import BaseModel
 
 from bakeoff.verdict import WRONG_RESULT
+from bakeoff_runner import wire
 from tests.unit.runner.forked import ai, answer, call, play, result, said
 
 
@@ -490,6 +492,45 @@ def test_a_conversation_without_an_answer_is_one_unless_another_key_may_have_it(
     assert [message["type"] for message in silent["result"]["messages"]] == ["human"]
     elsewhere = result(play(tmp_path, build(lambda reply: {"answer": reply}), ai("3")))
     assert elsewhere["error"]["data"]["type"] == "bakeoff_runner.harness.WrongResult"
+
+
+def test_the_words_of_a_team_s_last_agent_are_the_answer(tmp_path: Path) -> None:
+    def build(model: Any, context: Any) -> Any:
+        def run(inputs: Any) -> Any:
+            said = model.invoke(inputs["messages"]).text
+            return {"messages": [*inputs["messages"], HumanMessage(said, name="clerk")], "next": "FINISH"}
+
+        return RunnableLambda(run)
+
+    end = result(play(tmp_path, build, ai("3")))["result"]
+    assert [(message["type"], message["data"]["content"]) for message in end["messages"]][1:] == [("ai", "3")]
+
+
+def test_a_message_with_a_role_of_its_own_crosses_as_that_role(tmp_path: Path) -> None:
+    def build(model: Any, context: Any) -> Any:
+        asked = [ChatMessage("Be brief.", role="system"), ChatMessage("?", role="user")]
+        return RunnableLambda(lambda inputs: model.invoke(asked))
+
+    [asked] = said(play(tmp_path, build, ai("3")), "model/generate")
+    assert [message["type"] for message in asked["messages"]] == ["system", "human"]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_context_that_is_too_long_is_the_error_that_harnesses_catch(tmp_path: Path, streamed: bool) -> None:
+    def build(model: Any, context: Any) -> Any:
+        def run(inputs: Any) -> Any:
+            try:
+                return list(model.stream("long")) if streamed else model.invoke("long")
+            except ContextOverflowError as error:
+                return f"{type(error).__name__}: {error}"
+
+        return RunnableLambda(run)
+
+    refusal = {
+        "error": {"code": wire.MODEL_ERROR, "message": "too long", "data": {"kind": "context_overflow"}}
+    }
+    end = result(play(tmp_path, build, refusal))["result"]
+    assert end["answer"] == "ContextOverflow: context_overflow: too long"
 
 
 @pytest.mark.parametrize("make", [lambda reply: reply, lambda reply: [reply]])
