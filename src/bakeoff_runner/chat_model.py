@@ -164,7 +164,7 @@ class GatewayChatModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        with langchain_s_errors():
+        with as_langchain_raises():
             return _result(self._submit(messages, stop, kwargs).result())
 
     async def _agenerate(
@@ -174,7 +174,7 @@ class GatewayChatModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        with langchain_s_errors():
+        with as_langchain_raises():
             return _result(await asyncio.wrap_future(self._submit(messages, stop, kwargs)))
 
     def _stream(
@@ -192,7 +192,7 @@ class GatewayChatModel(BaseChatModel):
             if run_manager:
                 run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
-        with langchain_s_errors():
+        with as_langchain_raises():
             reply.result()  # raises what ended it
 
     async def _astream(
@@ -215,7 +215,7 @@ class GatewayChatModel(BaseChatModel):
             if run_manager:
                 await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
             yield chunk
-        with langchain_s_errors():
+        with as_langchain_raises():
             reply.result()
 
     def _submit(
@@ -256,7 +256,7 @@ class GatewayChatModel(BaseChatModel):
 
 
 @contextlib.contextmanager
-def langchain_s_errors() -> Iterator[None]:
+def as_langchain_raises() -> Iterator[None]:
     """A context that is too long is the error that harnesses catch to shorten it; an older langchain_core has none."""
     try:
         yield

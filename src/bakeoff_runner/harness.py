@@ -126,7 +126,7 @@ def agent_of(built: Any) -> Any:
     """What `build_agent` returned, as an agent: a plain function of the inputs is one too.
 
     Raises:
-        TypeError: it is none.
+        TypeError: it cannot be invoked or called.
     """
     if hasattr(built, "invoke") or hasattr(built, "ainvoke"):
         return built

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import psutil
 
+from bakeoff.errors import UnfitEnvironment
 from bakeoff.provision import docker_engine
 from bakeoff.provision.docker_engine import Daemon
+from bakeoff.text.escape import last_lines
 
 
 @dataclass(frozen=True)
@@ -27,11 +29,27 @@ class SecondEngine:
 
     def load(self, *names: str) -> None:
         """Copy images of the shared engine."""
-        save = subprocess.Popen(["docker", "save", *names], stdout=subprocess.PIPE)
-        load = ["docker", "load", "-q"]
-        subprocess.run(load, stdin=save.stdout, env=self.environment, check=True, capture_output=True)
-        if save.wait() != 0:
-            raise RuntimeError("docker save failed")
+        load(self.environment["DOCKER_HOST"], *names)
+
+
+def load(host: str, *names: str) -> None:
+    """Copy images of the shared engine to the one at `host`, a DOCKER_HOST.
+
+    Raises:
+        UnfitEnvironment: one of the two engines refuses; with its last words.
+    """
+    save = subprocess.Popen(["docker", "save", *names], stdout=subprocess.PIPE)
+    environment = {**os.environ, "DOCKER_HOST": host}
+    done = subprocess.run(
+        ["docker", "load", "-q"],
+        stdin=save.stdout,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if save.wait() or done.returncode:
+        raise UnfitEnvironment(f"the images cannot be loaded: {last_lines(done.stderr)}")
 
 
 @contextmanager

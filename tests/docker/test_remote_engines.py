@@ -137,7 +137,7 @@ def test_a_run_over_ssh_survives_the_end_of_its_connection(far: Sshd, project: P
 
 @pytest.fixture(scope="module")
 def protected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SecondEngine, dict[str, str]]]:
-    """An engine that speaks TLS to who has a certificate of its authority, and the variables of somebody who has."""
+    """An engine that speaks TLS to clients with a certificate of its authority, and the variables of such a client."""
     if os.geteuid() != 0 or shutil.which("dockerd") is None:
         pytest.skip("needs root and dockerd")
     place = tmp_path_factory.mktemp("tls")

@@ -1,8 +1,8 @@
 """The engine matrix: every check of `checks.CHECKS` on every engine of `engines.ENGINES`, for real; prints a table.
 
-Exits 1 when a check does not hold and the table of what cannot be, `KNOWN`, does not say why.
+Exits 1 when a check does not hold.
 
-python -m tests.hosts.campaign [--only NAME...] [--write docs/hosts.md]
+python -m tests.hosts.campaign [--only NAME...] [--checks CHECK...]
 """
 
 from __future__ import annotations
@@ -21,11 +21,9 @@ from bakeoff.backends.docker.connection import connect
 from bakeoff.backends.docker.images import base_image
 from bakeoff.config.schema import Harness
 from bakeoff.errors import UnfitEnvironment
+from tests.docker.engines import load
 from tests.hosts.checks import CHECKS, Found, Site, check
-from tests.hosts.engines import ENGINES, Engine, described, load, running
-
-# engine -> check -> why it cannot be
-KNOWN: dict[str, dict[str, str]] = {}
+from tests.hosts.engines import ENGINES, Engine, described, running
 
 
 def main() -> int:
@@ -33,7 +31,6 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only engines whose name begins so")
     parser.add_argument("--checks", nargs="+", choices=CHECKS, default=CHECKS, help="only these checks")
-    parser.add_argument("--write", type=Path, help="put the table into this page")
     options = parser.parse_args()
     engines = [engine for engine in ENGINES if engine.name.startswith(tuple(options.only or ("",)))]
     if not engines:
@@ -73,7 +70,7 @@ def visit(
             client = site.client()
             version = described(client)
             client.close()
-            load(base, site.host)
+            load(site.host, *base)
             return version, check(Site(site, Path(scratch), reference), checks)
     except UnfitEnvironment as error:
         return "not running", dict.fromkeys(checks, str(error)[:300])

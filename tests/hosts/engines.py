@@ -8,13 +8,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import platform
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -233,22 +232,6 @@ def _mirror() -> str:
     if not found:
         raise UnfitEnvironment("apt knows no address of Debian's packages here")
     return found[0]
-
-
-def load(names: Sequence[str], host: str) -> None:
-    """Copy images of this machine's engine to another one."""
-    save = subprocess.Popen(["docker", "save", *names], stdout=subprocess.PIPE)
-    environment = {**os.environ, "DOCKER_HOST": host}
-    done = subprocess.run(
-        ["docker", "load", "-q"],
-        stdin=save.stdout,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if save.wait() or done.returncode:
-        raise UnfitEnvironment(f"the base image cannot be loaded: {last_lines(done.stderr)}")
 
 
 def described(client: docker.DockerClient) -> str:

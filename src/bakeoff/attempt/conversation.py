@@ -45,6 +45,14 @@ class _Thread:
     answered: bool = False  # the model has spoken: assistant turns that are not its own are no history
 
 
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What the model was asked for: the tools that it may call, and whether its answer has a form."""
+
+    tools: set[str]
+    structured: bool
+
+
 @dataclass(slots=True)
 class _Call:
     """A tool call that the model asked for."""
@@ -90,8 +98,8 @@ class Conversation:
         self._replies: dict[str, list[_Reply]] = defaultdict(list)  # by what they look like in a request
         self._last: _Reply | None = None
         self._calls: list[_Call] = []
-        # Model calls: their conversation, the tools offered, and whether the reply has a form
-        self._open: dict[int, tuple[_Thread, set[str], bool]] = {}
+        # Model calls: their conversation, and what was asked of the model
+        self._open: dict[int, tuple[_Thread, _Request]] = {}
         # Calls that no run belongs to yet, by name and id, and by name alone
         self._not_run: dict[tuple[str, str | None], list[_Call]] = defaultdict(list)
 
@@ -102,37 +110,31 @@ class Conversation:
         thread = self._thread_of(request.messages)
         structured = request.structured or {}
         offered = offered_names(request.tools or (structured.get("options") or {}).get("tools"))
-        self._open[model_call] = thread, offered, bool(structured)
+        self._open[model_call] = thread, _Request(offered, structured=bool(structured))
         self._add(request.messages, thread)
         return thread.number
 
     def replied(self, model_call: int, message: JsonDict) -> None:
         """The model's reply to a request."""
-        thread, offered, formed = self._open.pop(model_call)
+        thread, request = self._open.pop(model_call)
         reply = _Reply(model_call, thread, message, defaultdict(list))
         data = message["data"]
         for item in data.get("tool_calls") or []:
             args = item.get("args")
-            self._ask(reply, item, args if isinstance(args, dict) else None, None, offered, formed)
+            self._ask(reply, item, args if isinstance(args, dict) else None, None, request)
         for item in data.get("invalid_tool_calls") or []:
-            self._ask(reply, item, None, str(item.get("args") or "")[:MAX_RAW_ARGS], offered, formed)
+            self._ask(reply, item, None, str(item.get("args") or "")[:MAX_RAW_ARGS], request)
         self._replies[_look(data)].append(reply)
         self._last, thread.answered = reply, True
         self._keep(_Entry(message, thread, reply))
 
     def _ask(
-        self,
-        reply: _Reply,
-        item: JsonDict,
-        args: JsonDict | None,
-        raw: str | None,
-        offered: set[str],
-        formed: bool,
+        self, reply: _Reply, item: JsonDict, args: JsonDict | None, raw: str | None, request: _Request
     ) -> None:
         ident, name = str(item.get("id") or "")[:200], str(item.get("name") or "")[:200]
         position = len(self._calls)
-        known = name in offered
-        form = formed and not known
+        known = name in request.tools
+        form = request.structured and not known
         call = _Call(position, reply.model_call, reply.thread, ident, name, args, raw, known, form)
         self._calls.append(call)
         reply.calls[ident].append(call)

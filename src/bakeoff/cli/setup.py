@@ -40,7 +40,7 @@ def setup(
     # Imported here: Docker's client costs a quarter of a second that `bakeoff --help` need not pay.
     from bakeoff.backends.docker.backend import DockerBackend
     from bakeoff.config import loading
-    from bakeoff.config.schema import Harness, Resources
+    from bakeoff.config.schema import Harness
     from bakeoff.provision import docker_engine
     from bakeoff.provision import stand_in as debian
     from bakeoff.run import admission, plan
@@ -67,8 +67,7 @@ def setup(
         done(f"base image {base.reference}: {base.kind}, Python {base.python_version}, {base.digest[:19]}")
     with _step() as done:
         backend = DockerBackend(client)
-        profiles = plan.profiles(config) if config else [plan.profile(Resources())]
-        admission.prove(backend, base.image_id, profiles)
+        admission.prove(backend, base.image_id, plan.profiles(config))
         done("limits: proven in a container like a trial's")
     if config:
         from bakeoff.backends.docker.images import image
@@ -80,7 +79,7 @@ def setup(
 
 
 def _prune(*, yes: bool) -> None:
-    """List what would go and how much it is; remove it when told to."""
+    """List what would be removed, with its size, and remove it after a confirmation."""
     from bakeoff.backends.docker import connection
     from bakeoff.errors import UnfitEnvironment
     from bakeoff.provision import prune
@@ -90,13 +89,13 @@ def _prune(*, yes: bool) -> None:
     try:
         client = connection.connect()
     except UnfitEnvironment as error:
-        typer.echo(f"{error}: only caches are looked at")
+        typer.echo(f"{error}; so only the caches are checked")
     old = prune.leftovers(client)
     for each in old:
         typer.echo(f"{figures.size(each.size):>10}  {each.name}, not used for {each.idle.days} days")
     total = f"{figures.count(len(old), 'thing')}, {figures.size(sum(each.size for each in old))} at least"
     if not old:
-        typer.echo("nothing of bakeoff's is old")
+        typer.echo("nothing to remove")
     elif yes or typer.confirm(f"Remove {total}?"):
         gone = [each for each in old if each.remove()]
         kept = f"; {len(old) - len(gone)} are in use" if len(gone) < len(old) else ""

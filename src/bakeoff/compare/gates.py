@@ -71,12 +71,12 @@ def _drop(change: Change, bound: float) -> tuple[Status, str]:
     if test.conclusion < 0:
         named = [e.example_id for e in change.turned("newly failing")]
         return "failed", (
-            f"The score {moved}, which is more than noise ({_p(test.p_adjusted)}; 95 % interval "
+            f"The score {moved}, which is more than noise ({figures.p_words(test.p_adjusted)}; 95 % interval "
             f"{figures.interval(test.low, test.high)}); {seen}.{_listed(' Newly failing', named)}"
         )
     if (test.minimum_detectable_effect or 2) > 1:
         return "unknown", f"The score {moved}, and {seen}."
-    return "passed", f"The score {moved}, which is within noise ({_p(test.p_adjusted)}); {seen}."
+    return "passed", f"The score {moved}, which is within noise ({figures.p_words(test.p_adjusted)}); {seen}."
 
 
 def _seeable(test: stats.Comparison) -> str:
@@ -114,8 +114,8 @@ def _increase(
     if share is not None and share <= bound + ROUNDING:
         return "passed", f"{said}."
     if test.distinguishable:
-        return "failed", f"{said}, which is more than noise ({_p(test.p_adjusted)})."
-    return "passed", f"{said}, which is within noise ({_p(test.p_adjusted)})."
+        return "failed", f"{said}, which is more than noise ({figures.p_words(test.p_adjusted)})."
+    return "passed", f"{said}, which is within noise ({figures.p_words(test.p_adjusted)})."
 
 
 def _must_pass(text: str, change: Change, head: Side) -> tuple[Status, str] | None:
@@ -124,8 +124,10 @@ def _must_pass(text: str, change: Change, head: Side) -> tuple[Status, str] | No
     if not wanted:
         return None
     own = [trial for trial in head.trials.get(change.head, ()) if trial.example_id in wanted]
-    deaths = change.head_scores.deaths is not None  # count as failures
-    failed = sorted({t.example_id for t in own if t.verdict == "failed" or (deaths and t.died_inside)})
+    deaths = change.head_scores.deaths
+    failed = sorted(
+        {t.example_id for t in own if stats.counted_in_score(t.verdict, t.died_inside, deaths) == 0.0}
+    )
     if failed:
         return (
             "failed",
@@ -138,10 +140,6 @@ def _must_pass(text: str, change: Change, head: Side) -> tuple[Status, str] | No
             f"{figures.count(len(unjudged), 'example')} without a verdict{_listed('', unjudged)}",
         )
     return "passed", f"All trials of {figures.count(len(wanted), 'example')} passed."
-
-
-def _p(p: float | None) -> str:
-    return "p < 0.001" if p is not None and p < 0.001 else f"p = {figures.p_value(p)}"
 
 
 def _listed(title: str, names: Sequence[str]) -> str:

@@ -56,7 +56,7 @@ _BY_CLASS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     (Kind.UNAVAILABLE, re.compile(r"Connect|NetworkError|ProtocolError|TransportError|ProxyError|OSError")),
     (Kind.BAD_REQUEST, re.compile(r"NotImplementedError|InvalidArgument|ParamValidation")),
 )
-_DOINGS = {
+_KIND_OF_FINISH = {
     Finish.REFUSAL: Kind.REFUSAL,
     Finish.LENGTH: Kind.LENGTH,
     Finish.BAD_CALL: Kind.INVALID_TOOL_CALL,
@@ -125,8 +125,8 @@ def classify(error: BaseException, raw: RawReply | None = None, *, now: datetime
 def _what_the_model_did(raw: RawReply) -> Kind | None:
     """Why a client cannot read a reply that reports no error: it may be the model's doing."""
     found = meaning(raw.facts.word)
-    if found and found[1] in _DOINGS:
-        return _DOINGS[found[1]]
+    if found and found[1] in _KIND_OF_FINISH:
+        return _KIND_OF_FINISH[found[1]]
     if raw.facts.bad_call:
         fault = unfinished(raw, raw.facts.word, empty=False, cut=True)
         return fault.kind if fault else Kind.INVALID_TOOL_CALL

@@ -61,6 +61,7 @@ def _caches(now: datetime) -> list[Leftover]:
     entries = [entry for name in CACHES for entry in _entries(cache_dir() / name)]
     found = [_directory(entry, now) for entry in entries]
     old = [each for each in found if each.idle > KEPT_FOR]
+    # No set-up takes these again
     recipes = (entry for entry in _entries(cache_dir() / "stand-ins") if entry.name != STAND_IN_RECIPE)
     return [*old, *(_directory(entry, now) for entry in recipes)]
 

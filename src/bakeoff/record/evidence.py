@@ -38,9 +38,8 @@ class KernelFacts(Record):
     startup_waited_seconds: float | None = None
     pids_peak: int | None = None
     pids_limit: int | None = None
-    pids_refused: int | None = (
-        None  # forks refused; cgroup v1, and v2 before Linux 6.11: by a limit above it, too
-    )
+    # Refused forks. On cgroup v1, and on v2 before Linux 6.11, those by a limit above the container too
+    pids_refused: int | None = None
     disk_peak_bytes: int | None = None  # of /task, sampled
     disk_limit_bytes: int | None = None
     disk_full: bool = False  # /task was seen with no room left
@@ -80,9 +79,8 @@ class HarnessFacts(Record):
     error_message: str | None = None
     error_bases: list[str] = Field(default_factory=list)  # qualified base classes of it, nearest first
     error_traceback: str | None = None  # its end, bounded
-    error_errnos: list[int] = Field(
-        default_factory=list
-    )  # what the system refused to it and to its tools: see bakeoff_runner/failure.py
+    # What the system refused to it and to its tools: see bakeoff_runner/failure.py
+    error_errnos: list[int] = Field(default_factory=list)
     # Why the supervisor itself killed the harness. None: it did not, so a `signal` came from somewhere else
     stopped_for: (
         Literal["host_asked", "host_gone", "channel_closed", "overflow", "startup", "terminated"] | None

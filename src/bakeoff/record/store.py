@@ -43,9 +43,8 @@ BASELINE = "baseline"  # file below it that names the run to compare with
 ANEW = "remove the file, and make a good run the baseline with `bakeoff compare --set-baseline`"
 MANIFEST, EXAMPLES, TRIALS, REPORT = "manifest.json", "examples.jsonl", "trials.jsonl", "report.md"
 HTML_REPORT = "report.html"
-UNFINISHED = (
-    "unfinished.jsonl"  # in calls/: the calls of executions that were cut off; no trial's file is called so
-)
+# In calls/: the calls of executions that were cut off. No trial's file has this name
+UNFINISHED = "unfinished.jsonl"
 NAME_BYTES = 180  # longest readable part of a file name; file systems take 255 bytes
 
 

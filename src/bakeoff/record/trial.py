@@ -222,9 +222,8 @@ class AttemptRecord(Record):
     cause: str | None
     because: str = ""
     evidence: Evidence
-    usage: Usage | None = (
-        None  # None: written by a version that recorded the last attempt's alone, as the trial's
-    )
+    # None: written by a version that recorded the last attempt's alone, as the trial's
+    usage: Usage | None = None
     # None: written by a version that did not record them; the second also where the agent never started
     started_at: datetime | None = None
     agent_started_at: datetime | None = None  # from here the seconds of model and tool calls count

@@ -110,9 +110,8 @@ class CandidateReport:
     reattempts: int  # attempts beyond each trial's first
     recovered: int  # trials that a re-attempt brought from an infra error to a verdict on the model
     lost_attempts: Mapping[str, int]  # cause -> attempts that it ended and that were followed by another
-    uncounted: (
-        int  # trials of an older version: what their attempts before the last used is not in the numbers
-    )
+    # Trials of an older version: what their attempts before the last used is not in the numbers
+    uncounted: int
     reattempted: int  # trials with more than one attempt
     reattempted_more: stats.Excess | None  # than another candidate's: the test; None: there is no other
 

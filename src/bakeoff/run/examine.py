@@ -11,7 +11,7 @@ from bakeoff import backends, gateway
 from bakeoff.backends.base import Backend, Check, Proof
 from bakeoff.config import loading
 from bakeoff.config.overrides import Overrides
-from bakeoff.config.schema import Config, Resources
+from bakeoff.config.schema import Config
 from bakeoff.errors import BakeoffError, InputError, UnfitEnvironment
 from bakeoff.run import admission, plan, preflight, task
 
@@ -83,8 +83,7 @@ def _limits(config: Config | None, backend: Backend) -> Generator[Check, None, P
         says = "not proven yet: there is no image to start"
         yield Check.warning("limits", says, "`bakeoff setup` gets one, and proves them.")
         return None
-    profiles = plan.profiles(config) if config else [plan.profile(Resources())]
-    proof = admission.prove(backend, image, profiles)
+    proof = admission.prove(backend, image, plan.profiles(config))
     yield Check.ok("limits", "memory, swap, CPU, pids and disk hold in a container like a trial's")
     yield Check.space("Docker", "the engine's own storage", proof.disk_free_bytes, ENGINE_DISK)
     return proof

@@ -41,25 +41,23 @@ def _trial(seed: int, candidate: str, profile: str, example_id: str, repetition:
     )
 
 
-def profiles(config: Config) -> list[Profile]:
-    """The profiles of the run: the one that `resources` describes."""
-    return [profile(config.resources)]
-
-
-def profile(resources: Resources) -> Profile:
-    """The one that these `resources` describe."""
-    return Profile(
-        limits=ResourceLimits(
-            cpus=resources.cpus,
-            memory_bytes=resources.memory,
-            pids=resources.pids,
-            disk_bytes=resources.disk,
-            network=resources.network,
-        ),
-        reserved_cpus=resources.reserve.cpus,
-        reserved_memory_bytes=resources.reserve.memory,
-        pin=resources.pin,
-    )
+def profiles(config: Config | None) -> list[Profile]:
+    """The profiles of the run: the one that `resources` describes, or the default where there is no configuration."""
+    resources = config.resources if config else Resources()
+    return [
+        Profile(
+            limits=ResourceLimits(
+                cpus=resources.cpus,
+                memory_bytes=resources.memory,
+                pids=resources.pids,
+                disk_bytes=resources.disk,
+                network=resources.network,
+            ),
+            reserved_cpus=resources.reserve.cpus,
+            reserved_memory_bytes=resources.reserve.memory,
+            pin=resources.pin,
+        )
+    ]
 
 
 def estimated_model_calls(config: Config, examples: Iterable[Example]) -> int:

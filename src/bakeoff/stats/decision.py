@@ -10,6 +10,7 @@ from itertools import combinations
 from bakeoff.stats.excess import Excess
 from bakeoff.stats.paired import Comparison, Sensitivity, sensitivities
 from bakeoff.stats.scores import Counting, Outcome, ScoreSet, score_set
+from bakeoff.text import figures
 
 NAMED = 5  # candidates in one sentence
 
@@ -74,10 +75,6 @@ def _points(difference: float) -> str:
     return f"{100 * difference:.1f} points"
 
 
-def _p(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-
-
 def _mean(s: ScoreSet) -> float | None:
     return s.score.mean if s.score else None
 
@@ -106,7 +103,7 @@ def _sentence(
         return (
             f"{_rated(leader)} is better than {_listed([_rated(by_name[c.second]) for c in against])}: "
             f"{_points(closest.difference or 0.0)} ahead of {closest.second}{_interval(closest)} "
-            f"({_p(worst_p)}{corrected})."
+            f"({figures.p_words(worst_p)}{corrected})."
         )
     level = any(_mean(by_name[name]) == _mean(leader) for name in rivals)
     ahead = [] if level else ["leads"]

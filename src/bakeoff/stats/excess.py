@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bakeoff.stats.detectable import ALPHA
+from bakeoff.text import figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,9 @@ class Excess:
 
     def words(self, did: str) -> str:
         """The comparison as the beginning of a sentence; `did` is what the trials did."""
-        p = "p < 0.001" if self.p < 0.001 else f"p = {self.p:.3f}"
         return (
             f"{self.candidate}: {self.count} of {self.trials} trials {did}, against {self.other_count} of "
-            f"{self.other_trials} of {self.other} ({p})"
+            f"{self.other_trials} of {self.other} ({figures.p_words(self.p)})"
         )
 
 

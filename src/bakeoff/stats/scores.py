@@ -18,9 +18,8 @@ class Counting(StrEnum):
     """How infrastructure errors count: the four scores, always shown side by side."""
 
     SCORE = "score"  # they are excluded, unless they hit candidates unequally: see `count_deaths`
-    AS_DEPLOYED = (
-        "as_deployed"  # what died inside its container is a failure, as in production; others are excluded
-    )
+    # What died inside its container is a failure, as in production; others are excluded
+    AS_DEPLOYED = "as_deployed"
     WORST_CASE = "worst_case"  # every one of them is a failure, and every trial that died inside
     BEST_CASE = "best_case"  # every one is a pass
 
@@ -55,13 +54,26 @@ class Outcome:
         `as_deployed`, even if a later attempt reached a verdict. `worst_case` counts it too, because no other way to
         count may fall below it. `score` counts it where it is the candidate's own doing: see `count_deaths`.
         """
+        if counting is Counting.SCORE:
+            return counted_in_score(self.verdict, self.died_inside, self.excess)
         if self.died_inside and counting in (Counting.AS_DEPLOYED, Counting.WORST_CASE):
-            return 0.0
-        if self.excess is not None and counting is Counting.SCORE:
             return 0.0
         if self.completed:
             return self.value
         return {Counting.WORST_CASE: 0.0, Counting.BEST_CASE: 1.0}.get(counting)
+
+
+def counted_in_score(verdict: VerdictName, died_inside: bool, deaths: Excess | None) -> float | None:
+    """What a trial counts as in `score`; None: it is left out.
+
+    Args:
+        verdict: the trial's.
+        died_inside: whether any of its attempts died inside its container.
+        deaths: the test by which such trials of its candidate are failures; None: they are not.
+    """
+    if died_inside and deaths is not None:
+        return 0.0
+    return None if verdict == "infra_error" else float(verdict == "passed")
 
 
 def count_deaths(outcomes: Sequence[Outcome]) -> list[Outcome]:

@@ -31,7 +31,8 @@ _COMMAND = re.compile(
 )
 _PUNCTUATION = re.compile(r"([\\`*_\[\]<>|~$&])")
 _BLOCK_START = re.compile(r"^(?:([#+=:-])|(\d{1,9})([.)]))")
-_LINK = re.compile(r"(?i)(https?|ftp|mailto|xmpp)(:)|(www)(\.)|(@)(?=\w)")
+# Schemes and hosts, and the @ of a person to notify or of an e-mail address: not that of `pass@2`
+_LINK = re.compile(r"(?i)(https?|ftp|mailto|xmpp)(:)|(www)(\.)|((?<![a-zA-Z0-9_])@(?=\w)|@(?=[\w\\-]+\.))")
 
 
 def _visible(char: str, keep: str) -> str:

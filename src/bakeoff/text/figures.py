@@ -94,6 +94,12 @@ def p_value(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def p_words(value: float | None) -> str:
+    """A p-value in a sentence: `p = 0.024`, `p < 0.001`."""
+    said = p_value(value)
+    return f"p {said}" if said.startswith("<") else f"p = {said}"
+
+
 def moment(value: datetime | None) -> str:
     """A moment in UTC: `2026-07-22 14:15:03 UTC`."""
     return f"{value:%Y-%m-%d %H:%M:%S} UTC" if value else UNKNOWN

@@ -315,7 +315,7 @@ NOBODY = "http://127.0.0.1:9"
         ("ENDPOINT", "smith.langchain.com", "is not an http or https address"),
     ],
 )
-def test_an_account_that_is_none(
+def test_an_account_that_cannot_be_used_is_refused_by_name(
     server: LangSmithServer,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

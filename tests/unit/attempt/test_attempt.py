@@ -283,7 +283,7 @@ def test_every_cause_that_an_attempt_can_produce_comes_out_of_a_sandbox(
     assert run.sandbox.closed
 
 
-def test_a_limit_that_somebody_lifts_while_the_harness_runs_is_said_to_be_so() -> None:
+def test_a_limit_lifted_from_outside_while_the_harness_runs_is_named_as_such() -> None:
     lifted = kernel_facts(LIMITS) | {"swap_limit_bytes": 2**30}
     run = Run(after_a_reply(lambda h: h.box.exit(1, None, kernel=lifted)))
     assert run.cause() == "infra.limits_not_enforced"

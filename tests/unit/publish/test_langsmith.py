@@ -10,6 +10,7 @@ from bakeoff.publish.langsmith import runs
 from bakeoff.publish.langsmith.runs import Place, Trace
 from bakeoff.record.base import JsonDict
 from bakeoff.record.timeline import AttemptEvent, ModelCallEvent, Timeline, ToolCallEvent
+from bakeoff.stats import Excess
 from tests.fakes import synthetic
 
 START = datetime(2026, 7, 22, 14, 15, 3, 123456, tzinfo=UTC)
@@ -178,7 +179,7 @@ def test_an_infra_error_is_an_error_without_scores() -> None:
 
 
 def test_a_death_inside_has_the_score_that_it_has_in_the_report() -> None:
-    place = replace(PLACE, deaths_are_failures=True)
+    place = replace(PLACE, deaths=Excess("a", 9, 9, "b", 0, 9, 0.001))
 
     def score(**changes: Any) -> list[float]:
         trial = synthetic.trial(**changes)

@@ -108,7 +108,7 @@ class DockerBackend:
         return made
 
     def _create(self, spec: SandboxSpec) -> str:
-        return container.create(self._api, spec, host.swap_bytes(self.info), podman.is_podmans(self.info))
+        return container.create(self._api, spec, host.swap_bytes(self.info), podman.is_podman(self.info))
 
     def await_return(self, stopping: threading.Event) -> None:
         deadline = time.monotonic() + RETURN_SECONDS

@@ -71,7 +71,8 @@ def find(environment: Mapping[str, str]) -> Endpoint:
     home = _home(environment)
     if name := environment.get("DOCKER_CONTEXT"):
         return _context(home, name, f"DOCKER_CONTEXT={name}")
-    return _context(home, name := _current(home), f"the current Docker context {name!r}")
+    name = _current(home)
+    return _context(home, name, f"the current Docker context {name!r}")
 
 
 def _home(environment: Mapping[str, str]) -> Path:

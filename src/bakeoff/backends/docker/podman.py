@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from bakeoff.record.base import JsonDict
 
-MACHINES = {
-    "amd64": "x86_64",
-    "arm64": "aarch64",
-}  # Go's word for a processor -> the kernel's, which Docker uses
+# Go's word for a processor -> the kernel's, which Docker uses
+MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 def answers(version: JsonDict) -> bool:
@@ -26,7 +24,7 @@ def in_dockers_words(info: JsonDict) -> JsonDict:
     }
 
 
-def is_podmans(info: JsonDict) -> bool:
+def is_podman(info: JsonDict) -> bool:
     """Whether an /info comes from `in_dockers_words`."""
     return str(info.get("ServerVersion")).startswith("Podman ")
 

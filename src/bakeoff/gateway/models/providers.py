@@ -11,7 +11,7 @@ SDK tells the two apart). Parameters that the harness passes with a call win ove
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bakeoff.config.extras import install_command
@@ -70,8 +70,6 @@ _AZURE: dict[str, str] = {
 }
 _BEDROCK: dict[str, str] = {"AWS_ENDPOINT_URL": _AWS, "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": _AWS}
 
-_AWS_NOTED = ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE")
-
 
 @dataclass(frozen=True, slots=True)
 class Provider:
@@ -98,6 +96,18 @@ class Provider:
             return install_command(self.extra)
         return f"pip install {self.package.replace('_', '-')}"
 
+
+_AWS_CONVERSE = Provider(
+    "langchain_aws",
+    None,
+    "bedrock",
+    "aws",
+    None,
+    _BEDROCK,
+    noted=("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"),
+    client=clients.bedrock,
+    over_transport=False,
+)
 
 # A new provider is one new entry.
 PROVIDERS: dict[str, Provider] = {
@@ -147,29 +157,8 @@ PROVIDERS: dict[str, Provider] = {
         {"OLLAMA_HOST": _ADDRESS},
         client=clients.ollama,
     ),
-    "bedrock_converse": Provider(
-        "langchain_aws",
-        None,
-        "bedrock",
-        "aws",
-        None,
-        _BEDROCK,
-        noted=_AWS_NOTED,
-        client=clients.bedrock,
-        over_transport=False,
-    ),
-    "bedrock": Provider(  # the class for InvokeModel
-        "langchain_aws",
-        None,
-        "bedrock",
-        "aws",
-        None,
-        _BEDROCK,
-        noted=_AWS_NOTED,
-        client=clients.bedrock,
-        over_transport=False,
-        address_key="endpoint_url",
-    ),
+    "bedrock_converse": _AWS_CONVERSE,
+    "bedrock": replace(_AWS_CONVERSE, address_key="endpoint_url"),  # the class for InvokeModel
     "azure_openai": Provider(
         "langchain_openai",
         "AZURE_OPENAI_API_KEY",

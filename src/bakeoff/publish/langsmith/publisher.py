@@ -172,7 +172,7 @@ class _Trials:
         for trial in self.source.trials(self.experiment.candidate.name):
             example, version = self.dataset.examples[trial.example_id]
             inputs = self._inputs[trial.example_id]
-            deaths = self.experiment.candidate.scores.deaths is not None
+            deaths = self.experiment.candidate.scores.deaths
             place = Place(self.source.run_id, self.experiment.id, example, version, inputs, deaths)
             traced = runs.trace(self.source.timeline(trial), place)
             batch = _Batch(1, feedback=list(traced.feedback))

@@ -25,7 +25,7 @@ from bakeoff.config.model_ref import ModelRef
 from bakeoff.record.base import JsonDict
 from bakeoff.record.timeline import AttemptEvent, ModelCallEvent, Timeline, ToolCallEvent
 from bakeoff.record.trial import TrialRecord
-from bakeoff.stats import Counting
+from bakeoff.stats import Counting, Excess, counted_in_score
 from bakeoff.text.escape import line, storable
 from bakeoff.verdict import died_inside
 
@@ -45,7 +45,7 @@ class Place:
         example: its example in the dataset.
         example_version: ISO 8601; None: not known.
         inputs: the example's.
-        deaths_are_failures: whether a trial that died inside its container counts in the candidate's `score`.
+        deaths: the test by which trials that died inside their container are failures in `score`; None: they are not.
     """
 
     run_id: str
@@ -53,7 +53,7 @@ class Place:
     example: UUID
     example_version: str | None
     inputs: JsonDict
-    deaths_are_failures: bool = False
+    deaths: Excess | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,10 +333,10 @@ def _feedback(trial: TrialRecord, place: Place, root: _Node) -> Iterator[JsonDic
     yield entry(VERDICT, value=trial.verdict, comment=trial.attempts[-1].because or None)
     if trial.cause is not None:
         yield entry(CAUSE, value=trial.cause)
-    died = place.deaths_are_failures and died_inside(trial)
-    if trial.verdict == "infra_error" and not died:
+    score = counted_in_score(trial.verdict, died_inside(trial), place.deaths)
+    if score is None:
         return
-    yield entry(SCORE, score=float(trial.verdict == "passed" and not died))
+    yield entry(SCORE, score=score)
     for name, score in trial.scores.items():
         yield entry(feedback_key(name), score=stored_score(score))
 

@@ -20,6 +20,7 @@ from bakeoff.record.base import JsonDict
 from bakeoff.record.configuration import Reserve
 from bakeoff.record.trial import ResourceLimits
 from bakeoff.report.data import GIVEN, USED, CandidateReport, Spread
+from bakeoff.report.summary import deaths
 from bakeoff.stats import Estimate
 from bakeoff.text import escape
 
@@ -192,7 +193,7 @@ def _tags(source: Source, candidate: CandidateReport) -> Iterator[tuple[str, Any
     for verdict, count in candidate.counts.items():
         yield f"bakeoff.{verdict}", count
     yield "bakeoff.resources", manifest.resources.model_dump()
-    yield "bakeoff.deaths_are_failures", candidate.scores.deaths and asdict(candidate.scores.deaths)
+    yield "bakeoff.deaths_are_failures", deaths(candidate.scores)
     if report.doubts:
         yield "bakeoff.doubts", "\n".join(report.doubts)
     if report.warnings:

@@ -16,8 +16,8 @@ def blocks(data: ReportData) -> Iterator[Block]:
     """Scores first, then the details."""
     yield Heading("Scoreboard")
     yield Paragraph(
-        "Score is the share of trials that passed, infrastructure errors excluded; but see the four scores below where "
-        "one candidate alone ends its containers. The interval holds the true score with 95 % confidence; repetitions "
+        "Score is the share of trials that passed. Infrastructure errors are excluded, unless a candidate causes them "
+        "itself: see the four scores, above. The interval holds the true score with 95 % confidence; repetitions "
         "of one example (or cluster) count as related, not as new evidence."
     )
     headings = ["Candidate", "#Trials", "#Score", "#95 % interval", "#Passed", "#Failed", "#Infra errors"]

@@ -35,8 +35,8 @@ def test_its_host_has_one_id_that_stays_and_the_processor_has_dockers_name() -> 
     assert once["ID"] == twice["ID"] == "podman:vm:/var/lib/containers"
     assert once["Architecture"] == "x86_64"
     assert once["ServerVersion"] == "Podman 5.4.2"
-    assert podman.is_podmans(once)
-    assert not podman.is_podmans(INFO | {"ServerVersion": "26.1.5"})
+    assert podman.is_podman(once)
+    assert not podman.is_podman(INFO | {"ServerVersion": "26.1.5"})
 
 
 def test_a_loaded_image_is_no_pulled_one_and_a_stand_in_is_known_by_its_name() -> None:

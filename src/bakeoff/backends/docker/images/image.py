@@ -19,7 +19,7 @@ import bakeoff_runner
 from bakeoff.backends.base import Say
 from bakeoff.backends.docker.container import USERS
 from bakeoff.backends.docker.images import base_image, layers, local_wheels, npm, prune, wheels
-from bakeoff.backends.docker.images.layers import Added
+from bakeoff.backends.docker.images.layers import Added, Layer
 from bakeoff.backends.docker.images.target import Target
 from bakeoff.config.schema import Config
 from bakeoff.errors import InputError, UnfitEnvironment
@@ -249,15 +249,10 @@ def _make_dependencies(client: DockerClient, recipe: _Recipe, say: Say) -> None:
     added |= {f"opt/node_modules/{name}": path for name, path in recipe.modules.files.items()}
     links = {f"opt/node_modules/{name}": to for name, to in recipe.modules.links.items()}
     labels = {prune.LABEL_PROJECT: recipe.labels[prune.LABEL_PROJECT]}
-    code, output = layers.add(
-        client,
-        recipe.base.image_id,
-        ["sh", "-c", INSTALL],
-        Added(added, (), links),
-        recipe.dependencies,
-        labels,
-        say,
+    layer = Layer(
+        recipe.base.image_id, Added(added, (), links), ["sh", "-c", INSTALL], recipe.dependencies, labels
     )
+    code, output = layers.add(client, layer, say)
     if code != 0:
         raise UnfitEnvironment(
             f"the wheels do not install in {recipe.base.reference}: {last_lines(output)}",
@@ -272,9 +267,8 @@ def _make_harness(client: DockerClient, config: Config, recipe: _Recipe, say: Sa
     added |= {f"opt/runner/{contents.RUNNER}/{name}": path for name, path in recipe.runner.files.items()}
     empty = [f"opt/harness/{name}" for name in recipe.source.empty]
     command = ["sh", "-c", LOAD, "check", json.dumps(recipe.payload)]
-    code, output = layers.add(
-        client, recipe.dependencies, command, Added(added, empty), recipe.reference, recipe.labels, say
-    )
+    layer = Layer(recipe.dependencies, Added(added, empty), command, recipe.reference, recipe.labels)
+    code, output = layers.add(client, layer, say)
     report = _last_object(output)
     if code != 0 or report is None:
         raise UnfitEnvironment(

@@ -52,16 +52,19 @@ def inspect(client: DockerClient, reference: str) -> dict[str, Any] | None:
     return found
 
 
-def add(
-    client: DockerClient,
-    below: str,
-    command: list[str],
-    added: Added,
-    tag: str,
-    labels: Mapping[str, str],
-    say: Say,
-) -> tuple[int, str]:
-    """Run `command` on top of the image `below` and commit the result as `tag` if it ends with 0.
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What runs on top of the image `below`, after what is added, to become the image `tag`."""
+
+    below: str
+    added: Added
+    command: list[str]
+    tag: str
+    labels: Mapping[str, str]
+
+
+def add(client: DockerClient, layer: Layer, say: Say) -> tuple[int, str]:
+    """Run a layer's command, and commit the result if it ends with 0.
 
     Args:
         say: gets a line now and then while it takes long.
@@ -75,56 +78,48 @@ def add(
     try:
         with _patience(client):
             try:
-                return _add(client, below, command, added, tag, labels, say)
+                return _add(client, layer, say)
             except docker.errors.APIError as error:
                 if ALREADY_THERE not in str(error):
                     raise
                 # another set-up made the same layer just then
-                return _add(client, below, command, added, tag, labels, say)
+                return _add(client, layer, say)
     except DAEMON_GONE as error:
         said = last_lines(str(getattr(error, "explanation", None) or error))
         full = "no space left" in said.lower()
         hint = (
             "Free space for Docker: `docker system df`." if full else "See `docker info`, then run it again."
         )
-        raise UnfitEnvironment(f"Docker could not build {tag}: {said}", hint=hint) from error
+        raise UnfitEnvironment(f"Docker could not build {layer.tag}: {said}", hint=hint) from error
 
 
-def _add(
-    client: DockerClient,
-    below: str,
-    command: list[str],
-    added: Added,
-    tag: str,
-    labels: Mapping[str, str],
-    say: Say,
-) -> tuple[int, str]:
+def _add(client: DockerClient, layer: Layer, say: Say) -> tuple[int, str]:
     made = client.api.create_container(
-        below,
-        command=command,
+        layer.below,
+        command=layer.command,
         entrypoint=[],
         user="0",
         environment={**ENVIRONMENT, "HOME": "/root", "TMPDIR": "/tmp"},  # noqa: S108 - in the image
-        labels={f"{LABEL}.build": tag},
+        labels={f"{LABEL}.build": layer.tag},
         host_config=client.api.create_host_config(network_mode="none", log_config=READABLE_LOG),
         use_config_proxy=False,
     )["Id"]
     try:
         with tempfile.TemporaryFile() as archive:
-            _pack(added, archive)
+            _pack(layer.added, archive)
             size = archive.seek(0, os.SEEK_END)
             archive.seek(0)
-            with progress(say, f"image: sending the files of {tag}", lambda: (archive.tell(), size)):
+            with progress(say, f"image: sending the files of {layer.tag}", lambda: (archive.tell(), size)):
                 client.api.put_archive(made, "/", archive)
-        with progress(say, f"image: installing {tag}", lambda: (_written(client, made), None)):
+        with progress(say, f"image: installing {layer.tag}", lambda: (_written(client, made), None)):
             client.api.start(made)
             code = client.api.wait(made, timeout=BUILD_SECONDS)["StatusCode"]
         output = client.api.logs(made).decode("utf-8", "replace")
         if code == 0:
-            repository, _, version = tag.partition(":")
-            named = [f"LABEL {name}={value}" for name, value in labels.items()]
+            repository, _, version = layer.tag.partition(":")
+            named = [f"LABEL {name}={value}" for name, value in layer.labels.items()]
             changes = [f"USER {USERS[0]}:{USERS[0]}", "ENTRYPOINT []", *named]
-            with progress(say, f"image: writing {tag}"):
+            with progress(say, f"image: writing {layer.tag}"):
                 client.api.commit(made, repository, version, changes=changes)
     finally:
         client.api.remove_container(made, v=True, force=True)

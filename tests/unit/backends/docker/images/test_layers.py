@@ -7,7 +7,7 @@ import pytest
 from docker.errors import APIError
 
 from bakeoff.backends.docker.images import layers, progress
-from bakeoff.backends.docker.images.layers import Added
+from bakeoff.backends.docker.images.layers import Added, Layer
 from bakeoff.errors import UnfitEnvironment
 from tests.fakes.said import Said
 
@@ -67,7 +67,7 @@ class Engine:
 def add(engine: Engine, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(bytes(3 * MIB))
     added = Added({"opt/file": tmp_path / "file"})
-    code, _ = layers.add(engine, "below", ["true"], added, "it:1", {}, engine.said)  # type: ignore[arg-type]
+    code, _ = layers.add(engine, Layer("below", added, ["true"], "it:1", {}), engine.said)  # type: ignore[arg-type]
     assert code == 0
 
 
