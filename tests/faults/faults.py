@@ -251,6 +251,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault(0, "stream-stop-twice", Http("stream-stop-twice"), ("model.wrong_trajectory",)),
     Fault(0, "cached-beyond", Http("cached-beyond"), PASSED),
     Fault(0, "no-usage", Http("no-usage"), PASSED),
+    Fault(0, "odd-usage", Http("odd-usage"), PASSED),
     # the scoring
     Fault(19, "evaluator-raises", Scoring(), ("infra.evaluator",), was_run_once),
     Fault(19, "evaluator-nan", Scoring(), ("infra.evaluator",), was_run_once),

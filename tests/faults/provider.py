@@ -228,6 +228,9 @@ BEHAVIOURS: dict[str, Callable[[Exchange], None]] = {
     ),
     "no-usage": lambda e: e.message(ANSWER, usage=None),
     "nan-usage": lambda e: e.message(ANSWER, usage={**USAGE, "prompt_tokens": float("nan")}),
+    "odd-usage": lambda e: e.message(
+        ANSWER, usage={"prompt_tokens": "x", "completion_tokens": 1e300, "total_tokens": 6}
+    ),
     "sensitive": lambda e: e.message("do", finish="sensitive"),
     "not-json": lambda e: e.say(200, b"<html>the proxy is having a moment</html>"),
     "no-choices": lambda e: e.give({"choices": []}),

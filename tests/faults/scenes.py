@@ -49,7 +49,7 @@ from tests.faults.provider import Provider
 
 SLOTS = 3  # trials at once
 WAITING_SLOTS = 8  # the same, of trials that do little but wait for a provider
-RUN_SECONDS = 1800.0  # no run of the campaign takes longer
+RUN_SECONDS = 3600.0  # no run of the campaign takes longer
 POLL_SECONDS = 0.05
 SHORT = {"timeout": 1.5, "connect_timeout": 1.0}  # for a provider that is waited for in vain
 SPARE = 3  # containers that a restart hits beyond those asked for: one may have answered just before

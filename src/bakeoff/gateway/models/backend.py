@@ -410,8 +410,18 @@ def _read(usage: Mapping[str, Any] | None) -> TokenCounts:
 
 
 def _plain(message: BaseMessage) -> JsonDict:
-    from langchain_core.messages import message_to_dict
+    """The message as JSON that any LangChain can read back.
 
+    A class sets a provider's usage unchecked. Usage that no message may hold is left out: reading it back would fail.
+    """
+    from langchain_core.messages import AIMessage, message_to_dict
+    from pydantic import ValidationError
+
+    if isinstance(message, AIMessage) and message.usage_metadata:
+        try:
+            AIMessage("", usage_metadata=message.usage_metadata)
+        except ValidationError:
+            message = message.model_copy(update={"usage_metadata": None})
     return _jsonable(message_to_dict(message))
 
 

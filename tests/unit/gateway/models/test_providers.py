@@ -255,6 +255,8 @@ def test_a_count_of_tokens_that_cannot_be_is_not_known_and_costs_no_trial(server
     server.answers(say(body={**OPENAI_REPLY, "usage": {**USAGE, **wrong}}))
     reply = backend(server).complete(request(), CALL)
     assert (reply.input_tokens, reply.output_tokens, reply.cached_tokens, reply.cost_usd) == (None,) * 4
+    [read] = messages_from_dict([reply.message])  # as the harness does
+    assert read.usage_metadata is None
 
 
 def test_a_retry_after_beyond_patience_ends_the_call(server):
