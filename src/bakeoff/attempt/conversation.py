@@ -53,7 +53,7 @@ class _Request:
     structured: bool
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # each is itself: two calls may be alike in all they hold
 class _Call:
     """A tool call that the model asked for."""
 

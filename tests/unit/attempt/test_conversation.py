@@ -13,6 +13,7 @@ from bakeoff.backends.fake import ai, human, tool_message
 from bakeoff.gateway.types import ModelRequest
 from bakeoff.record.base import JsonDict
 from bakeoff.record.trial import Message, ToolCall
+from tests.growth import LINEAR, growth
 
 TOOLS: list[JsonDict] = [
     {"type": "function", "function": {"name": name}} for name in ("get_order", "refund", "Answer")
@@ -184,18 +185,17 @@ def test_the_answer_is_what_the_user_got_and_says_who_wrote_it() -> None:
 
 
 def test_many_calls_and_results_take_time_that_grows_with_their_number() -> None:
-    import time
+    def converse(size: int) -> None:
+        talk = Talk()
+        calls = [order("same", f"A-{n}") for n in range(size)]
+        reply = talk.turn([human("?")], ai("", *calls))
+        for n in range(size):
+            talk.run("get_order", {"order_id": f"A-{n}"}, "same")
+        state = [human("?"), reply, *(tool_message("same", f"{n}") for n in range(size))]
+        _, made = talk.end(*state, talk.turn(state, ai("Done.")))
+        assert all(call.outcome == "ran" for call in made)
 
-    talk = Talk()
-    calls = [order("same", f"A-{n}") for n in range(1000)]
-    reply = talk.turn([human("?")], ai("", *calls))
-    began = time.process_time()
-    for n in range(1000):
-        talk.run("get_order", {"order_id": f"A-{n}"}, "same")
-    state = [human("?"), reply, *(tool_message("same", f"{n}") for n in range(1000))]
-    _, made = talk.end(*state, talk.turn(state, ai("Done.")))
-    assert time.process_time() - began < 5.0
-    assert all(call.outcome == "ran" for call in made)
+    assert growth(converse, 300) < LINEAR  # beyond what one run is compared with
 
 
 def said(talk: Talk) -> list[str]:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from bakeoff.record.messages import answer_facts, text_of, to_openai
 from bakeoff.record.reasoning import said, split
+from tests.growth import LINEAR, growth
 
 FINAL = "<|start|>assistant<|channel|>final<|message|>"
 
@@ -106,9 +106,7 @@ def test_the_record_keeps_answer_and_reasoning_apart() -> None:
     ["<think>", "</think>", "<think>a</think>", "```<think>", "<|channel|>", "<|start|>", "<", "<think "],
 )
 def test_hostile_markup_takes_linear_time(piece: str) -> None:
-    began = time.process_time()
-    split(piece * 50_000)
-    assert time.process_time() - began < 2.0
+    assert growth(lambda size: split(piece * size), 6_000) < LINEAR
 
 
 @given(

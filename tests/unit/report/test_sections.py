@@ -7,7 +7,6 @@ import random
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from bakeoff.report.data import ReportData
 from bakeoff.report.sections.production import mismatches
 from bakeoff.report.write import write
 from tests.fakes import synthetic
+from tests.growth import LINEAR, TIMES, growth
 
 MIB = 2**20
 
@@ -300,19 +300,23 @@ def test_extreme_runs_give_an_honest_report(tmp_path: Path, records: list[TrialR
 # --- speed and memory -----------------------------------------------------------------------------------
 
 
-def test_five_candidates_two_hundred_examples_five_trials_in_five_seconds(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_time_of_a_report_grows_with_its_trials(tmp_path: Path) -> None:
     names = ["a", "b", "c", "d", "e"]
-    run = synthetic.run_directory(tmp_path, [], synthetic.manifest(names, 200, 5))
-    records = synthetic.trials(names, 200, 5, skills=(0.9, 0.8, 0.7, 0.6, 0.5), infra_rate=0.01)
-    with (run.path / "trials.jsonl").open("w") as file:
-        file.writelines(record.model_dump_json() + "\n" for record in records)
-    start = time.process_time()  # the machine may be busy with something else
-    write(run, data.collect(run))
-    assert time.process_time() - start < 5
+
+    def made(examples: int) -> RunDirectory:
+        run = synthetic.run_directory(tmp_path / str(examples), [], synthetic.manifest(names, examples, 5))
+        records = synthetic.trials(names, examples, 5, skills=(0.9, 0.8, 0.7, 0.6, 0.5), infra_rate=0.01)
+        with (run.path / "trials.jsonl").open("w") as file:
+            file.writelines(record.model_dump_json() + "\n" for record in records)
+        return run
+
+    runs = {examples: made(examples) for examples in (10, 10 * TIMES)}
+    assert growth(lambda examples: write(runs[examples], data.collect(runs[examples])), 10) < LINEAR
 
 
 REPORT_AND_MEASURE = """
-import sys, time
+import sys
 from pathlib import Path
 from bakeoff.report import data
 from bakeoff.report.write import write
@@ -320,12 +324,12 @@ from bakeoff.record.store import RunDirectory
 run = RunDirectory.open(Path(sys.argv[1]))
 write(run, data.collect(run))
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-print(time.process_time(), int(peak.split()[1]) / 1024)
+print(int(peak.split()[1]) / 1024)
 """
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_trials_in_a_minute_and_in_bounded_memory(tmp_path: Path) -> None:
+def test_a_hundred_thousand_trials_are_reported_in_bounded_memory(tmp_path: Path) -> None:
     names = ["a", "b", "c", "d", "e"]
     run = synthetic.run_directory(tmp_path, [], synthetic.manifest(names, 2000, 10))
     kinds = [synthetic.trial("NAME", "case-EXAMPLE").model_dump_json()]
@@ -340,9 +344,7 @@ def test_a_hundred_thousand_trials_in_a_minute_and_in_bounded_memory(tmp_path: P
     done = subprocess.run(
         [sys.executable, "-c", REPORT_AND_MEASURE, str(run.path)], capture_output=True, text=True, check=True
     )
-    seconds, peak_mib = map(float, done.stdout.split())
-    assert seconds < 60
-    assert peak_mib < 200  # with matplotlib; the trials alone are a file of more than that
+    assert float(done.stdout) < 200  # with matplotlib; the trials alone are a file of more than that
     assert (run.path / "trials.jsonl").stat().st_size / MIB > 200
     assert "100000 of 100000 planned trials have a verdict" in (run.path / "report.md").read_text()
 
