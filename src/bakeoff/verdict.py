@@ -10,6 +10,8 @@ Decisions that the table makes (DESIGN.md, section 5, is the contract):
   another process of the host. Whoever runs inside the sandbox could cause the rest. It gets no second attempt and
   counts as a failure in `as_deployed` (`inside`), and in `score` too where it hits one candidate more often than
   another by more than noise (`stats.count_deaths`). `infra.unknown` is among it: hostile input may be behind it.
+- An answer may break an evaluator on purpose, and an evaluator may be broken for everyone: `infra.evaluator` counts
+  nowhere, unless it hits one candidate more often. Then it is a failure in `score` and in `as_deployed`.
 - A model call that failed for good decides also when the agent lived on and answered without it. An agent that got no
   model was not tested.
 - What ended the harness after a reply of the model is the model's doing, since everything else is the same for every
@@ -777,6 +779,16 @@ INSIDE_CAUSES: frozenset[str] = frozenset(cause.code for cause in CAUSES if caus
 def died_inside(trial: TrialRecord) -> bool:
     """Whether any of its attempts ended by what arose inside the sandbox."""
     return any(attempt.cause in INSIDE_CAUSES for attempt in trial.attempts)
+
+
+def unscored(trial: TrialRecord) -> bool:
+    """Whether there is an answer that the evaluators could not score: what the model wrote may have broken one."""
+    return trial.cause == "infra.evaluator"
+
+
+def own_doing(trial: TrialRecord) -> bool:
+    """Whether its candidate may have caused that it counts nowhere: then `stats.count_deaths` asks how often."""
+    return died_inside(trial) or unscored(trial)
 
 
 def attribute(evidence: Evidence, passed: bool | None, failing: Collection[Aspect] = ()) -> Verdict:

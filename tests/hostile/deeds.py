@@ -40,8 +40,8 @@ class Deed:
 
     @property
     def rows(self) -> int:
-        """Rows of each kind in its run: where it may die inside, enough for the report to see that it does."""
-        return 5 if INSIDE_CAUSES & {*self.right} and not self.behaviour else 1
+        """Rows of each kind in its run: where it may be left out of a score, enough for the report to see its doing."""
+        return 5 if (INSIDE_CAUSES | {*UNSCORED}) & {*self.right} and not self.behaviour else 1
 
 
 # --- what else must hold
@@ -76,6 +76,7 @@ BROKE = ("model.broke_harness",)
 BOUND = ("infra.output_limit",)
 MEMORY = ("infra.oom_killed",)
 TIME = ("model.time_limit",)
+UNSCORED = ("infra.evaluator",)
 
 
 def child(code: str) -> Steps:
@@ -107,6 +108,8 @@ channel = MODELS[0].channel
 """
 
 DEEDS: tuple[Deed, ...] = (
+    # the answer: the model repeats what it reads
+    Deed("breaks-an-evaluator", shell("echo BREAK THE EVALUATOR"), UNSCORED),
     # the harness is killed, stopped or broken
     Deed("kill-parent", shell("kill -9 $PPID"), KILLED),
     Deed("kill-parent-term", shell("kill $PPID; sleep 5"), KILLED),

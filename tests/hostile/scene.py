@@ -24,6 +24,14 @@ MEMORY_MIB = 300
 DISK_MIB_PER_TRIAL = 40
 CPU_SECONDS_PER_TRIAL = 20.0
 
+# An evaluator of the user's, which some text breaks.
+MARKS = """
+def mark(*, outputs, **_):
+    if "BREAK THE EVALUATOR" in str(outputs):
+        raise ValueError("this evaluator is broken by what it reads")
+    return 1.0
+"""
+
 
 @dataclass
 class Seen:
@@ -89,7 +97,11 @@ def _project(deeds: Sequence[Deed], times: int, root: Path) -> Project:
     project.config["harness"] = {**harness, "limits": limits, "retries": {"model_call": 0}}
     project.config["resources"]["reserve"] = {"cpus": 0.5, "memory": "128MiB"}
     project.config["infra"] = {"attempts": 3, "max_error_rate": 1.0}
-    project.config["evaluators"] = [{"final_answer": {"match": "contains"}, "threshold": 1.0}]
+    (root / "marks.py").write_text(MARKS)
+    project.config["evaluators"] = [
+        {"final_answer": {"match": "contains"}, "threshold": 1.0},
+        {"use": "marks:mark", "threshold": 1.0},
+    ]
     names = [HONEST, NEIGHBOUR, *(deed.name for deed in deeds)]
     if first.program:
         names.remove(NEIGHBOUR)  # its tools are the other harness's; the twin is a neighbour too

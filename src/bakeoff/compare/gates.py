@@ -126,7 +126,11 @@ def _must_pass(text: str, change: Change, head: Side) -> tuple[Status, str] | No
     own = [trial for trial in head.trials.get(change.head, ()) if trial.example_id in wanted]
     deaths = change.head_scores.deaths
     failed = sorted(
-        {t.example_id for t in own if stats.counted_in_score(t.verdict, t.died_inside, deaths) == 0.0}
+        {
+            t.example_id
+            for t in own
+            if stats.counted_in_score(t.verdict, t.died_inside or t.unscored, deaths) == 0.0
+        }
     )
     if failed:
         return (

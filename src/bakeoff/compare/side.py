@@ -23,6 +23,7 @@ class Trial:
     verdict: VerdictName
     cause: str | None
     died_inside: bool  # any of its attempts died inside its container
+    unscored: bool  # its evaluators could not score its answer
     cost_usd: float | None
     working_seconds: float
 
@@ -35,6 +36,7 @@ class Trial:
             verdict=trial.verdict,
             cause=sys.intern(trial.cause) if trial.cause else None,
             died_inside=verdict.died_inside(trial),
+            unscored=verdict.unscored(trial),
             cost_usd=trial.usage.cost_usd,
             working_seconds=trial.seconds.working,
         )
@@ -42,7 +44,14 @@ class Trial:
     def outcome(self, candidate: str, cluster: str) -> stats.Outcome:
         """For statistics."""
         return stats.Outcome(
-            candidate, self.example_id, cluster, self.repetition, self.verdict, self.cause, self.died_inside
+            candidate,
+            self.example_id,
+            cluster,
+            self.repetition,
+            self.verdict,
+            self.cause,
+            self.died_inside,
+            self.unscored,
         )
 
 

@@ -340,6 +340,7 @@ def collect(run: RunDirectory) -> ReportData:
                 verdict=trial.verdict,
                 cause=trial.cause,
                 died_inside=verdict.died_inside(trial),
+                unscored=verdict.unscored(trial),
             )
         )
         if trial.verdict != "passed":

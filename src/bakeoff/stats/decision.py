@@ -162,5 +162,6 @@ def depends_on_counting(pair: Sensitivity) -> str:
 
 
 def deaths_are_failures(excess: Excess) -> str:
-    """The sentence about a candidate whose trials that died inside count as failures in `score`."""
-    return f"{excess.words('died inside their container')}: more than noise, so these count as failures in score too."
+    """The sentence about a candidate whose trials that died inside, or broke an evaluator, count as failures."""
+    did = excess.words("died inside their container or broke an evaluator")
+    return f"{did}: more than noise, so these count as failures in score and as_deployed."

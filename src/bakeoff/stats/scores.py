@@ -35,13 +35,19 @@ class Outcome:
     verdict: VerdictName
     cause: str | None = None
     died_inside: bool = False  # the cause of any of its attempts is in `verdict.INSIDE_CAUSES`
-    # It died inside, and its candidate does so more often than another: a failure in `score` too. See `count_deaths`
+    unscored: bool = False  # its evaluators could not score its answer
+    # One of these, and its candidate has them more often than another: a failure. See `count_deaths`
     excess: Excess | None = None
 
     @property
     def completed(self) -> bool:
         """Whether it has a verdict on the model."""
         return self.verdict != "infra_error"
+
+    @property
+    def own_doing(self) -> bool:
+        """Whether its candidate may have caused that it counts nowhere."""
+        return self.died_inside or self.unscored
 
     @property
     def value(self) -> float:
@@ -52,43 +58,45 @@ class Outcome:
 
         Production has no second container, so a failure that arose inside the sandbox in any attempt stays a failure in
         `as_deployed`, even if a later attempt reached a verdict. `worst_case` counts it too, because no other way to
-        count may fall below it. `score` counts it where it is the candidate's own doing: see `count_deaths`.
+        count may fall below it. `score` counts it where it is the candidate's own doing: see `count_deaths`. So does
+        `as_deployed` with an answer that could not be scored.
         """
         if counting is Counting.SCORE:
-            return counted_in_score(self.verdict, self.died_inside, self.excess)
-        if self.died_inside and counting in (Counting.AS_DEPLOYED, Counting.WORST_CASE):
+            return counted_in_score(self.verdict, self.own_doing, self.excess)
+        fails = self.died_inside or self.excess is not None
+        if fails and counting in (Counting.AS_DEPLOYED, Counting.WORST_CASE):
             return 0.0
         if self.completed:
             return self.value
         return {Counting.WORST_CASE: 0.0, Counting.BEST_CASE: 1.0}.get(counting)
 
 
-def counted_in_score(verdict: VerdictName, died_inside: bool, deaths: Excess | None) -> float | None:
+def counted_in_score(verdict: VerdictName, own_doing: bool, deaths: Excess | None) -> float | None:
     """What a trial counts as in `score`; None: it is left out.
 
     Args:
         verdict: the trial's.
-        died_inside: whether any of its attempts died inside its container.
+        own_doing: whether any of its attempts died inside its container, or its answer could not be scored.
         deaths: the test by which such trials of its candidate are failures; None: they are not.
     """
-    if died_inside and deaths is not None:
+    if own_doing and deaths is not None:
         return 0.0
     return None if verdict == "infra_error" else float(verdict == "passed")
 
 
 def count_deaths(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """The outcomes, marked where a trial that died inside its container is a failure in `score` too.
+    """The outcomes, marked where a trial that died inside its container, or broke an evaluator, is a failure.
 
     Leaving it out is fair only while that hits candidates alike. What one candidate alone does is no noise of the box,
-    and a candidate that dies whenever it would fail must not gain by it. Call this once, on the outcomes of everything
-    that is compared.
+    and a candidate that does this whenever it would fail must not gain by it. Call this once, on the outcomes of
+    everything that is compared.
     """
     counted: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
     for o in outcomes:
         died, trials = counted[o.candidate]
-        counted[o.candidate] = (died + o.died_inside, trials + 1)
+        counted[o.candidate] = (died + o.own_doing, trials + 1)
     own = {name: each for name, each in excesses(counted).items() if each.beyond_noise}
-    return [replace(o, excess=own.get(o.candidate)) if o.died_inside else o for o in outcomes]
+    return [replace(o, excess=own.get(o.candidate)) if o.own_doing else o for o in outcomes]
 
 
 @dataclass(frozen=True, slots=True)

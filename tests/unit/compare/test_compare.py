@@ -241,7 +241,8 @@ def test_a_candidate_that_dies_inside_since_last_night_fell_as_if_it_had_failed(
         assert [gate.status for gate in got.gates] == ["failed", "failed"]
         assert [e.example_id for e in change.turned("newly failing")] == [f"case-{n:03d}" for n in range(10)]
     assert dying.changes[0].tested == failing.changes[0].tested
-    said = "steady in HEAD: 20 of 60 trials died inside their container, against 0 of 60 of steady in BASE (p < 0.001)"
+    did = "died inside their container or broke an evaluator"
+    said = f"steady in HEAD: 20 of 60 trials {did}, against 0 of 60 of steady in BASE (p < 0.001)"
     assert any(note.startswith(said) for note in dying.notes)
     told = summary(dying)["candidates"][0]
     assert (told["base_deaths"], told["head_deaths"]["count"]) == (None, 20)

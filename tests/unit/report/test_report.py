@@ -127,8 +127,11 @@ def against_its_twin(tmp_path: Path, cause: str) -> ReportData:
     )
 
 
-def test_who_dies_inside_whenever_it_would_fail_scores_as_its_honest_twin_everywhere(tmp_path: Path) -> None:
-    report = against_its_twin(tmp_path, "infra.oom_killed")
+@pytest.mark.parametrize(("cause", "died"), [("infra.oom_killed", 15), ("infra.evaluator", 0)])
+def test_who_dies_inside_or_breaks_an_evaluator_whenever_it_would_fail_scores_as_its_honest_twin_everywhere(
+    tmp_path: Path, cause: str, died: int
+) -> None:
+    report = against_its_twin(tmp_path, cause)
     honest, odd = sorted(report.candidates, key=lambda row: row.name)
     for way in (Counting.SCORE, Counting.AS_DEPLOYED, Counting.WORST_CASE):
         assert odd.scores.by[way] == honest.scores.by[way]
@@ -137,11 +140,12 @@ def test_who_dies_inside_whenever_it_would_fail_scores_as_its_honest_twin_everyw
     assert [(s.passed, s.counted, s.left_out) for s in slices["odd"]] == [
         (s.passed, s.counted, s.left_out) for s in slices["honest"]
     ]
-    said = "odd: 15 of 30 trials died inside their container, against 0 of 30 of honest (p < 0.001): more than noise"
+    did = "died inside their container or broke an evaluator"
+    said = f"odd: 15 of 30 trials {did}, against 0 of 30 of honest (p < 0.001): more than noise"
     assert said in unescape(markdown.render(report)).replace("\\", "")
     assert said in terminal_text(report)
     told = {row["name"]: row for row in summary.summary(report)["candidates"]}
-    assert (told["odd"]["died_inside"], told["honest"]["died_inside"]) == (15, 0)
+    assert (told["odd"]["died_inside"], told["honest"]["died_inside"]) == (died, 0)
     assert told["odd"]["deaths_are_failures"]["other"] == "honest"
     assert told["odd"]["deaths_are_failures"]["p"] < 0.001
     assert told["honest"]["deaths_are_failures"] is None

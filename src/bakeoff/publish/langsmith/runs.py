@@ -27,7 +27,7 @@ from bakeoff.record.timeline import AttemptEvent, ModelCallEvent, Timeline, Tool
 from bakeoff.record.trial import TrialRecord
 from bakeoff.stats import Counting, Excess, counted_in_score
 from bakeoff.text.escape import line, storable
-from bakeoff.verdict import died_inside
+from bakeoff.verdict import own_doing
 
 NAME_CHARACTERS = 128  # of a run's name: the API's maximum
 VERDICT, CAUSE, SCORE = "verdict", "cause", Counting.SCORE
@@ -45,7 +45,7 @@ class Place:
         example: its example in the dataset.
         example_version: ISO 8601; None: not known.
         inputs: the example's.
-        deaths: the test by which trials that died inside their container are failures in `score`; None: they are not.
+        deaths: the test by which what its candidate may have caused is a failure in `score`; None: it is not.
     """
 
     run_id: str
@@ -333,7 +333,7 @@ def _feedback(trial: TrialRecord, place: Place, root: _Node) -> Iterator[JsonDic
     yield entry(VERDICT, value=trial.verdict, comment=trial.attempts[-1].because or None)
     if trial.cause is not None:
         yield entry(CAUSE, value=trial.cause)
-    score = counted_in_score(trial.verdict, died_inside(trial), place.deaths)
+    score = counted_in_score(trial.verdict, own_doing(trial), place.deaths)
     if score is None:
         return
     yield entry(SCORE, score=score)

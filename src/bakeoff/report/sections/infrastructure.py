@@ -14,8 +14,8 @@ from bakeoff.verdict import INSIDE_CAUSES, describe
 
 SCORE_MEANINGS = {
     Counting.SCORE: "infrastructure errors are excluded: the fairest figure if they affect all candidates equally. "
-    "If a candidate's trials die inside their container more often than another's, by more than noise, that is its own "
-    "doing, and they are failures here too.",
+    "If a candidate's trials die inside their container or break an evaluator more often than another's, by more than "
+    "noise, that is its own doing, and they are failures here and as deployed.",
     Counting.AS_DEPLOYED: "a trial of which any attempt died inside its container (at a pinned limit, or by a crash "
     "of the harness) is a failure, whatever a re-attempt brought: production has no second container.",
     Counting.WORST_CASE: "every infrastructure error is a failure, and every such trial: the score cannot be lower.",
