@@ -20,7 +20,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.faults.faults import FAULTS, Fault, Http, Restart, Scoring, SmallDisk
+from tests.faults.faults import FAULTS, Fault, Http, Restart, Scoring, SmallDisk, Survive
 from tests.faults.scenes import SCENES, Scene, play
 
 # The orchestrator's peak, at most. LangChain's OpenAI client is loaded into it only where a run calls one.
@@ -73,7 +73,7 @@ def chosen(names: Sequence[str]) -> list[Fault]:
 
 def inject(kind: type, faults: Sequence[Fault], times: int, scratch: Path) -> Scene:
     """Play one scene in the directory `scratch`; what cannot be injected here is said, and is a complaint."""
-    if kind in (Restart, SmallDisk) and (os.geteuid() != 0 or shutil.which("dockerd") is None):
+    if kind in (Restart, SmallDisk, Survive) and (os.geteuid() != 0 or shutil.which("dockerd") is None):
         return Scene(SCENES[kind].__name__, skipped="not injected: it needs root and dockerd")
     return play(kind, faults, times, scratch)
 

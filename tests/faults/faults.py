@@ -82,7 +82,16 @@ class Neighbour:
     calls: tuple[JsonDict, ...]
 
 
-How = Tool | Simulated | Http | Scoring | Outside | Update | NoImage | Restart | SmallDisk | Neighbour
+@dataclass(frozen=True)
+class Survive:
+    """The run is ended, or its directory damaged, in this way (`survival.HARMS`); then it is resumed."""
+
+    harm: str
+
+
+How = (
+    Survive | Tool | Simulated | Http | Scoring | Outside | Update | NoImage | Restart | SmallDisk | Neighbour
+)
 
 
 def tool(*calls: JsonDict, hasty: bool = False) -> Tool:
@@ -164,6 +173,7 @@ def was_unharmed(trial: TrialRecord) -> str:
 
 OUTSIDE_SECONDS = 12.0  # time limit of the trials that are hit from outside
 PASSED = ("",)
+WHOLE = ("whole",)  # nothing lost, nothing twice, nothing left, one clear error where there was one
 MALFORMED_CALL = tool(
     call("ask_wrongly", "never", method="model/generate", params={"messages": [], "tools": 5})
 )
@@ -278,6 +288,23 @@ FAULTS: tuple[Fault, ...] = (
     Fault(23, "noisy-neighbour", Neighbour((call("work", "worked", seconds=7),)), ("infra.host_contention",)),
     Fault(23, "slow-all-the-same", Neighbour((call("wait", "waited", seconds=12),)), ("model.time_limit",)),
     Fault(24, "run-disk-full", SmallDisk(), ("exit 4",)),
+    # the run directory: whatever ends the run, `--resume` makes it whole
+    Fault(0, "signal-at-start", Survive("signal-at-start"), WHOLE),
+    Fault(0, "signal-preparing", Survive("signal-preparing"), WHOLE),
+    Fault(0, "signal-rehearsing", Survive("signal-rehearsing"), WHOLE),
+    Fault(0, "signal-running", Survive("signal-running"), WHOLE),
+    Fault(0, "signal-scoring", Survive("signal-scoring"), WHOLE),
+    Fault(0, "signal-reporting", Survive("signal-reporting"), WHOLE),
+    Fault(0, "signal-publishing", Survive("signal-publishing"), WHOLE),
+    Fault(0, "terminal-lost", Survive("terminal-lost"), WHOLE),
+    Fault(0, "made-read-only", Survive("made-read-only"), WHOLE),
+    Fault(0, "two-runs", Survive("two-runs"), WHOLE),
+    Fault(0, "two-resumes", Survive("two-resumes"), WHOLE),
+    Fault(0, "few-open-files", Survive("few-open-files"), WHOLE),
+    Fault(0, "line-torn", Survive("line-torn"), WHOLE),
+    Fault(0, "line-doubled", Survive("line-doubled"), WHOLE),
+    Fault(0, "line-damaged", Survive("line-damaged"), WHOLE),
+    Fault(0, "nul-tail", Survive("nul-tail"), WHOLE),
     # the model's own failures: none may be excused
     Fault(25, "endless-loop", tool(*[call("wait", seconds=0)] * 8), ("model.turn_limit",)),
     Fault(25, "slow", tool(*[call("wait", "waited", seconds=1.7)] * 5, hasty=True), ("model.time_limit",)),

@@ -42,10 +42,12 @@ from tests.faults.faults import (
     Scoring,
     Simulated,
     SmallDisk,
+    Survive,
     Tool,
     Update,
 )
 from tests.faults.provider import Provider
+from tests.faults.survival import run_directory
 
 SLOTS = 3  # trials at once
 WAITING_SLOTS = 8  # the same, of trials that do little but wait for a provider
@@ -418,6 +420,7 @@ SCENES: dict[type[How], Make] = {  # type: ignore[valid-type]
     NoImage: no_image,
     Restart: restart,
     SmallDisk: small_disk,
+    Survive: run_directory,
     Neighbour: neighbour,
 }
 

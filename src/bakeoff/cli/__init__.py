@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
-import signal
 import sys
 import tempfile
 import traceback
@@ -22,8 +20,6 @@ from bakeoff.errors import BakeoffError, Interrupted
 from bakeoff.text.escape import terminal
 from bakeoff.version import __version__
 
-# Open files that a process may have, where its hard limit allows them.
-MANY_FILES = 65536
 # What writing to a terminal that has closed, or to a reader that has ended, fails with.
 TERMINAL_GONE = (errno.EIO, errno.EPIPE)
 
@@ -90,22 +86,8 @@ def confess(error: Exception) -> None:
 
 
 def main() -> None:
-    """The entry point of the `bakeoff` command."""
-    # SIGTERM, or a terminal that closes, ends a command in good order wherever it arrives, as Ctrl-C does
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) != signal.SIG_IGN:  # as `nohup` has it
-            signal.signal(number, signal.default_int_handler)
-    _allow_many_files()
+    """Run the command line that the process was given."""
     guarded(app)
-
-
-def _allow_many_files() -> None:
-    """Each running trial has a few open files; macOS allows 256 unless a program asks for more."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with suppress(ValueError, OSError):  # a kernel's own maximum may be lower
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def guarded(program: Callable[[], object]) -> None:
@@ -124,5 +106,3 @@ def guarded(program: Callable[[], object]) -> None:
             os._exit(Interrupted.exit_code)
         confess(error)
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(Interrupted.exit_code)

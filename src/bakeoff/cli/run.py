@@ -69,21 +69,24 @@ def run(
         seed=seed,
         max_concurrency=max_concurrency,
     )
-    stopped = RunDirectory.resolve(resume, out) if resume else None
-    task = runs.plan(harness, overrides, stopped=stopped)
-    if dry_run:
-        admitted = runs.check_only(task)
-        _print_plan(task, admitted, contents.read(task.config), as_json)
-        return
-
     from bakeoff import backends
     from bakeoff.run import progress
 
+    stopped = RunDirectory.resolve(resume, out) if resume else None
     display = progress.display(quiet=quiet)
-    with closing(backends.connect()) as backend:
-        directory = runs.execute(task, backend, display, out, record)
+    if stopped is not None and not dry_run and runs.lacks_report(stopped):
+        directory, publish = stopped, stopped.manifest().config.publish
+    else:
+        task = runs.plan(harness, overrides, stopped=stopped)
+        if dry_run:
+            admitted = runs.check_only(task)
+            _print_plan(task, admitted, contents.read(task.config), as_json)
+            return
+        with closing(backends.connect()) as backend:
+            directory = runs.execute(task, backend, display, out, record)
+        publish = dict(task.config.publish)
     code = runs.report(directory, "json" if as_json else "quiet" if quiet else "table")
-    targets = [name for name, settings in task.config.publish if settings is not None]
+    targets = [name for name, settings in publish.items() if settings is not None]
     if targets and code == 0:
         code = runs.publish(directory)
     elif targets:

@@ -101,7 +101,6 @@ class RunDirectory:
         self.path = path
         self.warnings: list[str] = []
         self._lock = threading.Lock()
-        self._tail_checked = False
 
     @property
     def run_id(self) -> str:
@@ -124,7 +123,7 @@ class RunDirectory:
             (path / "calls").mkdir()
             (path / TRIALS).touch()
         run = cls(path)
-        run._replace(path / EXAMPLES, b"".join(_encode(example) + b"\n" for example in examples))
+        run.write_examples(examples)
         run._write_manifest(manifest)
         return run
 
@@ -183,47 +182,61 @@ class RunDirectory:
         """
         line = _encode(trial.model_dump(mode="json")) + b"\n"
         path = self.path / TRIALS
-        with self._lock, _writing(path):
-            if not self._tail_checked:
-                self._repair_tail(path)
-                self._tail_checked = True
-            # unbuffered: a failed write must not leave bytes behind that a later flush would write
-            with path.open("ab", buffering=0) as file:
-                before = file.seek(0, os.SEEK_END)
-                try:
-                    _write_all(file.fileno(), line)
-                    os.fsync(file.fileno())
-                except OSError:
-                    with contextlib.suppress(OSError):  # the first error is the one to tell
-                        file.truncate(before)
-                    raise
-
-    def _repair_tail(self, path: Path) -> None:
-        """Make the file end in a newline, so that the next line stands alone.
-
-        A process killed while it wrote leaves half a line. Whole but for its newline, it is kept; otherwise
-        it is moved aside, since its trial has to run again and half a line in the middle would make the
-        file unreadable.
-        """
-        if not path.exists():
-            return
-        with path.open("rb+") as file:
-            start, tail = _unfinished_line(file)
-            if not tail:
-                return
+        # unbuffered: a failed write must not leave bytes behind that a later flush would write
+        with self._lock, _writing(path), path.open("ab", buffering=0) as file:
+            before = file.seek(0, os.SEEK_END)
             try:
-                TrialRecord.model_validate_json(tail)
-            except ValidationError:
-                with (self.path / f"{TRIALS}.torn").open("ab") as torn:
-                    torn.write(tail + b"\n")
+                _write_all(file.fileno(), line)
+                os.fsync(file.fileno())
+            except OSError:
+                with contextlib.suppress(OSError):  # the first error is the one to tell
+                    file.truncate(before)
+                raise
+
+    def repair(self) -> list[str]:
+        """Make trials.jsonl whole after a crash, a power loss or a full disk; a sentence for each thing found.
+
+        A line that records no trial, or records a trial again, is moved aside to trials.jsonl.torn. A trial without a
+        record counts as not run. Only for the one who holds the run's lock. The lock is on the file, which is replaced
+        when anything was found: take the lock of the new one too.
+        """
+        path, aside = self.path / TRIALS, self.path / f"{TRIALS}.torn"
+        temporary = path.with_name(f"{TRIALS}.tmp")
+        seen: set[str] = set()
+        found: list[str] = []
+        with _writing(path), path.open("rb") as file, temporary.open("wb") as whole:
+            for number, raw in enumerate(file, start=1):
+                line = raw.strip(b"\0\r\n ")  # a power loss leaves a tail of NUL bytes
+                try:
+                    trial = TrialRecord.model_validate_json(line, extra="ignore")
+                    again = trial.trial_id in seen
+                    seen.add(trial.trial_id)
+                except ValidationError:
+                    trial = None
+                if trial is not None and not again:
+                    whole.write(line + b"\n")
+                    if len(line) + 1 != len(raw):
+                        found.append(f"{TRIALS}:{number}: the line was mended")
+                    continue
+                what = f"a second record of {trial.trial_id}" if trial else "damaged: its trial runs again"
+                found.append(f"{TRIALS}:{number}: {what}; the line was moved to {aside.name}")
+                with aside.open("ab") as torn:
+                    torn.write(line + b"\n")
                     torn.flush()
                     os.fsync(torn.fileno())
-                file.truncate(start)
-            else:
-                file.seek(0, os.SEEK_END)
-                file.write(b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+            whole.flush()
+            os.fsync(whole.fileno())
+        with _writing(path):
+            if found:
+                temporary.replace(path)
+                _sync_directory(self.path)
+            for left in (temporary, *self.path.glob("**/*.tmp")):
+                left.unlink(missing_ok=True)
+        return found
+
+    def write_examples(self, examples: Iterable[JsonDict]) -> None:
+        """Write the examples of the run, whole."""
+        self._replace(self.path / EXAMPLES, b"".join(_encode(example) + b"\n" for example in examples))
 
     def write_trajectory(self, trial_id: str, trajectory: JsonDict) -> Path:
         """Write the trial's trajectory; a re-attempt's replaces it."""
@@ -328,7 +341,7 @@ class RunDirectory:
                     if not raw.endswith(b"\n"):
                         self._warn(f"{TRIALS}:{number}: the last line is torn: its trial is not finished")
                         return
-                    hint = "Restore the file, or delete that line: its trial then counts as not run."
+                    hint = "Go on with `bakeoff run --resume`: it moves the line aside, and its trial runs again."
                     raise _damaged("this line", error, hint, path, number) from error
                 if trial.trial_id in seen:
                     self._warn(f"{trial.trial_id} is recorded twice; only its first record counts")
@@ -373,10 +386,10 @@ class RunDirectory:
         yield from _json_lines(path)
 
     def calls(self, trial_id: str) -> Iterator[JsonDict]:
-        """The trial's model calls, all attempts, in the order they ended. Raises InputError for a damaged line."""
+        """The trial's model calls, all attempts, in the order they ended. `warnings` names damaged lines, left out."""
         path = self.calls_path(trial_id)
         if path.exists():
-            yield from _json_lines(path)
+            yield from self._calls(path)
 
     def spans(self, trial_id: str, attempt: int) -> Iterator[JsonDict]:
         """The harness's own exports of one attempt, hostile until read. Raises InputError for a damaged line."""
@@ -387,7 +400,21 @@ class RunDirectory:
     def spent_usd(self) -> float:
         """What all recorded calls cost, those of trials without a verdict too; US dollars."""
         files = sorted((self.path / "calls").glob("*.jsonl"))
-        return sum(call.get("cost_usd") or 0.0 for file in files for call in _json_lines(file))
+        return sum(call.get("cost_usd") or 0.0 for file in files for call in self._calls(file))
+
+    def _calls(self, path: Path) -> Iterator[JsonDict]:
+        """The calls of one file. Nobody waits for the disk to have them, so that a power loss may damage any."""
+        with path.open("rb") as file:
+            for number, raw in enumerate(file, start=1):
+                try:
+                    call = json.loads(raw.strip(b"\0\r\n "))
+                except ValueError:
+                    call = None
+                if isinstance(call, dict):
+                    yield call
+                else:
+                    name = path.relative_to(self.path)
+                    self._warn(f"{name}:{number}: this model call is damaged, and counts nowhere")
 
     def trajectory(self, trial_id: str) -> JsonDict | None:
         """The trial's trajectory; None when there is none. Raises InputError when it is damaged."""
@@ -479,17 +506,3 @@ def _json_lines(path: Path) -> Iterator[JsonDict]:
                     return
                 raise InputError(f"this line is damaged: {error}", file=str(path), line=number) from error
             yield value
-
-
-def _unfinished_line(file: Any, block: int = 65536) -> tuple[int, bytes]:
-    """Offset and bytes of what follows the last newline of a binary file."""
-    position = file.seek(0, os.SEEK_END)
-    tail = b""
-    while position > 0:
-        step = min(block, position)
-        position -= step
-        file.seek(position)
-        tail = file.read(step) + tail
-        if (cut := tail.rfind(b"\n")) >= 0:
-            return position + cut + 1, tail[cut + 1 :]
-    return 0, tail

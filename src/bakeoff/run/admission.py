@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import resource
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import ceil
 
 from bakeoff.backends.base import Backend, Capacity, Proof, SandboxSpec
 from bakeoff.config.schema import Config
-from bakeoff.errors import InputError
+from bakeoff.errors import InputError, UnfitEnvironment
 from bakeoff.record.trial import Profile
 from bakeoff.run.ledger import Claim, Ledger
 from bakeoff.run.task import Task
+
+# Open files of this process: as many as it asks for, and what a run needs beside and for each trial at once.
+MANY_FILES = 65536
+RUN_FILES, TRIAL_FILES = 48, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +86,33 @@ def proven(capacity: Capacity, proof: Proof) -> Capacity:
 
 
 def fitting(profile: Profile, capacity: Capacity) -> int:
-    """How many sandboxes of one profile fit into the capacity."""
+    """How many trials under one profile fit into the capacity and into this process.
+
+    Raises:
+        UnfitEnvironment: not even one fits into this process.
+    """
     fits = min(
         capacity.cpus / profile.reserved_cpus + 1e-9, capacity.memory_bytes / profile.reserved_memory_bytes
     )
-    return int(fits)
+    return min(int(fits), _by_open_files())
+
+
+def _by_open_files() -> int:
+    """How many trials at once the open files of this process allow. macOS allows 256 unless a program asks for more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MANY_FILES if hard == resource.RLIM_INFINITY else min(hard, MANY_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):  # a kernel's own maximum may be lower
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if allowed == resource.RLIM_INFINITY:
+        return MANY_FILES
+    if (fits := (allowed - RUN_FILES) // TRIAL_FILES) < 1:
+        raise UnfitEnvironment(
+            f"a process here may have {allowed} open files, and not even one trial can run with so few",
+            hint="raise the limit: `ulimit -n 1024`",
+        )
+    return fits
 
 
 def claim(trial_id: str, profile: Profile) -> Claim:

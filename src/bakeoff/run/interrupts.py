@@ -1,19 +1,48 @@
-"""Ctrl-C, SIGTERM and a terminal that closes: the first stops a run in good order, the second at once.
+"""Ctrl-C, SIGTERM and a terminal that closes: they end a command in good order, wherever they arrive.
 
-A handler only passes the order on. The run then ends on its ordinary way, however many signals follow: sandboxes are
-removed and the manifest is closed.
+While trials run, the first signal stops the run, the second at once: a handler only passes the order on, and the run
+ends on its ordinary way, however many follow. At any other time a signal is a KeyboardInterrupt. Either way sandboxes
+are removed and the manifest is closed.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import FrameType
 
 from bakeoff.errors import Interrupted
+
+# What asks a program to end: Ctrl-C, Ctrl-\\, whoever supervises it, a terminal that closes.
+ENDING = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
+# Signals so soon after one that was obeyed belong to it: what it set off, such as removing sandboxes, is not cut short.
+SAME_SECONDS = 3.0
+
+
+def raised() -> None:
+    """From now on, what asks the process to end raises KeyboardInterrupt in its main thread."""
+    obeyed = -SAME_SECONDS
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal obeyed
+        now = time.monotonic()
+        if now - obeyed >= SAME_SECONDS:
+            obeyed = now
+            raise KeyboardInterrupt
+
+    for number in _ours():
+        signal.signal(number, on_signal)
+
+
+def _ours() -> list[signal.Signals]:
+    """Those that nobody has asked to be ignored, as `nohup` asks. Ctrl-C counts in a shell's background too."""
+    return [
+        number for number in ENDING if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN
+    ]
 
 
 @dataclass
@@ -54,10 +83,7 @@ def handled(
     if threading.current_thread() is not threading.main_thread():
         yield interrupts
         return
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as `nohup` has it
-        numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, on_signal) for number in numbers}
+    before = {number: signal.signal(number, on_signal) for number in _ours()}
     try:
         yield interrupts
     finally:

@@ -72,6 +72,9 @@ def run(
         max_concurrency=max_concurrency,
     )
     stopped = RunDirectory.resolve(resume, out) if resume else None
+    if stopped is not None and story.lacks_report(stopped):
+        story.report(stopped, "quiet")
+        return stopped
     task = story.plan(Path(harness), overrides, stopped=stopped)
     place = backends.connect(backend) if isinstance(backend, str) else backend
     try:

@@ -31,7 +31,9 @@ def read_again(run: RunDirectory) -> Task:
     manifest = run.manifest()
     if manifest.state == "finished":
         raise InputError(
-            "this run is finished", file=str(run.path), hint="read it with `bakeoff show`, or start another"
+            "this run is finished",
+            file=str(run.path),
+            hint="read it with `bakeoff show`, send it on with `bakeoff publish`, or start another",
         )
     overrides = Overrides(**dict(manifest.overrides))
     task = read(run.harness_file(manifest), overrides, pinned=manifest.dataset, resumed=run)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ from bakeoff.config.overrides import Overrides
 from bakeoff.errors import BakeoffError, Interrupted, UnfitEnvironment
 from bakeoff.gateway.policy.context import RunContext
 from bakeoff.record.manifest import Image, Manifest
-from bakeoff.record.store import RunDirectory
+from bakeoff.record.store import HTML_REPORT, REPORT, RunDirectory
 from bakeoff.record.trial import experiment_name
 from bakeoff.run import admission, interrupts, manifest, models, preflight, rehearsal, resume
 from bakeoff.run import task as tasks
@@ -205,9 +205,13 @@ def _opened(task: Task, start: Manifest, out: Path, backend: Backend) -> Iterato
         InputError: another process runs the resumed run, or the box is not the one that it began on.
     """
     directory = task.resumed or RunDirectory.create(out, start, task.dataset.rows(task.config.root))
-    with resume.only_writer(directory):
+    with ExitStack() as held:
+        held.enter_context(resume.only_writer(directory))
         if task.resumed is not None:
-            notes = [*directory.manifest().notes, *resume.notes_on_box(directory, start)]
+            if damage := directory.repair():
+                held.enter_context(resume.only_writer(directory))
+            directory.write_examples(task.dataset.rows(task.config.root))
+            notes = [*directory.manifest().notes, *damage, *resume.notes_on_box(directory, start)]
             backend.sweep(directory.run_id)
             directory.update_manifest(state="running", finished_at=None, not_run=None, notes=notes)
         try:
@@ -223,6 +227,12 @@ def _opened(task: Task, start: Manifest, out: Path, backend: Backend) -> Iterato
 # (scipy, plots) is loaded by another process, when the containers are gone. -P: no file in the working directory may
 # take the place of a module.
 _BAKEOFF = (sys.executable, "-P", "-m", "bakeoff")
+
+
+def lacks_report(directory: RunDirectory) -> bool:
+    """Whether every trial of the run has a verdict, and what made its report was ended before its end."""
+    whole = all((directory.path / name).is_file() for name in (REPORT, HTML_REPORT))
+    return directory.manifest().state == "finished" and not whole
 
 
 def report(directory: RunDirectory, style: Style) -> int:

@@ -198,12 +198,21 @@ def test_help_names_values_and_shows_no_type_of_python(command: Command) -> None
         assert not any("<" in line for line in options)
 
 
-def test_a_low_limit_on_open_files_is_raised_as_far_as_it_may_be() -> None:
+@pytest.mark.parametrize(("hard", "at_once"), [(512, "29"), (64, "1"), (63, "UnfitEnvironment")])
+def test_a_low_limit_on_open_files_is_raised_as_far_as_it_may_be_and_bounds_what_runs_at_once(
+    hard: int, at_once: str
+) -> None:
     """macOS begins with 256, and each running trial has a few."""
-    code = "from bakeoff import cli; cli._allow_many_files(); import resource as r; print(*r.getrlimit(r.RLIMIT_NOFILE))"
-    command = ["sh", "-c", f"ulimit -Sn 64 && ulimit -Hn 512 && exec {sys.executable} -c '{code}'"]
+    code = """
+from bakeoff.run import admission
+try:
+    print(admission._by_open_files())
+except Exception as error:
+    print(type(error).__name__)
+"""
+    command = ["sh", "-c", f"ulimit -Sn 60 && ulimit -Hn {hard} && exec {sys.executable} -c '{code}'"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["512", "512"]
+    assert done.stdout.split() == [at_once]
 
 
 def test_a_run_closes_its_way_to_the_engine_however_it_ends(

@@ -87,25 +87,65 @@ def test_a_torn_last_line_is_told_and_the_rest_is_read(run: RunDirectory) -> Non
     assert "trials.jsonl:2" in again.warnings[0]
 
 
-def test_appending_after_a_torn_line_moves_it_aside(run: RunDirectory) -> None:
-    run.append(synthetic.trial(repetition=1))
-    with (run.path / "trials.jsonl").open("ab") as file:
-        file.write(b'{"half')
-    again = RunDirectory.open(run.path)
-    again.append(synthetic.trial(repetition=2))
-    assert [record.repetition for record in again.trials()] == [1, 2]
-    assert again.warnings == []
-    assert (run.path / "trials.jsonl.torn").read_bytes() == b'{"half\n'
+# What a crash or a power loss leaves of trials.jsonl, and which of the trials 1 to 3 still count then.
+DAMAGE = {
+    "torn": (lambda lines: [*lines[:2], lines[2][:40]], [1, 2]),
+    "without its last newline": (lambda lines: [*lines[:2], lines[2].rstrip(b"\n")], [1, 2, 3]),
+    "with a tail of NUL bytes": (lambda lines: [*lines, b"\0" * 4096], [1, 2, 3]),
+    "with NUL bytes after a line": (
+        lambda lines: [lines[0].rstrip(b"\n") + b"\0\0\n", *lines[1:]],
+        [1, 2, 3],
+    ),
+    "with NUL bytes for a line": (lambda lines: [lines[0], b"\0" * len(lines[1]), lines[2]], [1, 3]),
+    "damaged in the middle": (lambda lines: [lines[0], b"not json\n", lines[2]], [1, 3]),
+    "torn in the middle": (lambda lines: [lines[0], lines[1][:40], lines[2]], [1]),
+    "doubled": (lambda lines: [*lines, *lines[:2]], [1, 2, 3]),
+    "not text": (lambda lines: [*lines, b"\xff\xfe\n"], [1, 2, 3]),
+    "empty": (lambda lines: [], []),
+}
 
 
-def test_a_last_line_that_lacks_only_its_newline_is_kept(run: RunDirectory) -> None:
-    run.append(synthetic.trial(repetition=1, output="y" * 70000))
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_repair_keeps_every_whole_record_and_moves_the_rest_aside(run: RunDirectory, damage: str) -> None:
+    for repetition in (1, 2, 3):
+        run.append(synthetic.trial(repetition=repetition))
     path = run.path / "trials.jsonl"
-    path.write_bytes(path.read_bytes().rstrip(b"\n"))
-    again = RunDirectory.open(run.path)
-    assert len(list(again.trials())) == 1
-    again.append(synthetic.trial(repetition=2))
-    assert [record.repetition for record in again.trials()] == [1, 2]
+    (run.path / "manifest.json.140.tmp").touch()
+    damaged, left = DAMAGE[damage]
+    before = b"".join(damaged(path.read_bytes().splitlines(keepends=True)))
+    path.write_bytes(before)
+    found = run.repair()
+    assert bool(found) == (damage != "empty")
+    assert all(each.startswith("trials.jsonl:") for each in found)
+    assert [record.repetition for record in run.trials()] == left
+    assert run.repair() == run.warnings == []
+    aside = path.with_name("trials.jsonl.torn")
+    kept = path.read_bytes() + (aside.read_bytes() if aside.exists() else b"")
+    assert sorted(filter(None, before.replace(b"\0", b"\n").split(b"\n"))) == sorted(
+        filter(None, kept.split(b"\n"))
+    )
+    assert not list(run.path.glob("*.tmp"))
+    run.append(synthetic.trial(repetition=4))
+    assert [record.repetition for record in run.trials()] == [*left, 4]
+
+
+def test_repair_leaves_a_whole_file_alone(run: RunDirectory) -> None:
+    run.append(synthetic.trial())
+    before = (run.path / "trials.jsonl").stat()
+    assert run.repair() == []
+    after = (run.path / "trials.jsonl").stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_damaged_model_call_is_told_and_the_others_are_read(run: RunDirectory) -> None:
+    for cost in (1.0, 2.0):
+        run.append_call("a", {"cost_usd": cost})
+    with run.calls_path("a").open("ab") as file:
+        file.write(b'{"cost_us\n[1]\n\0\0\0')
+    run.append_call("a", {"cost_usd": 4.0})  # after the NUL bytes, in their line
+    assert [call["cost_usd"] for call in run.calls("a")] == [1.0, 2.0, 4.0]
+    assert run.spent_usd() == 7.0
+    assert [each.partition(":")[0] for each in run.warnings] == ["calls/a.jsonl"] * 2
 
 
 def test_damage_in_the_middle_is_an_error_with_its_place(run: RunDirectory) -> None:
