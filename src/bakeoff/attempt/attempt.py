@@ -131,7 +131,9 @@ class Attempt:
         self._protocol = Protocol(program=self._program)
         self._clock = Clock(self._timer.now(), spec.limits.seconds, spec.limits.startup_seconds)
         line = Line(sandbox.send, self._inbox.put, self._timer)
-        self._calls = ModelCalls(spec, model, pool, line, self._clock, self._watchers.on_call)
+        self._calls = ModelCalls(
+            spec, model, pool, line, self._clock, self._watchers.on_call, self._room_for_replies
+        )
         self._tools = ToolLog(spec.limits.tool_seconds)
         self._spans = SpanSink(wanted=spec.harness.traces)
         self._evidence = EvidenceBuilder()
@@ -248,18 +250,26 @@ class Attempt:
 
     def _await_room(self, more: int) -> None:
         """Wait until it may hold `more` bytes, unless it is about to end: its last words are few."""
-        clock, wanted = self._clock, self._kept + self._inbox.waiting + self._lines.partial + more
+        clock, wanted = self._clock, self._held + self._calls.reply_bytes + more
         if self._holding.fits(wanted) or clock.finished is not None or clock.stopping is not None:
             return
         self._inbox.put(Waits(True, self._timer.now()))
         self._holding.wait(wanted, lambda: self._inbox.closed or clock.stopping is not None)
         self._inbox.put(Waits(False, self._timer.now()))
 
+    @property
+    def _held(self) -> int:
+        """Bytes, without what replies take while they are read."""
+        return self._kept + self._inbox.waiting + self._lines.partial
+
+    def _room_for_replies(self, wanted: int) -> bool:
+        return self._holding.fits(self._held + wanted)
+
     def _count(self) -> None:
         """Count what is kept, after it has changed."""
         calls = self._calls
         self._kept = 2 * calls.conversation.kept + calls.out_bytes + self._retained + len(self._log)
-        self._holding.holds(self._kept + self._inbox.waiting + self._lines.partial)
+        self._holding.holds(self._held + calls.reply_bytes)
         if calls.conversation.kept > MAX_KEPT:
             self._over_budget("messages")
         elif self._kept > MAX_HELD:

@@ -54,9 +54,18 @@ class Holdings:
         return holding
 
     def _fits(self, holding: Holding, wanted: int) -> bool:
-        if wanted <= max(self._held.get(holding, 0), self._room // max(1, len(self._held))):
+        """Whether it may hold so much, which then counts. One that has left counts no more."""
+        if holding not in self._held:
             return True
-        if sum(self._held.values()) - self._held.get(holding, 0) + wanted <= self._room:
+        if self._has_room(holding, wanted):
+            self._held[holding] = wanted
+            return True
+        return False
+
+    def _has_room(self, holding: Holding, wanted: int) -> bool:
+        if wanted <= max(self._held[holding], self._room // max(1, len(self._held))):
+            return True
+        if sum(self._held.values()) - self._held[holding] + wanted <= self._room:
             return True
         self._beyond = self._beyond or holding
         return self._beyond is holding
@@ -71,10 +80,7 @@ class Holding:
     def fits(self, wanted: int) -> bool:
         """Whether there is room for this many bytes in all; they then count as held."""
         with self._all._changed:
-            if not self._all._fits(self, wanted):
-                return False
-            self._all._held[self] = wanted
-            return True
+            return self._all._fits(self, wanted)
 
     def wait(self, wanted: int, stopped: Callable[[], bool]) -> bool:
         """Wait until there is room. False: `stopped` before that."""
@@ -83,7 +89,6 @@ class Holding:
                 if stopped():
                     return False
                 self._all._changed.wait(LOOK_SECONDS)
-            self._all._held[self] = wanted
             return True
 
     def holds(self, count: int) -> None:

@@ -17,7 +17,7 @@ from bakeoff.errors import BudgetSpent, ModelCallError, ModelErrorKind
 from bakeoff.gateway.dialects.exchange import Exchange, read
 from bakeoff.gateway.dialects.failures import Limit
 from bakeoff.gateway.dialects.http import HttpReply, Refused
-from bakeoff.gateway.types import CallContext, ChatBackend, ModelReply, ModelRequest
+from bakeoff.gateway.types import REPLY_FORMS, CallContext, ChatBackend, ModelReply, ModelRequest
 from bakeoff.record import messages as msgs
 from bakeoff.record.base import JsonDict
 from bakeoff.record.evidence import ModelFault
@@ -75,7 +75,9 @@ class Line:
 
 @dataclass
 class ModelCalls:
-    """Brokers between the harness and the model, and keeps what was said. Only `_complete` runs in another thread.
+    """Brokers between the harness and the model, and keeps what was said.
+
+    Only `_complete` and `_has_room` run in other threads.
 
     Args:
         spec: of the attempt.
@@ -84,6 +86,7 @@ class ModelCalls:
         line: to the harness and back.
         clock: of the attempt; it learns when calls go out and how they end.
         on_call: takes each call and its request once the call has ended.
+        room: whether the attempt may hold so many bytes of replies, asked in other threads.
     """
 
     spec: AttemptSpec
@@ -92,6 +95,7 @@ class ModelCalls:
     line: Line
     clock: Clock
     on_call: OnCall
+    room: Callable[[int], bool] = lambda _: True
     calls: list[ModelCall] = field(default_factory=list)  # in the order in which they ended
     conversation: Conversation = field(default_factory=Conversation)
     first_request: ModelRequest | None = None
@@ -104,6 +108,8 @@ class ModelCalls:
     _conversations: dict[int, int] = field(default_factory=dict)  # model call -> its conversation
     _fault_in: int | None = None  # the conversation of the call that met `fault`
     _weights: dict[str, int] = field(default_factory=dict)  # of the requests that are out, in bytes
+    # What the replies take: until they are there, what the gateway asked room for
+    _replies: dict[str, int] = field(default_factory=dict)
     _ids: set[str] = field(default_factory=set)  # a line that is sent twice is not a second call
     _exchanges: dict[str, Exchange] = field(default_factory=dict)  # a program's open requests
 
@@ -113,6 +119,11 @@ class ModelCalls:
     def out_bytes(self) -> int:
         """What the requests take that have no reply yet."""
         return sum(self._weights.values())
+
+    @property
+    def reply_bytes(self) -> int:
+        """What the replies take, those on their way too, as far as they are large."""
+        return sum(list(self._replies.values()))  # other threads write it
 
     def ask(self, event: ModelAsked | HttpAsked | BadCall, weight: int = 0) -> str | None:
         """A call of this many bytes, or a line that was meant as one. Returns what is wrong with it, or None."""
@@ -195,6 +206,7 @@ class ModelCalls:
             cancelled=lambda: self.over,
             attempt=self.spec.attempt,
             on_chunk=lambda chunk: self.line.post(Piece(ident, chunk)),
+            room=lambda wanted: self._has_room(ident, wanted),
         )
         self.made += 1
         now = self.line.timer.now()
@@ -202,6 +214,13 @@ class ModelCalls:
         self.pool.submit(self._complete, ident, request, context, now)
 
     # --- in a thread of the pool
+
+    def _has_room(self, ident: str, wanted: int) -> bool:
+        """Whether a reply of this many bytes fits; it then counts as held."""
+        fits = self.room(self.reply_bytes - self._replies.get(ident, 0) + wanted)
+        if fits:
+            self._replies[ident] = wanted
+        return fits
 
     def _complete(self, ident: str, request: ModelRequest, context: CallContext, asked: float) -> None:
         """The call itself. The wait for this thread is queueing too."""
@@ -239,6 +258,8 @@ class ModelCalls:
         """Hand on a reply or an error, and put the call on record."""
         exchange = self._exchanges.pop(event.ident, None)
         self._weights.pop(event.ident, None)
+        if event.ident in self._replies:  # one form of it stays
+            self._replies[event.ident] //= REPLY_FORMS
         started = self.clock.since_start(self.clock.asked_at(event.ident))
         if isinstance(event.outcome, ModelReply):
             call = self._succeeded(event, event.outcome, exchange, started)

@@ -81,6 +81,8 @@ class CallContext:
     attempt: int = 1  # 1-based execution of the trial
     # takes each piece of a streamed reply: a serialised AIMessageChunk; the pieces add up to the reply
     on_chunk: Callable[[JsonDict], None] = lambda _: None
+    # whether the process has room for so many bytes that a reply takes in all; asked again until it has
+    room: Callable[[int], bool] = lambda _: True
 
 
 @dataclass(slots=True)
@@ -96,6 +98,10 @@ class TokenCounts:
     @property
     def total(self) -> int | None:
         return None if self.input is None or self.output is None else self.input + self.output
+
+
+# A reply is in memory in so many forms at once: as it came, the client's object, JSON, the record. One of them stays.
+REPLY_FORMS = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,3 +30,11 @@ def test_who_waits_goes_on_when_another_ends_or_holds_less() -> None:
     second.leave()
     waiting.join(10)
     assert went == [True]
+
+
+def test_who_has_left_is_not_counted_again_by_a_late_question() -> None:
+    everyone = Holdings(room=100)
+    first, second = everyone.join(), everyone.join()
+    first.leave()
+    assert first.fits(10**9), "its call is about to be given up"
+    assert second.fits(1000), "nobody is beyond the room for it"

@@ -215,6 +215,19 @@ def test_an_error_in_the_middle_of_a_stream_reaches_the_harness(tmp_path: Path) 
     assert result(lines)["error"]["data"]["type"] == "bakeoff_runner.channel.ModelUnavailable"
 
 
+def test_a_stream_of_many_pieces_is_one_reply_and_they_are_not_kept_one_by_one(
+    server: ProviderServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bakeoff.gateway.models import backend as module
+
+    monkeypatch.setattr(module, "MAX_PIECES", 3)
+    words = [f"word-{number} " for number in range(10)]
+    server.answers(stream(events(*words, end=True)))
+    reply = backend(server).complete(request(stream=True), CALL)
+    assert reply.message["data"]["content"] == "".join(words)
+    assert reply.finish_reason == "stop"
+
+
 def test_a_stream_without_end_is_cut_off(server: ProviderServer, monkeypatch: pytest.MonkeyPatch) -> None:
     from bakeoff.gateway.models import backend as module
 

@@ -21,7 +21,15 @@ from bakeoff.gateway.policy.retry import Outcome, call
 from bakeoff.gateway.transport.raw import RawReply, listening
 from bakeoff.gateway.transport.route import PROXIES
 from bakeoff.gateway.transport.shapes import MAX_TOKENS
-from bakeoff.gateway.types import CallContext, JsonDict, ModelCard, ModelReply, ModelRequest, TokenCounts
+from bakeoff.gateway.types import (
+    REPLY_FORMS,
+    CallContext,
+    JsonDict,
+    ModelCard,
+    ModelReply,
+    ModelRequest,
+    TokenCounts,
+)
 from bakeoff.record.finish import meaning, word_of
 from bakeoff.record.messages import refusal_of
 from bakeoff.text.redact import MAX_MESSAGE_CHARS, masked, redact, secrets_of
@@ -34,6 +42,8 @@ if TYPE_CHECKING:
 
 # Characters of a streamed reply: half of what a line to the container may hold.
 MAX_STREAM_CHARS = 4 * 2**20
+# Pieces of a streamed reply that are held one by one: each weighs a multiple of its text.
+MAX_PIECES = 2000
 _NO_KEY = "none"  # SDKs insist on a key; servers without one ignore it
 
 # Parameters that decide who answers, or where the request goes: neither a harness nor code that it runs may set them.
@@ -115,7 +125,7 @@ class ProviderBackend:
         """Send exactly the harness's request, with the retry policy."""
         secrets, limiter = self._policy.secrets, self._policy.limiter
         bound, messages = self._prepare(request)
-        tries = _Tries(bound, messages, request, self._wired, self._route)
+        tries = _Tries(bound, messages, request, self._wired, self._route, call_context.room)
         tries.hand_on = lambda chunk: call_context.on_chunk(masked(_plain(chunk), secrets))
         estimate = estimated_tokens(request) if limiter.counts_tokens else 0
         try:
@@ -126,7 +136,7 @@ class ProviderBackend:
                 cancelled=call_context.cancelled,
                 secrets=secrets,
                 committed=lambda: tries.stream.given,
-                alive=lambda: tries.stream.last_piece,
+                alive=lambda: max(tries.stream.last_piece, tries.raw.waited_until),
             )
         finally:
             tries.give_up()
@@ -195,8 +205,8 @@ class ProviderBackend:
         price = self._policy.price
         return ModelReply(
             message=masked(_plain(message), self._policy.secrets),
-            seconds=outcome.seconds,
-            queued_seconds=outcome.queued_seconds,
+            seconds=outcome.seconds - raw.waited,
+            queued_seconds=outcome.queued_seconds + raw.waited,
             attempts=outcome.attempts,
             input_tokens=counts.input,
             output_tokens=counts.output,
@@ -222,17 +232,23 @@ class _Tries:
         request: ModelRequest,
         wired: bool,
         route: str,
+        room: Callable[[int], bool],
     ) -> None:
         self._bound, self._messages, self._request = bound, messages, request
-        self._wired, self._route = wired, route
+        self._wired, self._route, self._room = wired, route, room
         self._counts: TokenCounts | None = None
-        self.stream, self.raw = _Stream(self.hand_on), RawReply(streamed=request.stream)
+        self._begin()
+
+    def _begin(self) -> tuple[_Stream, RawReply]:
+        """A new stream and a new raw reply."""
+        self.raw = RawReply(streamed=self._request.stream, room=self._room)
+        self.stream = _Stream(self.hand_on, self.raw.take)
+        return self.stream, self.raw
 
     def send(self) -> AIMessage:
         """One try, in its own thread."""
         self.give_up()
-        stream, raw = _Stream(self.hand_on), RawReply(streamed=self._request.stream)
-        self.stream, self.raw = stream, raw
+        stream, raw = self._begin()
         schema = self._request.structured is not None
         message = received(
             lambda: self._ask(stream), raw, wired=self._wired, route=self._route, structured=schema
@@ -316,8 +332,8 @@ class _Stream:
         first_token_seconds: from the start of the try to the first piece that says something.
     """
 
-    def __init__(self, hand_on: Callable[[BaseMessage], None]) -> None:
-        self._hand_on = hand_on
+    def __init__(self, hand_on: Callable[[BaseMessage], None], take: Callable[[int], None]) -> None:
+        self._hand_on, self._take = hand_on, take
         self.given = self.given_up = False
         self.last_piece = 0.0
         self.first_token_seconds: float | None = None
@@ -329,23 +345,29 @@ class _Stream:
         began, size = time.monotonic(), 0
         got: list[AIMessage] = []
         for piece in pieces:
-            size += len(str(piece.content))
+            calls = getattr(piece, "tool_call_chunks", None)
+            size += len(str(piece.content)) + (len(str(calls)) if calls else 0)
             if size > MAX_STREAM_CHARS:
                 raise ValueError(f"the stream is longer than {MAX_STREAM_CHARS} characters")
-            if self.first_token_seconds is None and (
-                piece.content or piece.tool_calls or getattr(piece, "tool_call_chunks", None)
-            ):
+            self._take(REPLY_FORMS * size)
+            if self.first_token_seconds is None and (piece.content or piece.tool_calls or calls):
                 self.first_token_seconds = time.monotonic() - began
             if self.given_up:
                 raise ValueError("nobody waits for this stream any more")
             self.given, self.last_piece = True, time.monotonic()
             self._hand_on(piece)
             got.append(piece)
+            if len(got) > MAX_PIECES:
+                got = [_sum(got)]
         if not got:
             raise ValueError("the stream ended before it began")
-        # all at once: adding them up one by one takes quadratic time
-        whole: Any = got[0] + got[1:] if len(got) > 1 else got[0]
-        return cast("AIMessage", message_chunk_to_message(whole))
+        return cast("AIMessage", message_chunk_to_message(_sum(got)))
+
+
+def _sum(pieces: list[AIMessage]) -> Any:
+    """All at once: adding them up one by one takes quadratic time."""
+    first: Any = pieces[0]
+    return first + pieces[1:] if len(pieces) > 1 else first
 
 
 # --- between LangChain's objects and JSON ----------------------------------------------------------------

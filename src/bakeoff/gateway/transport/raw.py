@@ -14,14 +14,23 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal
 
 from bakeoff.gateway.transport.shapes import ErrorBody, Facts, error_page, read
+from bakeoff.gateway.types import REPLY_FORMS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 # A reply larger than a line to the container cannot be handed on: `bakeoff_runner.wire.MAX_LINE`.
 MAX_BODY_BYTES = 8 * 2**20
 # Of a whole stream: its events weigh a multiple of the text in them.
 MAX_STREAM_BYTES = 256 * 2**20
+# Commas, colons and opening brackets of a JSON value, inside its texts too: a client makes an object of each.
+MAX_MARKS = 500_000
+# What one form of it takes in memory for each of them, beside its text.
+_MARK_BYTES = 80
+# A reply asks for room from here on, and again for as much more.
+_STEP_BYTES = 256 * 2**10
+# Between looks at whether there is room by now.
+_LOOK_SECONDS = 0.05
 # Characters of a reply that an error may quote.
 _QUOTED = 300
 
@@ -41,10 +50,14 @@ class RawReply:
         facts: what the body says.
         refused: why the gateway stopped reading, if it did.
         complete: the body ended as HTTP ends one.
+        waited: seconds for which its reading waited for room.
+        waited_until: `time.monotonic` of the end of that; 0: it never waited.
     """
 
-    def __init__(self, *, streamed: bool = False) -> None:
+    def __init__(self, *, streamed: bool = False, room: Callable[[int], bool] = lambda _: True) -> None:
         self.streamed = streamed
+        self.waited = self.waited_until = 0.0
+        self._room, self._granted = room, _STEP_BYTES
         self.status: int | None = None
         self.headers: Mapping[str, str] = {}
         self.facts = Facts()
@@ -89,6 +102,23 @@ class RawReply:
         if self._given_up:
             raise ReplyRefused("nobody waits for this reply any more")
 
+    def take(self, size: int) -> None:
+        """Wait until the process has room for a reply of this many bytes.
+
+        Raises:
+            ReplyRefused: nobody waits for the reply any more.
+        """
+        if size <= self._granted:
+            return
+        began = time.monotonic()
+        while not self._room(size):
+            self.check()
+            time.sleep(_LOOK_SECONDS)
+            self.waited_until = time.monotonic()
+            self.waited += self.waited_until - began
+            began = self.waited_until
+        self._granted = size + _STEP_BYTES
+
     def refuse(self, reason: str) -> ReplyRefused:
         """The exception that ends the reading. The reason survives whatever a client makes of it."""
         self.refused = reason
@@ -108,6 +138,7 @@ class RawReply:
         if len(self._head) < _QUOTED:
             self._head += data[:_QUOTED].decode("utf-8", "replace")
         self._buffer += data
+        self.take(len(self._buffer))
         self._mode = self._mode or self._detect()
         if self._mode in ("events", "lines"):
             self._lines()
@@ -159,6 +190,12 @@ class RawReply:
         stripped = text.strip()
         if not stripped or stripped in ("[DONE]", b"[DONE]"):
             return
+        if len(stripped) > MAX_MARKS // 4:
+            whole = stripped if isinstance(stripped, bytes) else stripped.encode("utf-8", "replace")
+            marks = sum(whole.count(mark) for mark in (b",", b":", b"[", b"{"))
+            if marks > MAX_MARKS:
+                raise self.refuse(f"the reply has more than {MAX_MARKS} values")
+            self.take(REPLY_FORMS * (len(stripped) + marks * _MARK_BYTES))
         try:
             value = json.loads(stripped, parse_constant=_no_number)
         except (ValueError, RecursionError) as error:

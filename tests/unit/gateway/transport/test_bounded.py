@@ -5,12 +5,14 @@ import json
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from bakeoff.errors import ModelCallError, ModelErrorKind
 from bakeoff.gateway.transport import raw
+from bakeoff.gateway.types import CallContext
 from tests.fakes.provider_server import ProviderServer
 from tests.unit.gateway.models.test_providers import (
     ANTHROPIC_REPLY,
@@ -130,3 +132,53 @@ def test_an_abandoned_stream_stops_reading(server: ProviderServer) -> None:
     with pytest.raises(ModelCallError):
         backend(server, params={"timeout": 0.4, "connect_timeout": 0.1}).complete(request(stream=True), CALL)
     assert ended.wait(20), "an abandoned call went on reading"
+
+
+def with_room(grants: Callable[[int], bool]) -> CallContext:
+    return CallContext("c/e/1", "e", 1, 0, {}, room=grants)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_large_reply_waits_for_room_and_the_wait_is_no_time_of_the_model(
+    server: ProviderServer, model: str
+) -> None:
+    asked: list[int] = []
+    began = time.monotonic()
+
+    def grants(size: int) -> bool:
+        asked.append(size)
+        return time.monotonic() - began > 1.0
+
+    large = {**MODELS[model], "more": ["x" * 100] * 10_000}
+    reply = backend(server.answers(say(200, large)), model).complete(request(), with_room(grants))
+    assert 0.5 < reply.queued_seconds
+    assert reply.seconds < time.monotonic() - began - 0.5
+    assert max(asked) > 4 * len(json.dumps(large)), "every form of it is asked for before it is made"
+
+
+def test_a_small_reply_asks_for_no_room(server: ProviderServer) -> None:
+    server.answers(say(200, OPENAI_REPLY))
+    assert backend(server).complete(request(), with_room(lambda _: False)).message
+
+
+def test_nobody_waits_for_room_after_the_attempts_end(server: ProviderServer) -> None:
+    ended = threading.Event()
+    threading.Timer(0.3, ended.set).start()
+    context = CallContext("c/e/1", "e", 1, 0, {}, ended.is_set, room=lambda _: False)
+    large = {**OPENAI_REPLY, "more": "x" * 2**20}
+    with pytest.raises(ModelCallError):
+        backend(server.answers(say(200, large))).complete(request(), context)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("where", ["its values", "the text of its arguments"])
+def test_a_reply_with_more_values_than_anybody_says_is_refused(
+    server: ProviderServer, where: str, streamed: bool
+) -> None:
+    many: Any = [[]] * 300_000 if where == "its values" else json.dumps([[]] * 300_000)
+    body = {**OPENAI_REPLY, "more": many}
+    answer = (
+        say(200, f"data: {json.dumps(body)}\n\n", None, "text/event-stream") if streamed else say(200, body)
+    )
+    error = refused(server, "openai:m", answer, streamed)
+    assert (error.kind, "more than 500000 values" in error.message) == (K.BAD_RESPONSE, True)
