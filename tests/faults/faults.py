@@ -142,15 +142,16 @@ def was_broken_off(trial: TrialRecord) -> str:
 
 def was_given_back(trial: TrialRecord) -> str:
     """The pause is on record, and none of it is the agent's: it alone was longer than the time limit."""
-    paused = trial.attempts[-1].evidence.docker.paused_seconds or 0.0
-    fine = paused > OUTSIDE_SECONDS > trial.seconds.working
-    return "" if fine else f"paused {paused:.1f} s, worked {trial.seconds.working:.1f} s"
+    evidence = trial.attempts[-1].evidence
+    paused, worked = evidence.docker.paused_seconds or 0.0, evidence.clock.working_seconds
+    return "" if paused > OUTSIDE_SECONDS > worked else f"paused {paused:.1f} s, worked {worked:.1f} s"
 
 
 def waited_free_of_charge(trial: TrialRecord) -> str:
     """The queueing alone was longer than the time limit, and none of it is the agent's."""
-    fine = trial.seconds.queued > 5.0 > trial.seconds.working
-    return "" if fine else f"queued {trial.seconds.queued:.1f} s, worked {trial.seconds.working:.1f} s"
+    clock = trial.attempts[-1].evidence.clock
+    fine = clock.queued_seconds > 5.0 > clock.working_seconds
+    return "" if fine else f"queued {clock.queued_seconds:.1f} s, worked {clock.working_seconds:.1f} s"
 
 
 def was_retried(trial: TrialRecord) -> str:

@@ -3,6 +3,7 @@
 Exits 1 when a deed gained, harmed or was blamed on the outside.
 
 python -m tests.hostile.campaign [--times 1] [--only NAME...]
+python -m tests.hostile.campaign --crowd 64      # what the deeds of `CROWD` cost the host when so many go on at once
 """
 
 from __future__ import annotations
@@ -21,6 +22,12 @@ from bakeoff.stats import Counting
 from tests.hostile.deeds import DEEDS
 from tests.hostile.scene import Scene, play
 
+# Deeds that make the orchestrator hold or read much.
+CROWD = (
+    "flood-log", "deep-arguments", "200000-messages", "many-tool-messages", "50-mb-answer", "big-messages",
+    "many-lines", "provider-huge", "provider-many-calls", "provider-big-answer", "provider-deep",
+)  # fmt: skip
+
 
 def main() -> int:
     """Choose, play, print."""
@@ -32,7 +39,15 @@ def main() -> int:
         help="rows that a model knows, and rows that it does not, at least (1)",
     )
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only these deeds")
+    parser.add_argument(
+        "--crowd",
+        type=int,
+        metavar="N",
+        help="instead: one run of so many at once of the deeds that send much",
+    )
     options = parser.parse_args()
+    if options.crowd:
+        return crowd(options.crowd)
     deeds = [deed for deed in DEEDS if not options.only or deed.name in options.only]
     if not deeds:
         parser.error(f"no such deed; there are {', '.join(deed.name for deed in DEEDS)}")
@@ -47,6 +62,19 @@ def main() -> int:
     minutes = (time.monotonic() - began) / 60
     console.print(f"{contained} of {len(scenes)} contained, {minutes:.1f} min")
     return 0 if contained == len(scenes) else 1
+
+
+def crowd(at_once: int) -> int:
+    """One run in which so many hostile attempts go on at once, beside a neighbour: what it costs, and who noticed."""
+    deeds = [deed for deed in DEEDS if deed.name in CROWD]
+    with tempfile.TemporaryDirectory(prefix="bakeoff-hostile-", ignore_cleanup_errors=True) as scratch:
+        scene = play(deeds, -(-at_once // len(deeds)), Path(scratch) / "project", at_once)
+    console = Console(width=None if sys.stdout.isatty() else 180)
+    console.print(table([scene]))
+    console.print(
+        f"{at_once} at once: {'; '.join(scene.problems) or 'contained'}", highlight=False, markup=False
+    )
+    return 1 if scene.problems else 0
 
 
 def table(scenes: Sequence[Scene]) -> Table:

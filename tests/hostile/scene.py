@@ -58,13 +58,24 @@ class Scene:
         return not self.problems and not any(seen.problems for seen in self.seen)
 
 
-def play(deeds: Sequence[Deed], times: int, root: Path) -> Scene:
-    """Run these deeds, all for one kind of harness and limit, beside the honest ones. `times`: rows of each kind."""
-    project = _project(deeds, times, root)
+def play(deeds: Sequence[Deed], times: int, root: Path, at_once: int = SLOTS) -> Scene:
+    """Run these deeds, all for one kind of harness and limit, beside the honest ones.
+
+    Args:
+        deeds: one candidate each.
+        times: rows of each kind.
+        root: where the project is made.
+        at_once: trials; more than usual: all of them do their deed, and have time for it.
+    """
+    crowded = at_once > SLOTS
+    project = _project(deeds, times, root, ("unknown",) if crowded else ("known", "unknown"))
+    if crowded:
+        project.config["harness"]["limits"] |= {"seconds": 900, "tool_seconds": 600}
+        project.config["resources"]["reserve"] = {"cpus": 1 / at_once, "memory": "64MiB"}
     with Scripted({deed.name: deed for deed in deeds}) as server:
         for candidate in project.config["candidates"]:
             candidate["base_url"] = server.base_url
-        outcome = project.bake("--max-concurrency", str(SLOTS), env=LOCAL, timeout=RUN_SECONDS)
+        outcome = project.bake("--max-concurrency", str(at_once), env=LOCAL, timeout=RUN_SECONDS)
     scene = Scene(outcome, [Seen(deed) for deed in deeds], [], 0, 0)
     if outcome.run is None or outcome.code not in (0, 3):
         scene.problems.append(f"exit {outcome.code}: {outcome.stderr[-500:]}")
@@ -80,7 +91,7 @@ def play(deeds: Sequence[Deed], times: int, root: Path) -> Scene:
     return scene
 
 
-def _project(deeds: Sequence[Deed], times: int, root: Path) -> Project:
+def _project(deeds: Sequence[Deed], times: int, root: Path, kinds: Sequence[str]) -> Project:
     project = Project(root)
     first = deeds[0]
     source = root / "hostile"
@@ -108,7 +119,7 @@ def _project(deeds: Sequence[Deed], times: int, root: Path) -> Project:
     project.config["candidates"] = [
         {"name": name, "model": f"openai:{name}", "params": {"timeout": 4}} for name in names
     ]
-    for kind in ("known", "unknown"):
+    for kind in kinds:
         for number in range(times):
             row = f"{kind}-{number}"
             project.row(row, answer=answer(row))

@@ -506,13 +506,15 @@ def test_the_words_of_a_team_s_last_agent_are_the_answer(tmp_path: Path) -> None
     assert [(message["type"], message["data"]["content"]) for message in end["messages"]][1:] == [("ai", "3")]
 
 
-def test_a_message_with_a_role_of_its_own_crosses_as_that_role(tmp_path: Path) -> None:
+def test_a_message_with_a_role_of_its_own_crosses_as_that_role_and_what_is_no_role_as_it_is(
+    tmp_path: Path,
+) -> None:
     def build(model: Any, context: Any) -> Any:
-        asked = [ChatMessage("Be brief.", role="system"), ChatMessage("?", role="user")]
+        asked = [ChatMessage("Be brief.", role=role) for role in ("system", "user", "critic")]
         return RunnableLambda(lambda inputs: model.invoke(asked))
 
     [asked] = said(play(tmp_path, build, ai("3")), "model/generate")
-    assert [message["type"] for message in asked["messages"]] == ["system", "human"]
+    assert [message["type"] for message in asked["messages"]] == ["system", "human", "chat"]
 
 
 @pytest.mark.parametrize("streamed", [False, True])
