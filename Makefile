@@ -65,8 +65,8 @@ test: $(TEST_ENV) ## every test; starts Docker where none answers
 	$(BIN)/pytest $(DOCKER_TESTS) -m "not alone" --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 	$(BIN)/pytest $(DOCKER_TESTS) -m alone $(ARGS)
 
-test-fast: $(TEST_ENV) ## the tests that need no Docker, in under a minute
-	$(BIN)/pytest tests/unit tests/sinks -m "not docker and not slow" --numprocesses 3 $(ARGS)
+test-fast: $(TEST_ENV) ## the fast tests that need no Docker, in under a minute
+	$(BIN)/pytest tests/unit -m "not docker and not slow" --numprocesses 2 $(ARGS)
 
 test-cgroup2: $(TEST_ENV) ## faults and limits where the kernel has cgroup v2 (CGROUPS=1: v1), in an emulated machine
 	@$(BIN)/bakeoff setup

@@ -33,11 +33,13 @@ def test_importing_it_loads_nothing_else() -> None:
     assert loaded == "['bakeoff.version']"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["bakeoff", "bakeoff.run", "bakeoff.run.engine"])
 def test_run_can_be_called_whatever_was_imported_first(first: str) -> None:
     assert python(f"import {first}, bakeoff; print(callable(bakeoff.run))") == "True"
 
 
+@pytest.mark.slow
 def test_a_run_from_python_leaves_a_run_directory_with_its_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

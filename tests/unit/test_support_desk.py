@@ -133,6 +133,7 @@ WRITES: dict[str, set[tuple[Any, ...]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=BY_ID)
 def test_the_reference_is_what_the_real_agent_gets_from_the_real_tools(
     row: dict[str, Any], desk: Path
@@ -156,6 +157,7 @@ def test_the_reference_is_what_the_real_agent_gets_from_the_real_tools(
 
 
 # not the audits: their answer is the figure in `result`, and the test above has just run the job
+@pytest.mark.slow
 @pytest.mark.parametrize("example", [name for name in BY_ID if not name.startswith("audit")])
 def test_the_answer_follows_from_what_the_tools_said(example: str, desk: Path) -> None:
     """Every figure, id and rule of the answer stands in a tool's result, or is derived from two of them."""
@@ -292,6 +294,7 @@ def test_tools_load_without_langchain() -> None:
     assert done.stdout.decode().strip() == "set()"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "args", "complaint"),
     [
@@ -351,6 +354,7 @@ def test_money_goes_out_once(desk: Path) -> None:
     assert "at most 0.00 EUR" in tools.issue_refund("P-5002", 0.01, "damage")["error"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "complaint"),
     [
@@ -371,6 +375,7 @@ def test_the_agent_lives_on_when_the_audit_job_does_not(
     assert messages[-1].content == "There is no report."
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in KiB on Linux only")
 def test_the_audit_needs_what_it_is_said_to_need(desk: Path) -> None:
     job = subprocess.Popen(
@@ -394,6 +399,7 @@ def test_card_numbers_and_emails_are_redacted(desk: Path) -> None:
     assert messages[-1].text == "The card **** **** **** 1111 of [REDACTED_EMAIL] is fine."
 
 
+@pytest.mark.slow
 def test_exports_are_limited(desk: Path) -> None:
     call = {"period": "2025-01", "mode": "summary"}
     script = [calling("export_orders_report", call, n) for n in range(3)]

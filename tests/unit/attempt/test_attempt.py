@@ -270,6 +270,7 @@ ENDS: dict[str, list[dict[str, Any]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cause", "made"), [(cause, one) for cause, ways in ENDS.items() for one in ways])
 def test_every_cause_that_an_attempt_can_produce_comes_out_of_a_sandbox(
     cause: str, made: dict[str, Any]

@@ -184,6 +184,7 @@ def test_the_answer_is_what_the_user_got_and_says_who_wrote_it() -> None:
     assert Conversation().answer([], None, program=True) is None
 
 
+@pytest.mark.slow
 def test_many_calls_and_results_take_time_that_grows_with_their_number() -> None:
     def converse(size: int) -> None:
         talk = Talk()

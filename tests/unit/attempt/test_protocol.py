@@ -290,6 +290,7 @@ def test_past_a_bound_of_values_the_line_is_not_parsed() -> None:
     assert events[-1] == OverBudget("values")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("begin", "piece"),
     [(b'{"a": "', b'\\"'), (b"", b'"'), (b'{"a": "', b"\\\\"), (b'"', b'\\\\"'), (b"", b'""\\')],

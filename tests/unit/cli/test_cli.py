@@ -148,6 +148,7 @@ def test_a_bug_is_called_one_and_its_traceback_kept_without_keys(
     assert "correct-horse" not in kept
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("args", [("run", "--dry-run"), ("run", "--dry-run", "--json"), ("--help",)])
 def test_a_broken_pipe_is_silent(tmp_path: Path, args: tuple[str, ...]) -> None:
     write(tmp_path)
@@ -178,6 +179,7 @@ def test_a_dry_run_refuses_what_a_run_would(command: Command, tmp_path: Path) ->
     assert one_error(command("run", "--dry-run")) == one_error(command("run"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("verdict", "code"), [("passed", 0), ("infra_error", 3)])
 def test_quiet_says_one_line_only_where_the_numbers_cannot_decide(
     command: Command, tmp_path: Path, verdict: VerdictName, code: int
@@ -198,6 +200,7 @@ def test_help_names_values_and_shows_no_type_of_python(command: Command) -> None
         assert not any("<" in line for line in options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hard", "at_once"), [(512, "29"), (64, "1"), (63, "UnfitEnvironment")])
 def test_a_low_limit_on_open_files_is_raised_as_far_as_it_may_be_and_bounds_what_runs_at_once(
     hard: int, at_once: str

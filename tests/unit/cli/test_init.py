@@ -35,6 +35,7 @@ def test_every_key_is_explained(tmp_path: Path) -> None:
             assert "#" in line, line
 
 
+@pytest.mark.slow
 def test_the_agent_calls_its_tool_as_the_references_say(tmp_path: Path) -> None:
     """In a process of its own: the agent imports LangChain, which no unit test of the host's side should."""
     write(tmp_path)

@@ -143,6 +143,7 @@ def test_an_unknown_trial_suggests_the_nearest(app: typer.Typer, run: RunDirecto
     assert "steady/case-0" in (caught.value.hint or "")
 
 
+@pytest.mark.slow
 def test_the_report_is_made_again_and_its_path_printed(app: typer.Typer, run: RunDirectory) -> None:
     paths = [Path(line) for line in invoke(app, "report", str(run.path)).split()]
     assert paths == [run.path / "report.md", run.path / "report.html"]

@@ -571,6 +571,7 @@ def command(out: Path, *args: str) -> Done:
     return bakeoff("compare", "--out", str(out), *args, cwd=out)
 
 
+@pytest.mark.slow
 def test_exit_codes_and_the_baseline(tmp_path: Path) -> None:
     """One story: no baseline, a good run, a bad one, a smaller one, another harness, a storm."""
     assert command(tmp_path).returncode == 2

@@ -194,6 +194,7 @@ def test_bad_input(
     assert hint in (error.hint or "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "line", "problem"),
     [
@@ -371,6 +372,7 @@ VALUES = st.recursive(
 LINES = GOOD.splitlines()
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(line=st.integers(0, len(LINES) - 1), column=st.integers(0, 30), junk=st.text(max_size=12))
 def test_text_thrown_into_a_good_file_is_read_or_refused(

@@ -215,6 +215,7 @@ def test_select(tmp_path: Path) -> None:
     assert "refund-1, refund-2, order-1" in (caught.value.hint or "")
 
 
+@pytest.mark.slow
 def test_many_rows_sharing_a_file_read_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "o").write_text("1")
     reads = []
@@ -231,6 +232,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     key=st.sampled_from(["id", "inputs", "outputs", "files", "metadata"]),

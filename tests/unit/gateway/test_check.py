@@ -144,6 +144,7 @@ def test_no_half_of_a_key_is_left_at_the_cut():
 # --- prices -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_prices_are_known_unknown_or_nothing():
     listed = price_of("openai", "gpt-4.1")
     assert listed.cost_usd(TokenCounts(1_000_000, 0)) == pytest.approx(2.0)

@@ -92,6 +92,7 @@ def drip(head: str, drop: str, content_type: str = "text/event-stream") -> Any:
 SHORT = {"timeout": 0.3, "connect_timeout": 0.2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("streamed", "answer"),
     [(False, drip("", " ", "application/json")), (True, drip("", ": not yet\n\n"))],
@@ -106,6 +107,7 @@ def test_a_reply_that_never_ends_is_a_timeout_however_alive_its_connection_is(
     assert "not whole" in caught.value.message
 
 
+@pytest.mark.slow
 def test_a_try_that_was_given_up_says_no_more(server: ProviderServer) -> None:
     said = threading.Event()
 
@@ -187,6 +189,7 @@ def build_streaming(model, context):
 """
 
 
+@pytest.mark.slow
 def test_tokens_reach_a_streaming_harness_one_by_one(tmp_path: Path) -> None:
     runner = Runner(tmp_path, "build_streaming")
     (tmp_path / "agent_under_test.py").write_text(AGENT + STREAMING_AGENT)
@@ -207,6 +210,7 @@ def test_tokens_reach_a_streaming_harness_one_by_one(tmp_path: Path) -> None:
     assert runner.process.stderr.read().count(b"TOKEN") >= 3
 
 
+@pytest.mark.slow
 def test_an_error_in_the_middle_of_a_stream_reaches_the_harness(tmp_path: Path) -> None:
     runner = Runner(tmp_path, "build_streaming")
     (tmp_path / "agent_under_test.py").write_text(AGENT + STREAMING_AGENT)

@@ -216,6 +216,7 @@ def test_an_unknown_target_is_refused_with_the_names_of_those_there_are() -> Non
     assert all(word in done.stderr for word in ("--to", "langsmiht", *TARGETS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS.values(), ids=str)
 def test_a_row_of_the_table_is_all_that_a_target_needs(target: Target) -> None:
     keys = target.settings.model_fields

@@ -183,6 +183,7 @@ def test_content_that_is_no_text_shows_its_type() -> None:
     assert [step["message"] for step in made["steps"]] == ["Hi\nthere\n[image: a.png]\n[json]", "7"]
 
 
+@pytest.mark.slow
 def test_many_calls_and_results_take_linear_time() -> None:
     def make(many: int) -> None:
         turns = [said("", i, [i]) for i in range(many)] + [got("ok", i) for i in range(many)]

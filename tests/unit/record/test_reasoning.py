@@ -101,6 +101,7 @@ def test_the_record_keeps_answer_and_reasoning_apart() -> None:
     assert facts.text == "Yes."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece",
     ["<think>", "</think>", "<think>a</think>", "```<think>", "<|channel|>", "<|start|>", "<", "<think "],

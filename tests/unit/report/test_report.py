@@ -127,6 +127,7 @@ def against_its_twin(tmp_path: Path, cause: str) -> ReportData:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cause", "died"), [("infra.oom_killed", 15), ("infra.evaluator", 0)])
 def test_who_dies_inside_or_breaks_an_evaluator_whenever_it_would_fail_scores_as_its_honest_twin_everywhere(
     tmp_path: Path, cause: str, died: int
@@ -301,6 +302,7 @@ def test_percentiles_are_measured_values() -> None:
     assert Spread.of(range(1, 101)) == Spread(100, 50.5, 50, 95, 100)
 
 
+@pytest.mark.slow
 def test_memory_stays_bounded_in_large_runs(tmp_path: Path) -> None:
     run = synthetic.run_directory(tmp_path, [], synthetic.manifest(examples=1000, repetitions=1))
     records = synthetic.trials(examples=1000, repetitions=1)

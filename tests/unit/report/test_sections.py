@@ -93,6 +93,7 @@ def test_the_example_of_a_production_section_is_valid(tmp_path: Path) -> None:
 # --- change record ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("simulated", "infra_rate", "said"),
     [
@@ -235,6 +236,7 @@ def render_both(run: RunDirectory) -> str:
     return made
 
 
+@pytest.mark.slow
 def test_a_torn_last_line_is_skipped_and_named(tmp_path: Path) -> None:
     run = synthetic.run_directory(tmp_path)
     path = run.path / "trials.jsonl"
@@ -245,6 +247,7 @@ def test_a_torn_last_line_is_skipped_and_named(tmp_path: Path) -> None:
     assert "INCONCLUSIVE" in report.splitlines()[0]
 
 
+@pytest.mark.slow
 def test_a_trial_recorded_twice_counts_once(tmp_path: Path) -> None:
     run = synthetic.run_directory(tmp_path)
     run.append(synthetic.trial(verdict="failed", cause="model.refusal"))
@@ -254,6 +257,7 @@ def test_a_trial_recorded_twice_counts_once(tmp_path: Path) -> None:
     assert "model.refusal" not in report
 
 
+@pytest.mark.slow
 def test_keys_of_a_newer_version_change_nothing(tmp_path: Path) -> None:
     run = synthetic.run_directory(tmp_path)
     before = render_both(run)
@@ -278,6 +282,7 @@ def test_a_destroyed_manifest_is_one_error_that_names_it(tmp_path: Path, content
     assert "Restore" in str(error.value.hint)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "records",
     [
@@ -349,6 +354,7 @@ def test_a_hundred_thousand_trials_are_reported_in_bounded_memory(tmp_path: Path
     assert "100000 of 100000 planned trials have a verdict" in (run.path / "report.md").read_text()
 
 
+@pytest.mark.slow
 def test_thirty_candidates_are_still_readable(tmp_path: Path) -> None:
     """The decision in one sentence, few reservations, the leader's pairs open and all 435 folded away."""
     names = [f"model-{number:02d}" for number in range(30)]
@@ -379,6 +385,7 @@ def test_thirty_candidates_are_still_readable(tmp_path: Path) -> None:
     assert all(name in plots.draw(with_all)["cost"] for name in names[:5])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dearest", "logarithmic"), [(0.1, False), (1.0, True)])
 def test_prices_far_apart_are_drawn_on_a_logarithmic_scale(
     tmp_path: Path, dearest: float, logarithmic: bool

@@ -50,6 +50,7 @@ def test_an_attempt_of_no_length_is_never_contended() -> None:
     assert not contended(kernel(1.0, 0.0), 0.0, seconds=0.0, reserved_cpus=0.5)
 
 
+@pytest.mark.slow
 def test_the_host_is_sampled_while_it_runs() -> None:
     begin = time.monotonic()
     deadline = begin + 60.0

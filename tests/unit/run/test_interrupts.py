@@ -55,6 +55,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", interrupts.ENDING)
 def test_signals_that_follow_at_once_do_not_cut_short_what_the_first_set_off(number: signal.Signals) -> None:
     process = subprocess.Popen([sys.executable, "-c", CLEANS_UP], stdout=subprocess.PIPE, text=True)
@@ -66,6 +67,7 @@ def test_signals_that_follow_at_once_do_not_cut_short_what_the_first_set_off(num
     assert (process.communicate(timeout=20)[0], process.returncode) == ("cleaned up\n", 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [0.1, 0.2, 0.3, 0.5])
 def test_a_signal_while_the_program_still_loads_ends_it_without_a_traceback(moment: float) -> None:
     command = [sys.executable, "-m", "bakeoff", "doctor"]

@@ -142,6 +142,7 @@ def test_the_exit_code_is_the_runs_and_no_file_of_the_user_takes_the_place_of_a_
     assert "hint" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_orchestrator_loads_neither_scipy_nor_plots() -> None:
     code = (
         "import sys, bakeoff.cli, bakeoff.run.run, bakeoff.run.progress;"

@@ -175,6 +175,7 @@ def test_a_whole_trial_of_a_program(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("end", "problem"),
     [

@@ -617,6 +617,7 @@ BROKEN: dict[str, tuple[Any, list[Any], str, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BROKEN)
 def test_an_exception_is_reported_with_its_bases(tmp_path: Path, name: str) -> None:
     build, answers, kind, base = BROKEN[name]

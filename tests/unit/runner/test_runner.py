@@ -137,6 +137,7 @@ def ai(content: str = "", **data: object) -> dict:
 CALL = {"name": "add", "args": {"a": 1, "b": 2}, "id": "c1", "type": "tool_call"}
 
 
+@pytest.mark.slow
 def test_a_whole_trial_over_pipes(tmp_path: Path) -> None:
     runner = Runner(tmp_path, "build_agent")
     lines = runner.play([ai(tool_calls=[CALL]), ai("it is 3")])
@@ -157,6 +158,7 @@ def test_a_whole_trial_over_pipes(tmp_path: Path) -> None:
     assert b"a print of the harness" in runner.process.stderr.read()
 
 
+@pytest.mark.slow
 def test_provider_blocks_cross_both_ways_unchanged(tmp_path: Path) -> None:
     thinking = {"type": "thinking", "thinking": "hm", "signature": "sig=="}
     usage = {
@@ -179,6 +181,7 @@ def test_provider_blocks_cross_both_ways_unchanged(tmp_path: Path) -> None:
         assert second[key] == value, key
 
 
+@pytest.mark.slow
 def test_a_model_error_ends_the_harness_with_its_kind(tmp_path: Path) -> None:
     error = {"code": wire.LIMIT_REACHED, "message": "used up", "data": {"kind": "turns"}}
     lines = Runner(tmp_path, "build_agent").play([error])
@@ -186,6 +189,7 @@ def test_a_model_error_ends_the_harness_with_its_kind(tmp_path: Path) -> None:
     assert said(lines, "supervisor/exit")[0]["exit_code"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("entrypoint", "exit_code", "signal"), [("build_exit", 3, None), ("build_segfault", None, 11)]
 )
@@ -198,12 +202,14 @@ def test_how_the_harness_died_is_reported(
     assert not [line for line in lines if line.get("id") == wire.RUN_ID]
 
 
+@pytest.mark.slow
 def test_an_exception_carries_its_errno(tmp_path: Path) -> None:
     error = result(Runner(tmp_path, "build_broken").play([]))["error"]
     assert error["data"]["type"] == "builtins.OSError"
     assert error["data"]["errnos"] == [28]
 
 
+@pytest.mark.slow
 def test_garbage_passes_as_lines_and_replies_that_nobody_waits_for_do_not_deafen_the_harness(
     tmp_path: Path,
 ) -> None:
@@ -213,6 +219,7 @@ def test_garbage_passes_as_lines_and_replies_that_nobody_waits_for_do_not_deafen
     assert result(lines)["result"]["messages"][-1]["data"]["content"] == "it is 3"
 
 
+@pytest.mark.slow
 def test_an_overlong_line_is_dropped_whole(tmp_path: Path) -> None:
     lines = Runner(tmp_path, "build_long_line").play([ai("3")])
     assert not [line for line in lines if "garbage" in line]
@@ -221,6 +228,7 @@ def test_an_overlong_line_is_dropped_whole(tmp_path: Path) -> None:
     assert result(lines)["result"]["messages"][-1]["data"]["content"] == "3"
 
 
+@pytest.mark.slow
 def test_a_request_that_no_line_can_hold_fails_at_once_and_is_told(tmp_path: Path) -> None:
     lines = Runner(tmp_path, "build_wordy").play([])
     [told] = said(lines, "model/too_large")
@@ -231,6 +239,7 @@ def test_a_request_that_no_line_can_hold_fails_at_once_and_is_told(tmp_path: Pat
     assert said(lines, "supervisor/exit")[0]["overflow"] is None
 
 
+@pytest.mark.slow
 def test_a_harness_that_closes_its_line_is_ended(tmp_path: Path) -> None:
     """Its next words would go into whatever has the descriptor's number by then, and nobody would answer."""
     lines = Runner(tmp_path, "build_mute").play([])
@@ -239,6 +248,7 @@ def test_a_harness_that_closes_its_line_is_ended(tmp_path: Path) -> None:
     assert not [line for line in lines if line.get("id") == wire.RUN_ID]
 
 
+@pytest.mark.slow
 def test_the_log_is_bounded_and_says_so(tmp_path: Path) -> None:
     runner = Runner(tmp_path, "build_agent")
     (tmp_path / "agent_under_test.py").write_text(AGENT + "\nprint('z' * 100_000)\n")
@@ -250,6 +260,7 @@ def test_the_log_is_bounded_and_says_so(tmp_path: Path) -> None:
     assert len(errors[0]) <= 2000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["the host goes away", "the host says stop"])
 def test_the_end_of_the_host_or_its_word_kills_the_harness(tmp_path: Path, end: str) -> None:
     runner = Runner(tmp_path, "build_agent")

@@ -70,6 +70,7 @@ TOOLS: dict[str, list[Callable[..., Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "function"),
     [(make, one) for make in (loop_by_hand, in_workers) for one in TOOLS[make.__name__]],
@@ -127,6 +128,7 @@ def test_processes_from_before_the_call_live_on(tmp_path: Path) -> None:
     assert said(lines, "tool/end")[1]["result"] == "alive True"
 
 
+@pytest.mark.slow
 def test_a_tool_inside_a_tool_ends_with_it(tmp_path: Path) -> None:
     inner = tool(sleeps)
 
@@ -148,6 +150,7 @@ def test_a_tool_inside_a_tool_ends_with_it(tmp_path: Path) -> None:
     assert answer(lines) == "done"
 
 
+@pytest.mark.slow
 def test_nothing_is_interrupted_once_the_call_is_over(tmp_path: Path) -> None:
     """Calls that end right at their limit, many times: an interrupt that comes late must not hit what follows."""
 

@@ -37,6 +37,7 @@ class Traced(Runner):
         self.task["harness"]["traces"] = traces
 
 
+@pytest.mark.slow
 def test_spans_of_a_real_sdk_reach_the_host_under_the_trials_trace(tmp_path: Path) -> None:
     lines = Traced(tmp_path).play([ai("3")])
     assert "result" in result(lines)
@@ -52,6 +53,7 @@ def test_spans_of_a_real_sdk_reach_the_host_under_the_trials_trace(tmp_path: Pat
     assert span.parent_span_id.hex() == "b" * 16
 
 
+@pytest.mark.slow
 def test_without_being_asked_for_nothing_is_received(tmp_path: Path) -> None:
     lines = Traced(tmp_path, traces=False).play([ai("3")])
     assert "result" in result(lines)
@@ -79,6 +81,7 @@ def post(receiver: traces.Receiver, path: str, body: bytes, **headers: str) -> i
         return error.code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "size", "status"), [("/v1/metrics", 10, 404), ("/v1/traces", traces.MAX_BODY + 1, 413)]
 )

@@ -78,6 +78,7 @@ def test_any_text_has_a_form(text: str) -> None:
     assert comparable(text) == comparable(plain(text))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece",
     [

@@ -78,6 +78,7 @@ def test_students_t_is_the_integral_of_its_density(df: int) -> None:
     assert t_two_sided(t_quantile(0.975, df), df) == pytest.approx(0.05, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("passed", "n"), [(0, 1), (1, 1), (0, 30), (7, 30), (30, 30), (499, 500)])
 def test_wilson_is_statsmodels(passed: int, n: int) -> None:
     from statsmodels.stats.proportion import proportion_confint
@@ -120,6 +121,7 @@ def bell_mccaffrey(values: list[float], clusters: list[str]) -> tuple[float, flo
     return float(np.linalg.norm(weights @ y)), float(np.trace(spread) ** 2 / np.trace(spread @ spread))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_clustered_standard_errors_are_statsmodels_where_clusters_have_one_size(seed: int) -> None:
     values, clusters = correlated(seed, size=8)
@@ -136,6 +138,7 @@ def test_clusters_of_different_sizes_are_bell_and_mccaffreys(seed: int) -> None:
     assert df < 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [None, 8])
 @pytest.mark.parametrize("seed", range(5))
 def test_intervals_are_statsmodels_wilson_at_the_effective_number_of_trials(
@@ -155,6 +158,7 @@ def test_intervals_are_statsmodels_wilson_at_the_effective_number_of_trials(
     assert (got.low, got.high) == pytest.approx(want, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_infra_error_intervals_are_statsmodels_wilson_at_korn_and_graubards_number(seed: int) -> None:
     from statsmodels.stats.proportion import proportion_confint
@@ -445,6 +449,7 @@ def test_the_statistics_keep_their_promises(design: stats_study.Design) -> None:
     assert 0.80 - 0.05 <= (found.power.found or 0) <= 0.92
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "design",
     [
@@ -465,6 +470,7 @@ def test_few_clusters_and_extreme_rates_are_covered(design: stats_study.Design) 
     assert 0.94 - 0.011 <= covered / runs <= 0.97 + 0.011
 
 
+@pytest.mark.slow
 def test_equal_candidates_are_not_told_apart_by_one_large_cluster() -> None:
     """1500 seeded runs, two standard errors 1.1 points; the usual standard error and G - 1 find 7 % and more."""
     rng, runs = random.Random(29), 1500
@@ -487,6 +493,7 @@ def test_power_at_a_known_spread_is_statsmodels() -> None:
         assert got == pytest.approx(want, abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("known", "df", "alpha"), [(3, 3, 0.05), (7, 7, 0.05), (6.4, 40, 0.01)])
 def test_power_at_an_estimated_spread_is_the_average_over_all_that_it_may_be(
     known: float, df: float, alpha: float
@@ -520,6 +527,7 @@ def test_what_normal_runs_state_new_runs_find(clusters: int) -> None:
     assert np.mean(np.abs(t) > t_quantile(0.975, clusters - 1)) == pytest.approx(0.8, abs=0.006)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "design",
     [
@@ -539,6 +547,7 @@ def test_the_stated_power_is_the_power_found(design: stats_study.Design) -> None
     assert 0.80 - 0.05 <= power.found_equal <= 0.97
 
 
+@pytest.mark.slow
 def test_the_planned_number_of_examples_finds_the_effect() -> None:
     """A pilot of 40 examples plans for half of the effect that it could show; the planned sample is then drawn."""
     rng, effect = random.Random(13), 0.1
@@ -556,6 +565,7 @@ def test_the_planned_number_of_examples_finds_the_effect() -> None:
     assert 0.8 - 0.06 <= sum(found) / 200 <= 0.94  # at least what was planned for, see docs/statistics.md
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "design",
     [

@@ -79,6 +79,7 @@ def test_a_fence_holds_everything(text: str) -> None:
     assert tokens[0].content == escape.terminal(text) + "\n"
 
 
+@pytest.mark.slow
 @given(hostile)
 def test_a_code_span_holds_everything(text: str) -> None:
     (inline,) = (token for token in PARSER.parse(f"x {escape.code(text)} y") if token.type == "inline")

@@ -222,6 +222,7 @@ RESPONSE_TOOLS: Any = [
 FORMAT: Any = {"format": {"type": "json_schema", "name": "n", "schema": ADD, "strict": True}}
 
 
+@pytest.mark.slow
 def test_a_whole_conversation_over_responses(gpt: openai.OpenAI, gateway: Gateway) -> None:
     gateway.replies = [ai("adding", "tool_calls", tool_calls=CALLS), ai("3 and 7", "stop")]
     first = gpt.responses.create(
@@ -249,6 +250,7 @@ def test_a_whole_conversation_over_responses(gpt: openai.OpenAI, gateway: Gatewa
     assert again.messages[1]["data"]["tool_calls"] == CALLS
 
 
+@pytest.mark.slow
 @IN_PIECES
 def test_responses_stream(gpt: openai.OpenAI, gateway: Gateway, pieces: list[Any]) -> None:
     gateway.pieces = pieces
@@ -399,6 +401,7 @@ OF_OPENAI = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FAILURES)
 def test_each_failure_is_the_providers_own_and_is_not_tried_again(
     gpt: openai.OpenAI, claude: anthropic.Anthropic, gateway: Gateway, kind: ModelErrorKind | Limit
@@ -519,6 +522,7 @@ RAW: list[tuple[Callable[[str], bytes], int]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("request_bytes", "status"), RAW)
 def test_requests_that_are_no_requests(
     url: str, gateway: Gateway, request_bytes: Callable[[str], bytes], status: int
@@ -532,6 +536,7 @@ def test_requests_that_are_no_requests(
     assert "model/too_large" not in dict(gateway.told), "a length that is only announced is no request"
 
 
+@pytest.mark.slow
 def test_a_request_that_would_not_fit_into_a_line_is_refused_not_cut(url: str, gateway: Gateway) -> None:
     # a list of digits grows: it is written anew with ", " for each ","
     body = "[" + ",".join(["1"] * (command.MAX_BODY // 2 - 10)) + "]"

@@ -100,6 +100,7 @@ def converse(model: Any, tools: list[Any], system: SystemMessage) -> list[Any]:
     return agent.invoke({"messages": [HumanMessage("Where is A-17?")]})["messages"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("params", [{}, {"temperature": 0.25, "max_tokens": 500}], ids=["plain", "params"])
 def test_a_request_is_what_production_sends(
@@ -129,6 +130,7 @@ def addresses(server: ProviderServer) -> list[Any]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_two_models_of_a_provider_differ_in_nothing_but_the_model(server: ProviderServer, model: str) -> None:
     sent = []
@@ -159,6 +161,7 @@ BOUND: list[tuple[dict[str, Any], bool]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(("options", "with_tools"), BOUND)
 def test_what_a_harness_binds_is_what_production_sends(
@@ -185,6 +188,7 @@ def test_a_card_says_what_the_provider_s_class_says(server: ProviderServer, mode
 # --- streaming --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_a_sum_of_chunks_goes_back_as_the_message_it_is(server: ProviderServer, model: str) -> None:
     bound = through(server, model).bind_tools([get_order])
@@ -198,6 +202,7 @@ def test_a_sum_of_chunks_goes_back_as_the_message_it_is(server: ProviderServer, 
     assert sum(bool(piece) for piece in pieces) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "params"), [*((model, {}) for model in MODELS), ("openai:gpt-x", {"use_responses_api": True})]
 )
@@ -218,6 +223,7 @@ def test_the_harness_sees_the_messages_that_production_sees(
     assert seen[-1]["usage_metadata"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "params"), [*((model, {}) for model in MODELS), ("openai:gpt-x", {"use_responses_api": True})]
 )
@@ -254,6 +260,7 @@ def test_the_model_passes_for_one_of_the_provider_s_class(server: ProviderServer
     assert takes[1] <= takes[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("schema", [Reply, Reply.model_json_schema()], ids=["class", "dict"])
 @pytest.mark.parametrize("method", [None, "function_calling", "json_schema"])

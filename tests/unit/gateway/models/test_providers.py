@@ -172,6 +172,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["openai:m-1", "anthropic:claude-x"])
 @pytest.mark.parametrize(("answer", "kind", "status"), FAULTS)
 def test_each_fault_has_its_kind(server, model, answer, kind, status):
@@ -179,6 +180,7 @@ def test_each_fault_has_its_kind(server, model, answer, kind, status):
     assert (error.kind, error.status, error.attempts, len(server.requests)) == (kind, status, 1, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "answer"),
     [
@@ -214,6 +216,7 @@ def test_a_read_timeout_is_a_timeout(server):
     assert time.monotonic() - began < 60  # the clients' own default is ten minutes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "answer", [fault(503, "busy"), fault(429, "slow down"), cut_off, say(200, "no JSON")]
 )
@@ -244,6 +247,7 @@ def test_backing_off_is_queued_time_not_the_provider_s(server):
     assert 0 < reply.seconds <= time.monotonic() - began - reply.queued_seconds
 
 
+@pytest.mark.slow
 def test_retry_after_is_honoured(server):
     server.answers(say(429, {"error": {"message": "slow down"}}, {"retry-after": "1"}), OK)
     reply = backend(server, retries=1).complete(request(), CALL)

@@ -646,6 +646,7 @@ def cases() -> Iterator[Any]:
             yield pytest.param(shape, True, id=f"{shape.name}, streamed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shape", "streamed"), cases())
 def test_a_shape_is_what_it_is(server: ProviderServer, shape: Shape, streamed: bool) -> None:
     status, whole = shape.whole if isinstance(shape.whole, tuple) else (200, shape.whole)

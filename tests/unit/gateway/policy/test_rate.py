@@ -133,6 +133,7 @@ def shared(**rate: Any) -> RunContext:
     return RunContext.of(config, {})
 
 
+@pytest.mark.slow
 def test_candidates_of_a_provider_share_its_limit_and_waiting_is_queued_time() -> None:
     common = shared(concurrent=1)
     replies, took = [], []

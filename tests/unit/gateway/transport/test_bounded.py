@@ -61,6 +61,7 @@ def test_a_body_without_end_is_cut_off(
     assert ended.wait(30), "the connection was left open"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 @pytest.mark.parametrize("model", MODELS)
 def test_a_bomb_is_cut_off(
@@ -106,6 +107,7 @@ def test_a_redirect_to_another_origin_is_not_followed(server: ProviderServer, mo
         assert other.requests == []
 
 
+@pytest.mark.slow
 def test_a_header_that_trickles_in_ends_with_its_call(server: ProviderServer) -> None:
     gone = threading.Event()
 
@@ -138,6 +140,7 @@ def with_room(grants: Callable[[int], bool]) -> CallContext:
     return CallContext("c/e/1", "e", 1, 0, {}, room=grants)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS)
 def test_a_large_reply_waits_for_room_and_the_wait_is_no_time_of_the_model(
     server: ProviderServer, model: str

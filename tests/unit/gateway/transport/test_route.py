@@ -73,6 +73,7 @@ def test_an_address_among_the_params_is_the_address(key: str) -> None:
     assert proxy_of(who.model_copy(update={"params": {}}), {"ALL_PROXY": PROXY}) is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["openai:m", "anthropic:m", "google_genai:m"])
 def test_a_client_is_made_without_the_environment_s_proxy(
     model: str, server: ProviderServer, monkeypatch: pytest.MonkeyPatch

@@ -72,6 +72,7 @@ def names(found: Wheelhouse) -> set[str]:
     return {path.name for path in found.files()}
 
 
+@pytest.mark.slow
 def test_wheels_are_fetched_once_and_looked_for_first(tmp_path: Path, shelf: Path) -> None:
     wheel_factory.wheel(shelf, "alpha", "1.0", "beta>=2")
     wheel_factory.wheel(shelf, "beta", "2.0")
@@ -85,6 +86,7 @@ def test_wheels_are_fetched_once_and_looked_for_first(tmp_path: Path, shelf: Pat
     assert len(said) == 1
 
 
+@pytest.mark.slow
 def test_a_long_fetch_says_how_far_it_is_and_how_fast(
     tmp_path: Path, shelf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +100,7 @@ def test_a_long_fetch_says_how_far_it_is_and_how_fast(
     assert any(line.startswith("wheels: resolving: ") for line in said)
 
 
+@pytest.mark.slow
 def test_nothing_is_asked_for_and_nothing_comes(tmp_path: Path, shelf: Path) -> None:
     assert house(tmp_path).packages == {}
 
@@ -126,6 +129,7 @@ def test_a_pin_holds_moves_only_what_it_must_and_is_named(tmp_path: Path, shelf:
     assert "certifi" not in note
 
 
+@pytest.mark.slow
 def test_versions_that_do_not_exist_together_are_refused_with_the_line(tmp_path: Path, shelf: Path) -> None:
     wheel_factory.wheel(shelf, "alpha", "1.0", "beta>=2")
     wheel_factory.wheel(shelf, "beta", "1.0")
@@ -145,6 +149,7 @@ def test_constraints_bound_versions_and_bring_nothing(tmp_path: Path, shelf: Pat
     assert pins(order(tmp_path, "alpha", "-c constraints.txt")) == {"alpha": "1.0"}
 
 
+@pytest.mark.slow
 def test_markers_and_tags_are_the_images(tmp_path: Path, shelf: Path) -> None:
     wheel_factory.wheel(shelf, "alpha", "1.0", tag="cp310-cp310-manylinux_2_17_x86_64")
     wheel_factory.wheel(shelf, "alpha", "1.0", tag="cp312-cp312-manylinux_2_31_x86_64")
@@ -164,6 +169,7 @@ def test_extras_bring_what_they_name(tmp_path: Path, shelf: Path) -> None:
     assert set(pins(order(tmp_path, "alpha"))) == {"alpha"}
 
 
+@pytest.mark.slow
 def test_a_hash_is_checked(tmp_path: Path, shelf: Path) -> None:
     path = wheel_factory.wheel(shelf, "alpha", "1.0", "beta")
     wheel_factory.wheel(shelf, "beta", "1.0")
@@ -175,6 +181,7 @@ def test_a_hash_is_checked(tmp_path: Path, shelf: Path) -> None:
     assert error.line == 3
 
 
+@pytest.mark.slow
 def test_source_archives_are_refused_by_name(tmp_path: Path, shelf: Path) -> None:
     (shelf / "alpha-1.0.tar.gz").write_bytes(b"")
     error = refused(tmp_path, "alpha==1.0")
@@ -192,6 +199,7 @@ def test_a_wheel_that_is_built_again_is_another(tmp_path: Path, shelf: Path) -> 
 # --- the user's own projects and wheels -------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ["./lib", "-e ./lib", "shoplib @ file://{root}/lib", "./lib/"])
 def test_a_local_project_is_built_and_its_content_is_part_of_its_version(
     tmp_path: Path, shelf: Path, line: str
@@ -242,6 +250,7 @@ def test_code_compiled_on_this_host_is_refused(tmp_path: Path, shelf: Path) -> N
     assert "compiled" in refused(tmp_path, "./lib").problem
 
 
+@pytest.mark.slow
 def test_a_local_wheel(tmp_path: Path, shelf: Path) -> None:
     wheel_factory.wheel(tmp_path / "own", "alpha", "1.0")
     first = house(tmp_path, "./own/alpha-1.0-py3-none-any.whl")
@@ -266,6 +275,7 @@ def test_a_local_wheel_is_what_it_is_called(tmp_path: Path, shelf: Path) -> None
     assert "hash" in refused(tmp_path, f"./own/{path.name} --hash=sha256:{'0' * 64}").problem
 
 
+@pytest.mark.slow
 def test_bytes_of_a_built_wheel_depend_on_its_content_alone(tmp_path: Path, shelf: Path, cache: Path) -> None:
     wheel_factory.project(tmp_path / "lib")
     first = house(tmp_path, "./lib").packages
