@@ -52,3 +52,19 @@ def test_a_run_from_python_leaves_a_run_directory_with_its_report(
     assert run.manifest().state == "finished"
     assert (run.path / "report.md").is_file()
     assert backend.left == {}
+
+
+@pytest.mark.slow
+def test_a_finished_run_whose_report_was_cut_off_gets_one_on_resume_and_no_other_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run = bakeoff.run("harness.yaml", trials=1, max_concurrency=2, backend=FakeBackend())
+    before = (run.path / "trials.jsonl").read_bytes()
+    (run.path / "report.html").unlink()
+    again = bakeoff.run("harness.yaml", resume=run.run_id, backend=FakeBackend())
+    assert (again.path / "report.html").is_file()
+    assert (again.path / "trials.jsonl").read_bytes() == before
+    with pytest.raises(bakeoff.InputError, match="this run is finished"):
+        bakeoff.run("harness.yaml", resume=run.run_id, backend=FakeBackend())

@@ -19,6 +19,7 @@ from bakeoff.record.store import RunDirectory
 from bakeoff.run import manifest, plan
 from bakeoff.run import run as runs
 from bakeoff.run.progress import Display
+from bakeoff.run.resume import only_writer
 from bakeoff.run.run import _opened
 from bakeoff.run.task import Task
 from tests.fakes import synthetic
@@ -69,6 +70,23 @@ def test_a_record_that_cannot_be_written_does_not_hide_the_bug(tmp_path: Path) -
 
     with pytest.raises(ZeroDivisionError):
         break_off()
+
+
+def test_a_resumed_run_is_made_whole_under_its_lock_and_says_what_was_damaged(tmp_path: Path) -> None:
+    run = RunDirectory.create(tmp_path, start())
+    run.append(synthetic.trial(repetition=1))
+    with (run.path / "trials.jsonl").open("ab") as file:
+        file.write(b"not json\n")
+    (run.path / "examples.jsonl").write_bytes(b"\0\0")
+    with _opened(task(resumed=run), start(), tmp_path, FakeBackend()) as again:
+        assert [trial.repetition for trial in again.trials()] == [1]
+        assert list(again.examples()) == list(task().dataset.rows(task().config.root))
+        [note] = again.manifest().notes
+        assert note.startswith("trials.jsonl:2: damaged")
+        with pytest.raises(InputError, match="another process"), only_writer(run):
+            pass  # the file that was locked first has been replaced
+    with only_writer(run):
+        pass
 
 
 def test_a_second_resume_is_refused_and_sweeps_nothing(tmp_path: Path) -> None:
