@@ -201,36 +201,19 @@ class RunDirectory:
         when anything was found: take the lock of the new one too.
         """
         path, aside = self.path / TRIALS, self.path / f"{TRIALS}.torn"
-        temporary = path.with_name(f"{TRIALS}.tmp")
-        seen: set[str] = set()
-        found: list[str] = []
-        with _writing(path), path.open("rb") as file, temporary.open("wb") as whole:
-            for number, raw in enumerate(file, start=1):
-                line = raw.strip(b"\0\r\n ")  # a power loss leaves a tail of NUL bytes
-                try:
-                    trial = TrialRecord.model_validate_json(line, extra="ignore")
-                    again = trial.trial_id in seen
-                    seen.add(trial.trial_id)
-                except ValidationError:
-                    trial = None
-                if trial is not None and not again:
-                    whole.write(line + b"\n")
-                    if len(line) + 1 != len(raw):
-                        found.append(f"{TRIALS}:{number}: the line was mended")
-                    continue
-                what = f"a second record of {trial.trial_id}" if trial else "damaged: its trial runs again"
-                found.append(f"{TRIALS}:{number}: {what}; the line was moved to {aside.name}")
-                with aside.open("ab") as torn:
-                    torn.write(line + b"\n")
-                    torn.flush()
-                    os.fsync(torn.fileno())
-            whole.flush()
-            os.fsync(whole.fileno())
+        found = [f"{TRIALS}:{number}: {problem}" for number, _, problem in _examined(path) if problem]
         with _writing(path):
             if found:
+                temporary = path.with_name(f"{TRIALS}.tmp")
+                with temporary.open("wb") as whole, aside.open("ab") as torn:
+                    for _, line, problem in _examined(path):
+                        (whole if problem in ("", _MENDED) else torn).write(line + b"\n")
+                    for file in (torn, whole):
+                        file.flush()
+                        os.fsync(file.fileno())
                 temporary.replace(path)
                 _sync_directory(self.path)
-            for left in (temporary, *self.path.glob("**/*.tmp")):
+            for left in self.path.glob("**/*.tmp"):
                 left.unlink(missing_ok=True)
         return found
 
@@ -433,6 +416,28 @@ class RunDirectory:
         """The stderr of one attempt (1-based); None when there is none."""
         path = self.log_path(trial_id, attempt)
         return path.read_text(errors="replace") if path.exists() else None
+
+
+_MENDED = "NUL bytes or a missing end of the line were mended"
+
+
+def _examined(path: Path) -> Iterator[tuple[int, bytes, str]]:
+    """Each line of trials.jsonl: its number, its text, and what is wrong with it, or ""."""
+    seen: set[str] = set()
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, start=1):
+            line, problem = raw.strip(b"\0\r\n "), ""  # a power loss leaves a tail of NUL bytes
+            try:
+                trial = TrialRecord.model_validate_json(line, extra="ignore").trial_id
+            except ValidationError:
+                problem = "damaged, and moved aside: its trial runs again"
+            else:
+                if trial in seen:
+                    problem = f"a second record of {trial}, moved aside"
+                elif line + b"\n" != raw:
+                    problem = _MENDED
+                seen.add(trial)
+            yield number, line, problem
 
 
 def _damaged(what: str, error: ValidationError, hint: str, path: Path, line: int | None = None) -> InputError:
