@@ -161,6 +161,7 @@ def test_a_broken_pipe_is_silent(tmp_path: Path, args: tuple[str, ...]) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_the_command_line_starts_without_the_libraries_of_its_commands() -> None:
     listed = (
         "import sys; from bakeoff.cli import app; app(['--help'], standalone_mode=False);"

@@ -383,6 +383,7 @@ def test_text_thrown_into_a_good_file_is_read_or_refused(
     _read_or_refused(tmp_path_factory, "\n".join(lines))
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     key=st.sampled_from(

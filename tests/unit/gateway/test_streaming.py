@@ -125,6 +125,7 @@ def test_a_try_that_was_given_up_says_no_more(server: ProviderServer) -> None:
     assert (reply.attempts, "".join(chunk["data"]["content"] for chunk in chunks)) == (2, "it is 3")
 
 
+@pytest.mark.slow
 def test_the_end_of_the_attempt_ends_a_call_that_is_out(server: ProviderServer) -> None:
     server.answers(drip("", " ", "application/json"))
     over = threading.Event()

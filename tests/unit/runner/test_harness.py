@@ -350,6 +350,7 @@ def test_a_tool_that_waits_for_a_person_is_an_interrupt(tmp_path: Path, checkpoi
     assert not said(lines, "tool/start")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [lambda agent: agent, lambda agent: agent.with_config(tags=["desk"])])
 @pytest.mark.parametrize("place", ["interrupt_before", "interrupt_after"])
 @pytest.mark.parametrize("checkpointer", [None, InMemorySaver()])

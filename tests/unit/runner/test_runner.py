@@ -277,6 +277,7 @@ def test_the_end_of_the_host_or_its_word_kills_the_harness(tmp_path: Path, end: 
     assert runner.process.wait(60) == 0
 
 
+@pytest.mark.slow
 def test_the_lazy_package_loads_what_is_asked_of_it() -> None:
     script = (
         "from bakeoff_runner import lazy; lazy.install(); import sys, langsmith.schemas; "

@@ -93,6 +93,7 @@ def test_what_is_no_export_or_too_large_is_refused(path: str, size: int, status:
     assert channel.said == []
 
 
+@pytest.mark.slow
 def test_a_flood_of_spans_stops_at_the_bound_and_not_the_trial() -> None:
     channel = _Channel()
     with traces.Receiver(channel) as receiver:

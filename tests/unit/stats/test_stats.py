@@ -245,6 +245,7 @@ def test_sign_flips_by_hand() -> None:
     assert sign_flip_p([0, 0, 0]) == 1.0
 
 
+@pytest.mark.slow
 def test_minimum_detectable_effect_is_millers_for_many_clusters() -> None:
     many = Spread(0.05, 100_000, (1,) * 100_000, 60_000, difference=0.2)
     assert minimum_detectable_effect(many) == pytest.approx((1.959964 + 0.841621) * 0.05, rel=1e-4)

@@ -96,6 +96,7 @@ def test_a_budget_needs_every_price(tmp_path: Path) -> None:
     assert gateway.check_budget(config(SIMULATED, unpriced, usd=1.0, **priced)) is None
 
 
+@pytest.mark.slow
 def test_the_bundled_list_has_the_price_of_a_known_model() -> None:
     known = Candidate(name="b", model="openai:gpt-4o-mini")
     assert gateway.check_budget(config(known, usd=1.0)) is None

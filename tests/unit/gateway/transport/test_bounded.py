@@ -128,6 +128,7 @@ def test_a_header_that_trickles_in_ends_with_its_call(server: ProviderServer) ->
     assert gone.wait(20), "an abandoned call went on reading"
 
 
+@pytest.mark.slow
 def test_an_abandoned_stream_stops_reading(server: ProviderServer) -> None:
     ended = threading.Event()
     server.answers(endless(b"", b": not yet\n\n", {"content-type": "text/event-stream"}, ended))
@@ -164,6 +165,7 @@ def test_a_small_reply_asks_for_no_room(server: ProviderServer) -> None:
     assert backend(server).complete(request(), with_room(lambda _: False)).message
 
 
+@pytest.mark.slow
 def test_nobody_waits_for_room_after_the_attempts_end(server: ProviderServer) -> None:
     ended = threading.Event()
     threading.Timer(0.3, ended.set).start()

@@ -105,6 +105,7 @@ def test_nothing_is_asked_for_and_nothing_comes(tmp_path: Path, shelf: Path) -> 
     assert house(tmp_path).packages == {}
 
 
+@pytest.mark.slow
 def test_this_environments_versions_are_preferred(tmp_path: Path, shelf: Path) -> None:
     wheel_factory.wheel(shelf, "idna", IDNA)
     wheel_factory.wheel(shelf, "idna", "99.0")
@@ -162,6 +163,7 @@ def test_markers_and_tags_are_the_images(tmp_path: Path, shelf: Path) -> None:
     assert set(pins(order(tmp_path, *lines, target=replace(TARGET, python="3.10")))) == {"alpha", "beta"}
 
 
+@pytest.mark.slow
 def test_extras_bring_what_they_name(tmp_path: Path, shelf: Path) -> None:
     wheel_factory.wheel(shelf, "alpha", "1.0", 'beta; extra == "more"')
     wheel_factory.wheel(shelf, "beta", "1.0")
