@@ -381,7 +381,7 @@ DEEDS: tuple[Deed, ...] = (
                 except Exception as error:
                     print(error)
             """),
-        (*BOUND, *WRONG, "model.turn_limit"), short=False,
+        (*BOUND, *WRONG, *TIME, "model.turn_limit"), short=False,
     ),
     Deed(
         "50-mb-answer",

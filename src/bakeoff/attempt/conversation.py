@@ -29,7 +29,7 @@ from bakeoff.record.values import same
 from bakeoff_runner.media import without_media
 
 # Characters of JSON that are kept of one attempt's messages.
-MAX_KEPT = 16 * 2**20
+MAX_KEPT = 12 * 2**20
 MAX_RAW_ARGS = 16 * 2**10
 # How many calls of one name are looked at to find the one that a run, or a result without its reply, belongs to.
 MOST_CANDIDATES = 300

@@ -225,7 +225,10 @@ class RunDirectory:
         """Write the trial's trajectory; a re-attempt's replaces it."""
         path = self.trajectory_path(trial_id)
         # Without indentation: what is nested 95 deep, as a model may write it, would take 95 spaces a value.
-        self._replace(path, _encode_said(trajectory) + b"\n")
+        try:
+            self._replace(path, _encoded(trajectory))
+        except ValueError:
+            self._replace(path, _encoded(_finite(trajectory)))
         return path
 
     def write_log(self, trial_id: str, attempt: int, text: str) -> Path:
@@ -276,12 +279,12 @@ class RunDirectory:
     def _write_manifest(self, manifest: Manifest) -> None:
         self._replace(self.path / MANIFEST, _encode(manifest.model_dump(mode="json"), indent=2) + b"\n")
 
-    def _replace(self, path: Path, content: bytes) -> None:
+    def _replace(self, path: Path, content: bytes | Iterator[bytes]) -> None:
         temporary = path.with_name(f"{path.name}.{threading.get_ident()}.tmp")
         with _writing(path):
             try:
                 with temporary.open("wb") as file:
-                    file.write(content)
+                    file.writelines([content] if isinstance(content, bytes) else content)
                     file.flush()
                     os.fsync(file.fileno())
                 temporary.replace(path)
@@ -464,6 +467,13 @@ def _encode(value: JsonDict, indent: int | None = None) -> bytes:
     Raises ValueError for NaN and infinities: they are not JSON, and a line with one could not be read again.
     """
     return json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent).encode(errors="replace")
+
+
+def _encoded(value: JsonDict) -> Iterator[bytes]:
+    """A line of JSON as `_encode` makes it, piece by piece: an agent may have said megabytes."""
+    for piece in json.JSONEncoder(ensure_ascii=False, allow_nan=False).iterencode(value):
+        yield piece.encode(errors="replace")
+    yield b"\n"
 
 
 def _encode_said(value: JsonDict) -> bytes:
