@@ -132,7 +132,7 @@ class Attempt:
         self._clock = Clock(self._timer.now(), spec.limits.seconds, spec.limits.startup_seconds)
         line = Line(sandbox.send, self._inbox.put, self._timer)
         self._calls = ModelCalls(
-            spec, model, pool, line, self._clock, self._watchers.on_call, self._room_for_replies
+            spec, model, pool, line, self._clock, self._watchers.on_call, self._room_for_forms
         )
         self._tools = ToolLog(spec.limits.tool_seconds)
         self._spans = SpanSink(wanted=spec.harness.traces)
@@ -250,7 +250,7 @@ class Attempt:
 
     def _await_room(self, more: int) -> None:
         """Wait until it may hold `more` bytes, unless it is about to end: its last words are few."""
-        clock, wanted = self._clock, self._held + self._calls.reply_bytes + more
+        clock, wanted = self._clock, self._held + self._calls.form_bytes + more
         if self._holding.fits(wanted) or clock.finished is not None or clock.stopping is not None:
             return
         self._inbox.put(Waits(True, self._timer.now()))
@@ -259,17 +259,17 @@ class Attempt:
 
     @property
     def _held(self) -> int:
-        """Bytes, without what replies take while they are read."""
+        """Bytes, without what large requests and replies take while the gateway works on them."""
         return self._kept + self._inbox.waiting + self._lines.partial
 
-    def _room_for_replies(self, wanted: int) -> bool:
+    def _room_for_forms(self, wanted: int) -> bool:
         return self._holding.fits(self._held + wanted)
 
     def _count(self) -> None:
         """Count what is kept, after it has changed."""
         calls = self._calls
         self._kept = 2 * calls.conversation.kept + calls.out_bytes + self._retained + len(self._log)
-        self._holding.holds(self._held + calls.reply_bytes)
+        self._holding.holds(self._held + calls.form_bytes)
         if calls.conversation.kept > MAX_KEPT:
             self._over_budget("messages")
         elif self._kept > MAX_HELD:

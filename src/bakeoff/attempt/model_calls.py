@@ -10,6 +10,7 @@ from typing import Any
 
 from bakeoff.attempt.clock import Clock
 from bakeoff.attempt.conversation import Conversation
+from bakeoff.attempt.holdings import HEAVY_BYTES
 from bakeoff.attempt.inbox import Timer
 from bakeoff.attempt.protocol import NOT_THE_PROTOCOL, BadCall, CallTooLarge, HttpAsked, ModelAsked
 from bakeoff.attempt.spec import AttemptSpec
@@ -51,6 +52,9 @@ class OutOfMoney:
 # Faults of requests that did not reach the gateway, with no attempts.
 OWN_FAULTS = (ModelErrorKind.TOO_LARGE, ModelErrorKind.BAD_REQUEST)
 
+# Between looks at whether there is room for a request.
+ROOM_LOOK_SECONDS = 0.05
+
 GatewayEvent = Piece | Replied | OutOfMoney
 OnCall = Callable[[ModelCall, ModelRequest], None]
 
@@ -86,7 +90,7 @@ class ModelCalls:
         line: to the harness and back.
         clock: of the attempt; it learns when calls go out and how they end.
         on_call: takes each call and its request once the call has ended.
-        room: whether the attempt may hold so many bytes of replies, asked in other threads.
+        room: whether the attempt may hold so many bytes of requests and replies, asked in other threads.
     """
 
     spec: AttemptSpec
@@ -108,8 +112,8 @@ class ModelCalls:
     _conversations: dict[int, int] = field(default_factory=dict)  # model call -> its conversation
     _fault_in: int | None = None  # the conversation of the call that met `fault`
     _weights: dict[str, int] = field(default_factory=dict)  # of the requests that are out, in bytes
-    # What the replies take: until they are there, what the gateway asked room for
-    _replies: dict[str, int] = field(default_factory=dict)
+    # What large requests and replies take while the gateway works on them; of a reply, one form stays
+    _forms: dict[str, int] = field(default_factory=dict)
     _ids: set[str] = field(default_factory=set)  # a line that is sent twice is not a second call
     _exchanges: dict[str, Exchange] = field(default_factory=dict)  # a program's open requests
 
@@ -121,9 +125,9 @@ class ModelCalls:
         return sum(self._weights.values())
 
     @property
-    def reply_bytes(self) -> int:
-        """What the replies take, those on their way too, as far as they are large."""
-        return sum(list(self._replies.values()))  # other threads write it
+    def form_bytes(self) -> int:
+        """What the requests and replies take that are large, beside `out_bytes`."""
+        return sum(list(self._forms.values()))  # other threads write it
 
     def ask(self, event: ModelAsked | HttpAsked | BadCall, weight: int = 0) -> str | None:
         """A call of this many bytes, or a line that was meant as one. Returns what is wrong with it, or None."""
@@ -132,10 +136,10 @@ class ModelCalls:
         if self.clock.finished is not None:
             return "a model call after the answer"
         self._ids.add(event.ident)
-        before = self.made
+        before, self._weights[event.ident] = self.made, weight
         problem = self._ask(event)
-        if self.made > before:
-            self._weights[event.ident] = weight
+        if self.made == before:
+            del self._weights[event.ident]
         return problem
 
     def _ask(self, event: ModelAsked | HttpAsked | BadCall) -> str | None:
@@ -216,14 +220,21 @@ class ModelCalls:
     # --- in a thread of the pool
 
     def _has_room(self, ident: str, wanted: int) -> bool:
-        """Whether a reply of this many bytes fits; it then counts as held."""
-        fits = self.room(self.reply_bytes - self._replies.get(ident, 0) + wanted)
+        """Whether so many bytes of a request or reply fit; they then count as held."""
+        fits = self.room(self.form_bytes - self._forms.get(ident, 0) + wanted)
         if fits:
-            self._replies[ident] = wanted
+            self._forms[ident] = wanted
         return fits
 
+    def _await_room(self, ident: str) -> None:
+        """Wait until there is room for every form of a large request."""
+        weight = self._weights.get(ident, 0)
+        while weight > HEAVY_BYTES and not self._has_room(ident, REPLY_FORMS * weight) and not self.over:
+            time.sleep(ROOM_LOOK_SECONDS)
+
     def _complete(self, ident: str, request: ModelRequest, context: CallContext, asked: float) -> None:
-        """The call itself. The wait for this thread is queueing too."""
+        """The call itself. The wait for this thread, and for room, is queueing too."""
+        self._await_room(ident)
         waited = self.line.timer.now() - asked
         outcome: ModelReply | ModelCallError
         try:
@@ -258,8 +269,8 @@ class ModelCalls:
         """Hand on a reply or an error, and put the call on record."""
         exchange = self._exchanges.pop(event.ident, None)
         self._weights.pop(event.ident, None)
-        if event.ident in self._replies:  # one form of it stays
-            self._replies[event.ident] //= REPLY_FORMS
+        if event.ident in self._forms:
+            self._forms[event.ident] //= REPLY_FORMS
         started = self.clock.since_start(self.clock.asked_at(event.ident))
         if isinstance(event.outcome, ModelReply):
             call = self._succeeded(event, event.outcome, exchange, started)

@@ -5,12 +5,14 @@
 import errno
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
 
 from bakeoff.attempt.attempt import Attempt, Watchers
+from bakeoff.attempt.holdings import Holdings
 from bakeoff.attempt.spec import AttemptLimits, AttemptSpec, HarnessSpec
 from bakeoff.backends.base import SandboxError
 from bakeoff.backends.fake import (
@@ -515,3 +517,35 @@ def test_a_call_that_failed_decides_unless_its_conversation_went_on(
 ) -> None:
     run = Run(script, *replies, attempt=spec(harness={"command": ["x"]}))
     assert run.cause(False if run.evidence.harness.reached == "answered" else None, ["answer"]) == cause
+
+
+@pytest.mark.parametrize(("size", "waits"), [(10, False), (400_000, True)])
+def test_a_large_request_waits_for_room_and_a_small_one_does_not(size: int, waits: bool) -> None:
+    everyone = Holdings(room=3_000_000)
+    other = everyone.join()
+    assert other.fits(10**9), "the one that may go beyond the room"
+    left, asked = threading.Event(), []
+
+    def leave() -> None:
+        left.set()
+        other.leave()
+
+    def asks(harness: FakeHarness) -> Script:
+        harness.loaded()
+        harness.started()
+        reply = yield harness.ask("x" * size)
+        harness.answer(human("?"), reply["result"]["message"])
+
+    class Noting(Model):
+        def complete(self, request: ModelRequest, call: CallContext) -> ModelReply:
+            asked.append(left.is_set())
+            return super().complete(request, call)
+
+    threading.Timer(0.3, leave).start()
+    timer = ManualTimer()
+    model, sandbox = Noting(timer, ai("3")), FakeSandbox(timer, asks)
+    attempt = Attempt(
+        spec(), sandbox, model, timer.executor(), lambda _: b"", timer=timer, holding=everyone.join()
+    )
+    assert attempt.run().evidence.harness.reached == "answered"
+    assert asked == [waits]
