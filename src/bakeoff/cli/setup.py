@@ -38,6 +38,7 @@ def setup(
 ) -> None:
     """Make sure of Docker, the base image and the harness image. A second call does nothing again."""
     # Imported here: Docker's client costs a quarter of a second that `bakeoff --help` need not pay.
+    from bakeoff.backends.docker import proof
     from bakeoff.backends.docker.backend import DockerBackend
     from bakeoff.config import loading
     from bakeoff.config.schema import Harness
@@ -60,6 +61,7 @@ def setup(
     config = loading.load(path) if path else None
     with _step() as done:
         client = docker_engine.ensure(_say)
+        proof.refuse_unfit(client.info())
         done(f"Docker Engine {client.version()['Version']}")
     with _step() as done:
         reference = config.harness.base_image if config else Harness.model_fields["base_image"].default

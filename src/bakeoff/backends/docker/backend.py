@@ -89,8 +89,10 @@ class DockerBackend:
         return proof.prove(self.open, spec, pinned, self.info)
 
     def prepare(self, config: Config, say: Say) -> Image:
+        from bakeoff.backends.docker import proof
         from bakeoff.backends.docker.images import image
 
+        proof.refuse_unfit(self.info)
         return image.ensure(self.client, config, self.info["Architecture"], say)
 
     def expect(self, spec: SandboxSpec, count: int, at_once: int) -> None:

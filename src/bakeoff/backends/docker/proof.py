@@ -28,6 +28,8 @@ print(json.dumps({{**facts(), **found, "cores": sorted(os.sched_getaffinity(0))}
 COMMAND = ("python3", "-I", "-c", SCRIPT)
 SECONDS = 60.0
 
+GVISOR = "runsc"
+
 Open = Callable[[SandboxSpec, tuple[int, ...]], Sandbox]
 
 
@@ -43,6 +45,7 @@ def prove(opened: Open, spec: SandboxSpec, pinned: int, info: JsonDict) -> Proof
     Raises:
         UnfitEnvironment: a limit does not hold, or the sandbox does not start; `hint` says what to do.
     """
+    refuse_unfit(info)
     said = _look(opened, spec, (), info)
     proof = Proof(tuple(said["cores"]), said["disk_free_bytes"])
     if 0 < pinned <= len(proof.cores):
@@ -50,6 +53,32 @@ def prove(opened: Open, spec: SandboxSpec, pinned: int, info: JsonDict) -> Proof
         if (got := tuple(_look(opened, spec, asked, info)["cores"])) != asked:
             raise _refusal(f"a trial asked for the CPUs {asked} of its own and got {got}", info)
     return proof
+
+
+def refuse_unfit(info: JsonDict) -> None:
+    """Refuse an engine whose /info shows that limits cannot hold, before minutes go into an image.
+
+    gVisor has a kernel of its own in the container: it shows no limit, counts no OOM kill and no refused process, and
+    at its memory limit dies as a whole, so that nothing could be attributed.
+
+    Raises:
+        UnfitEnvironment: `hint` says what to do.
+    """
+    if is_gvisor(info):
+        raise _refusal("Docker runs containers in gVisor (runsc), where no limit can be read back", info)
+    if is_rootless(info) and (str(info.get("CgroupVersion")) != "2" or info.get("CgroupDriver") == "none"):
+        raise _refusal("this rootless engine has no cgroup controllers, so it limits nothing", info)
+
+
+def is_gvisor(info: JsonDict) -> bool:
+    """Whether containers run in gVisor, under whatever name."""
+    runtime = info.get("DefaultRuntime")
+    return GVISOR in f"{runtime} {(info.get('Runtimes') or {}).get(runtime)}"
+
+
+def is_rootless(info: JsonDict) -> bool:
+    """Whether a user without root's rights started the engine."""
+    return any("rootless" in option for option in info.get("SecurityOptions") or [])
 
 
 def _look(opened: Open, spec: SandboxSpec, cores: tuple[int, ...], info: JsonDict) -> JsonDict:
@@ -91,10 +120,12 @@ def _refusal(problem: str, info: JsonDict) -> UnfitEnvironment:
 
 def remedy(problem: str, info: JsonDict) -> str:
     """What to do on this engine about a limit that does not hold."""
-    rootless = any("rootless" in option for option in info.get("SecurityOptions") or [])
+    rootless = is_rootless(info)
     runtime = info.get("DefaultRuntime") or "runc"
     if rootless and str(info.get("CgroupVersion")) != "2":
-        return "Rootless Docker limits nothing on cgroup v1: boot with `systemd.unified_cgroup_hierarchy=1`."
+        return (
+            "A rootless engine limits nothing on cgroup v1: boot with `systemd.unified_cgroup_hierarchy=1`."
+        )
     if rootless:
         return (
             "Give your user the cgroup controllers. As root, write `[Service]` and "

@@ -116,12 +116,46 @@ def test_another_network_than_asked_for_is_refused() -> None:
     ("info", "hint"),
     [
         ({"SecurityOptions": ["name=rootless"], "CgroupVersion": "2"}, "Delegate=cpu cpuset io memory pids"),
-        ({"SecurityOptions": ["name=rootless"], "CgroupVersion": "1"}, "unified_cgroup_hierarchy"),
-        ({"DefaultRuntime": "runsc"}, "runc"),
+        ({"DefaultRuntime": "kata"}, "runc"),
     ],
 )
 def test_the_remedy_is_the_engines(info: dict[str, Any], hint: str) -> None:
     assert hint in (refused(says(cpus_limit=None), **info).hint or "")
+
+
+@pytest.mark.parametrize(
+    ("info", "name", "hint"),
+    [
+        ({"DefaultRuntime": "runsc"}, "gVisor", "Make runc"),
+        ({"DefaultRuntime": "safe", "Runtimes": {"safe": {"path": "/usr/bin/runsc"}}}, "gVisor", "Make runc"),
+        (
+            {"SecurityOptions": ["name=rootless"], "CgroupVersion": "1"},
+            "rootless",
+            "unified_cgroup_hierarchy",
+        ),
+        (
+            {"SecurityOptions": ["name=rootless"], "CgroupVersion": "2", "CgroupDriver": "none"},
+            "rootless",
+            "Delegate=cpu cpuset io memory pids",
+        ),
+    ],
+)
+def test_an_engine_that_can_hold_no_limit_is_refused_before_anything_starts(
+    info: dict[str, Any], name: str, hint: str
+) -> None:
+    def opened(spec: SandboxSpec, cores: tuple[int, ...]) -> Box:
+        raise AssertionError("nothing may start")
+
+    with pytest.raises(UnfitEnvironment, match=name) as caught:
+        proof.prove(opened, SPEC, 0, info)
+    assert hint in (caught.value.hint or "")
+
+
+def test_an_engine_that_may_hold_limits_is_asked() -> None:
+    rootless = {"SecurityOptions": ["name=rootless"], "CgroupVersion": "2", "CgroupDriver": "systemd"}
+    beside = {"DefaultRuntime": "runc", "Runtimes": {"runsc": {"path": "runsc"}}}
+    for info in (rootless, beside):
+        proof.refuse_unfit(info)
 
 
 def test_what_docker_says_when_it_creates_none_is_what_the_user_reads() -> None:
