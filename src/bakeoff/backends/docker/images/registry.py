@@ -50,7 +50,7 @@ HINTS = (
         "Give the daemon the registry's certificate (/etc/docker/certs.d), or list it as insecure.",
     ),
     (
-        r"unauthorized|denied|authentication required|\b40[13]\b",
+        r"unauthorized|denied|authentication required|no basic auth credentials|\b40[13]\b",
         "Log in: `docker login {registry}`; and check the name.",
     ),
     (r"not found|manifest unknown|\b404\b|name unknown", "Check the image's name and tag."),

@@ -116,6 +116,7 @@ REFUSALS = [
     ),
     ("received unexpected HTTP status: 429 Too Many Requests", "docker login", False),
     ("unauthorized: authentication required", "docker login", False),
+    ('Head "https://host:5000/v2/team/image/manifests/1": no basic auth credentials', "docker login", False),
     ("pull access denied for team/image, repository does not exist", "docker login", False),
     ("manifest unknown", "name and tag", False),
     ("manifest for team/image:1 not found: manifest unknown: manifest unknown", "name and tag", False),
