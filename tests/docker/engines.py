@@ -10,6 +10,9 @@ from pathlib import Path
 
 import psutil
 
+from bakeoff.backends.docker.connection import connect
+from bakeoff.backends.docker.images import base_image
+from bakeoff.config.schema import Harness
 from bakeoff.errors import UnfitEnvironment
 from bakeoff.provision import docker_engine
 from bakeoff.provision.docker_engine import Daemon
@@ -30,6 +33,15 @@ class SecondEngine:
     def load(self, *names: str) -> None:
         """Copy images of the shared engine."""
         load(self.environment["DOCKER_HOST"], *names)
+
+
+def base_names() -> list[str]:
+    """The names of the default base image on the shared engine."""
+    client = connect()
+    base = base_image.ensure(client, Harness.model_fields["base_image"].default, print)
+    names = client.api.inspect_image(base.image_id)["RepoTags"]
+    client.close()
+    return list(names)
 
 
 def load(host: str, *names: str) -> None:

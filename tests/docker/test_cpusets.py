@@ -13,7 +13,7 @@ from bakeoff.backends.docker.backend import DockerBackend
 from bakeoff.backends.docker.images import base_image
 from bakeoff.config.schema import Harness
 from bakeoff.record.trial import ResourceLimits
-from tests.docker.engines import SecondEngine, second_engine
+from tests.docker.engines import SecondEngine, base_names, second_engine
 from tests.docker.project import Project, call
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
@@ -38,10 +38,7 @@ def narrow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[SecondEng
             (above / "cpuset.mems").write_text((one / "cpuset.mems").read_text())
         (above / "cpuset.cpus").write_text(str(allowed[-1]))
         with second_engine(tmp_path_factory.mktemp("narrow") / "e", f"--cgroup-parent=/{name}") as engine:
-            client = connection.connect()
-            base = base_image.ensure(client, Harness.model_fields["base_image"].default, print)
-            engine.load(*client.api.inspect_image(base.image_id)["RepoTags"])
-            client.close()
+            engine.load(*base_names())
             yield engine, allowed[-1]
     finally:
         for hierarchy in {

@@ -1,10 +1,5 @@
 """The base image on a real engine: made once, found at once, pulled by digest, never replaced."""
 
-import gzip
-import hashlib
-import io
-import json
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +10,7 @@ from bakeoff.backends.docker import connection, host
 from bakeoff.backends.docker.images import base_image
 from bakeoff.backends.docker.images.probe import Probe
 from bakeoff.errors import InputError, UnfitEnvironment
-from tests.fakes.http_server import Exchange, HttpServer
+from tests.fakes.registry import Registry
 
 pytestmark = pytest.mark.docker
 
@@ -50,74 +45,29 @@ def test_an_image_on_top_does_not_pass_for_the_base(client: docker.DockerClient)
         client.images.remove(image.id)
 
 
-class Registry(HttpServer):
-    """The least of a registry: one image, `tiny:1`, with one file and no Python."""
-
-    def __init__(self, blobs: dict[str, tuple[str, bytes]]) -> None:
-        super().__init__(self._answer)
-        self.blobs, self.requests = blobs, list[str]()
-
-    def _answer(self, exchange: Exchange) -> None:
-        self.requests.append(exchange.path)
-        kind, body = self.blobs.get(exchange.path.rpartition("/")[2], ("text/plain", b"{}"))
-        exchange.say(200, body, {"Content-Type": kind, "Docker-Content-Digest": digest(body)})
-
-
-def digest(body: bytes) -> str:
-    return f"sha256:{hashlib.sha256(body).hexdigest()}"
-
-
 @pytest.fixture
-def registry(client: docker.DockerClient) -> Iterator[tuple[str, Registry, str]]:
+def registry(client: docker.DockerClient) -> Iterator[Registry]:
     if not host.is_local(client.info()):
         pytest.skip("the engine is on another machine")
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        tar.addfile(tarfile.TarInfo("empty"))
-    layer = gzip.compress(buffer.getvalue(), mtime=0)
-    v2 = "application/vnd.docker.distribution.manifest.v2+json"
-    rootfs = {"type": "layers", "diff_ids": [digest(buffer.getvalue())]}
-    architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(client.info()["Architecture"], "amd64")
-    config = json.dumps(
-        {"architecture": architecture, "os": "linux", "config": {}, "rootfs": rootfs}
-    ).encode()
-    part = (
-        "application/vnd.docker.container.image.v1+json",
-        "application/vnd.docker.image.rootfs.diff.tar.gzip",
-    )
-    described = [
-        {"mediaType": t, "size": len(b), "digest": digest(b)}
-        for t, b in zip(part, (config, layer), strict=True)
-    ]
-    manifest = json.dumps(
-        {"schemaVersion": 2, "mediaType": v2, "config": described[0], "layers": described[1:]}
-    ).encode()
-    blobs = {
-        "1": (v2, manifest),
-        digest(manifest): (v2, manifest),
-        digest(config): ("application/octet-stream", config),
-        digest(layer): ("application/octet-stream", layer),
-    }
-    with Registry(blobs) as server:
-        name = f"127.0.0.1:{server.server_port}/tiny"
-        yield f"{name}:1", server, digest(manifest)
-    for tag in client.images.list(name=name):
+    with Registry(client.info()["Architecture"]) as server:
+        yield server
+    for tag in client.images.list(name=server.name):
         client.images.remove(tag.id, force=True)
 
 
 def test_a_pull_is_pinned_by_digest(
     client: docker.DockerClient,
-    registry: tuple[str, Registry, str],
+    registry: Registry,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    reference, server, pinned = registry
+    reference, pinned = f"{registry.name}:1", registry.pinned
     said: list[str] = []
     with pytest.raises(InputError, match="no python3"):  # pulled, and then found to be of no use
         base_image.ensure(client, reference, said.append)
     assert said == [f"pulling {reference} ({pinned[:19]})"]
-    assert any(path.endswith(f"/manifests/{pinned}") for path in server.requests)
+    assert any(path.endswith(f"/manifests/{pinned}") for path in registry.requests)
     image = client.images.get(reference)
     assert (
         base_image.describe(image.attrs, reference, Probe((3, 12), 36, "x86_64", frozenset(), {})).digest

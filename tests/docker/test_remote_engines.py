@@ -18,7 +18,7 @@ from bakeoff.backends.docker.images import base_image
 from bakeoff.config.schema import Harness
 from bakeoff.errors import UnfitEnvironment
 from bakeoff.record.trial import ResourceLimits
-from tests.docker.engines import SecondEngine, second_engine
+from tests.docker.engines import SecondEngine, base_names, second_engine
 from tests.docker.project import Project, call
 from tests.docker.sshd import Sshd, sshd
 from tests.fakes.certificates import certificates
@@ -160,10 +160,7 @@ def protected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Second
 @pytest.mark.slow
 def test_a_container_over_tls_talks_both_ways_at_once(protected: tuple[SecondEngine, dict[str, str]]) -> None:
     engine, variables = protected
-    client = connection.connect()
-    base = base_image.ensure(client, Harness.model_fields["base_image"].default, print)
-    engine.load(*client.api.inspect_image(base.image_id)["RepoTags"])
-    client.close()
+    engine.load(*base_names())
     for _ in range(3):
         talks_both_ways_at_once(variables, 32)
 

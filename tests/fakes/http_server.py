@@ -50,16 +50,21 @@ class Exchange(BaseHTTPRequestHandler):
 
 
 class HttpServer(ThreadingHTTPServer):
-    """Listens at `url` while the `with` block lasts. `http_1_1`: connections are kept open."""
+    """Listens at `url` while the `with` block lasts. `http_1_1`: connections are kept open. `port` 0: any."""
 
     daemon_threads = True
     request_queue_size = 64
 
     def __init__(
-        self, answer: Callable[[Any], None], *, http_1_1: bool = False, exchange: type[Exchange] = Exchange
+        self,
+        answer: Callable[[Any], None],
+        *,
+        http_1_1: bool = False,
+        exchange: type[Exchange] = Exchange,
+        port: int = 0,
     ) -> None:
         version = {"protocol_version": "HTTP/1.1"} if http_1_1 else {}
-        super().__init__(("127.0.0.1", 0), type("Bound", (exchange,), version))
+        super().__init__(("127.0.0.1", port), type("Bound", (exchange,), version))
         self.answer = answer
         self.url = f"http://127.0.0.1:{self.server_port}"
 
