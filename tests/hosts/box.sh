@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Run as root: `box.sh TREE PLACE COMMAND...` runs an engine in mounts and process ids of its own, so that nothing of it
-# is left whatever happens. TREE is its root directory, which it does not change; `/` is this machine's. PLACE, which it
-# may change, is at the same path inside and outside.
+# is left whatever happens. TREE is its root directory, which it does not change. PLACE, which it
+# may change, is at the same path inside and outside. With ROOTLESS set, a user that it adds to TREE runs the command.
 set -euo pipefail
 tree=$1 place=$2
 shift 2
@@ -24,10 +24,18 @@ enter_tree() {
 }
 
 if [ "${BOXED:-}" ]; then
-  if [ "$tree" = / ]; then mount -t proc proc /proc; else enter_tree; fi
+  enter_tree
   unset BOXED
   # crun refuses a machine that has both versions of cgroups
   if [ -d /sys/fs/cgroup/unified ]; then umount /sys/fs/cgroup/unified; fi
+  if [ "${ROOTLESS:-}" ]; then
+    useradd --uid 4711 --no-create-home --home-dir "$place/home" user
+    echo user:100000:65536 | tee /etc/subuid >/etc/subgid
+    mkdir -m 700 "$place/home" "$place/session"
+    chown user: "$place" "$place"/{home,session}
+    set -- setpriv --reuid=user --regid=user --clear-groups \
+      env HOME="$place/home" XDG_RUNTIME_DIR="$place/session" "$@"
+  fi
   # Not `exec`: process 1 must reap what containers leave, and an engine does not.
   "$@" &
   trap 'kill "$!"' TERM

@@ -2,7 +2,7 @@
 
 Exits 1 when a check does not hold.
 
-python -m tests.hosts.campaign [--only NAME...] [--checks CHECK...]
+python -m tests.hosts.campaign [--only NAME...] [--checks CHECK...] [--write PAGE]
 """
 
 from __future__ import annotations
@@ -17,13 +17,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bakeoff.backends.docker.connection import connect
-from bakeoff.backends.docker.images import base_image
-from bakeoff.config.schema import Harness
 from bakeoff.errors import UnfitEnvironment
-from tests.docker.engines import load
-from tests.hosts.checks import CHECKS, Found, Site, check
+from tests.docker.engines import base_names, load
+from tests.hosts import page
+from tests.hosts.checks import CHECKS, Site, check, refusal
 from tests.hosts.engines import ENGINES, Engine, described, running
+from tests.hosts.page import Row
 
 
 def main() -> int:
@@ -31,58 +30,64 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only engines whose name begins so")
     parser.add_argument("--checks", nargs="+", choices=CHECKS, default=CHECKS, help="only these checks")
+    parser.add_argument(
+        "--write", type=Path, metavar="PAGE", help="write the table of a whole run into this page"
+    )
     options = parser.parse_args()
     engines = [engine for engine in ENGINES if engine.name.startswith(tuple(options.only or ("",)))]
     if not engines:
         parser.error(f"no such engine; there are {', '.join(engine.name for engine in ENGINES)}")
+    if options.write and (len(engines) < len(ENGINES) or options.checks is not CHECKS):
+        parser.error("--write takes a whole run: no --only and no --checks")
     console, began = Console(width=None if sys.stdout.isatty() else 200), time.monotonic()
     names, reference = base_names(), {}
-    rows: dict[str, Found] = {}
+    rows: list[Row] = []
     for engine in engines:
         started = time.monotonic()
-        version, found = visit(engine, names, reference, options.checks)
-        rows[f"{engine.name} ({version})"] = found
-        bad = {name: why for name, why in found.items() if why}
-        console.print(f"{engine.name}: {version}, {time.monotonic() - started:.0f} s", highlight=False)
-        for name, why in bad.items():
+        row = visit(engine, names, reference, options.checks)
+        rows.append(row)
+        spent = f"{time.monotonic() - started:.0f} s"
+        console.print(f"{row.name}: {row.version}, {spent} {row.remark}", highlight=False, markup=False)
+        for name, why in row.complaints().items():
             console.print(f"  {name}: {why}", highlight=False, markup=False)
+    minutes = (time.monotonic() - began) / 60
     console.print(table(rows, options.checks))
-    wrong = sum(bool(why) for found in rows.values() for why in found.values())
-    console.print(f"{wrong} wrong, {(time.monotonic() - began) / 60:.1f} min")
+    wrong = sum(len(row.complaints()) for row in rows)
+    console.print(f"{wrong} wrong, {minutes:.1f} min")
+    if options.write:
+        page.write(options.write, rows, options.checks, minutes)
     return 1 if wrong else 0
 
 
-def base_names() -> list[str]:
-    """The names of the base image on this machine's engine."""
-    client = connect()
-    base = base_image.ensure(client, Harness.model_fields["base_image"].default, print)
-    names = client.api.inspect_image(base.image_id)["RepoTags"]  # type: ignore[no-untyped-call]
-    client.close()
-    return list(names)
-
-
-def visit(
-    engine: Engine, base: list[str], reference: dict[str, object], checks: Collection[str]
-) -> tuple[str, Found]:
+def visit(engine: Engine, base: list[str], reference: dict[str, object], checks: Collection[str]) -> Row:
     """What one engine is, and what each check found there."""
+    if engine.absent:
+        return Row(engine.name, instead="not run", remark=engine.absent)
+    version = ""
     try:
-        with running(engine) as site, tempfile.TemporaryDirectory(prefix="bakeoff-hosts-") as scratch:
-            client = site.client()
+        with running(engine) as made, tempfile.TemporaryDirectory(prefix="bakeoff-hosts-") as scratch:
+            client = made.client()
             version = described(client)
             client.close()
-            load(site.host, *base)
-            return version, check(Site(site, Path(scratch), reference), checks)
+            load(made.socket, *base)
+            site = Site(made, Path(scratch), reference)
+            if not engine.refuses:
+                return Row(engine.name, version, check(site, checks))
+            said, wrong = refusal(site, engine.refuses)
+            if not wrong:
+                return Row(engine.name, version, instead="refused", remark=said)
     except UnfitEnvironment as error:
-        return "not running", dict.fromkeys(checks, str(error)[:300])
+        wrong = str(error)[:300]
+    return Row(engine.name, version or "does not start", dict.fromkeys(checks, wrong))
 
 
-def table(rows: dict[str, Found], checks: Collection[str]) -> Table:
+def table(rows: list[Row], checks: Collection[str]) -> Table:
     """Engines by checks."""
     shown = Table(title="bakeoff on every engine")
     for heading in ("engine", *checks):
         shown.add_column(heading)
-    for name, found in rows.items():
-        shown.add_row(name, *("ok" if found.get(check) == "" else "NO" for check in checks))
+    for row in rows:
+        shown.add_row(f"{row.name} ({row.version})", *row.cells(checks))
     return shown
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -13,9 +14,13 @@ from typing import Any
 
 import docker.errors
 
+from bakeoff.backends.docker.images import base_image
+from bakeoff.backends.docker.images import registry as registries
+from bakeoff.errors import BakeoffError
 from bakeoff.record.store import RunDirectory
 from bakeoff.record.trial import TrialRecord
 from tests.docker.project import Outcome, Project, call
+from tests.fakes.registry import Manner, Registry
 from tests.hosts.engines import Running, version_1
 
 MIB = 2**20
@@ -23,6 +28,14 @@ RUN_SECONDS = 600.0
 SETTLED_SECONDS = 2.5
 # What the agent saw that differs from sandbox to sandbox on one engine.
 OWN = ("uid", "user", "threads")
+# How a registry behaves -> what the user reads, and what it hints at.
+SAID: dict[Manner, str] = {
+    "asks for a login": r"tiny.*docker login",
+    "has too many requests": r"tiny.*(429|(?i:too ?many ?requests)).*docker login",
+    "is broken": r"tiny.*(500|(?i:internal server error|unknown error))",
+    "cuts a layer off": r"tiny.*(EOF|(?i:size|short|reset))",
+    "well": "no python3",
+}
 Found = dict[str, str]  # check -> "" or why not
 
 
@@ -35,7 +48,7 @@ class Site:
 
     def __init__(self, engine: Running, scratch: Path, reference: dict[str, Any]) -> None:
         self.engine, self.scratch, self.reference = engine, scratch, reference
-        self.environment = {"DOCKER_HOST": engine.host}
+        self.environment = dict(engine.environment)
 
     def project(self, name: str) -> Project:
         """One with patient limits."""
@@ -122,6 +135,19 @@ def faults(site: Site) -> Found:
     }
 
 
+def refusal(site: Site, words: str) -> tuple[str, str]:
+    """What bakeoff says where it must refuse to run, with these words, before a trial; and what is wrong with that."""
+    project = site.project("refused")
+    project.row("probe", call("probe", "probed"))
+    outcome = project.bake(env=site.environment, timeout=RUN_SECONDS)
+    said = " ".join(outcome.stderr.split())
+    if outcome.code != 4 or words not in said:
+        return said, f"exit {outcome.code}, and not refused with {words!r}: {said[-300:]}"
+    if outcome.run is not None or site.left():
+        return said, f"refused too late, or {len(site.left())} containers left"
+    return said, ""
+
+
 def seen(run: RunDirectory, trial: TrialRecord) -> dict[str, Any]:
     """What the agent saw of its sandbox, but for what is its own."""
     [log] = run.path.glob("attempts/*probe*")
@@ -170,6 +196,26 @@ def host_pids(site: Site) -> Found:
         return {"host pids": expect(site.bake(project)["spawn"], "infra.host_pids")}
 
 
+def registry(site: Site) -> Found:
+    """A registry that misbehaves in each way: what it said is what the user reads. Then it gives the image."""
+    client, wrong = site.engine.client(), list[str]()
+    machine = client.info()["Architecture"]
+    with contextlib.closing(client), Registry(machine, site.engine.registry_port) as server:
+        for manner, words in SAID.items():
+            server.manner = manner
+            try:
+                base_image.ensure(client, f"{server.name}:1", lambda _: None)
+                wrong.append(f"the registry {manner}, and nothing was said")
+            except BakeoffError as error:
+                said = f"{error} | {getattr(error, 'hint', '')}"
+                if not re.search(words, said):
+                    wrong.append(f"the registry {manner}: {said}")
+        digest = registries.digest_of(client.images.get(f"{server.name}:1").attrs, f"{server.name}:1")
+        if digest != server.pinned:
+            wrong.append(f"pinned by {digest}, not {server.pinned}")
+    return {"registry": "; ".join(wrong)}
+
+
 def kill(site: Site) -> Found:
     """A container is killed from outside."""
     project = site.project("kill")
@@ -216,6 +262,7 @@ def resume(site: Site) -> Found:
 
 SCENES: dict[Callable[[Site], Found], tuple[str, ...]] = {
     faults: ("limits", "same box", "child OOM", "disk", "pids", "image"),
+    registry: ("registry",),
     host_memory: ("host OOM",),
     host_pids: ("host pids",),
     kill: ("kill",),
