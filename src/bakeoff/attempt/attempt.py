@@ -365,8 +365,9 @@ class Attempt:
         """A deadline has passed: ask it to stop; or, where it was asked and did not, kill it."""
         evidence, clock = self._evidence, self._clock
         if clock.stopping is not None:
-            # No event says so of a SIGSTOP, nor of a pause where the backend has no events.
-            if clock.finished is None:
+            # No event says so of a SIGSTOP, nor of a pause where the backend has no events. A backend that did not
+            # answer a kill is not asked again: each question to a daemon that hangs takes a minute.
+            if clock.finished is None and not self._unanswered_kills:
                 evidence.held = evidence.held or self._sandbox.held()
             self._kill()
             clock.stopping = self._timer.now()

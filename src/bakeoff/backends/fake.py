@@ -271,6 +271,7 @@ class FakeSandbox:
         self.sent: list[JsonDict] = []  # every line that was sent to it
         self.closed = False
         self.kills = 0
+        self.asked_who_holds_it = 0
         self.exit_code: int | None = None  # of PID 1; None: it runs
         self.held_by: Literal["paused", "stopped"] | None = None
         self.exit_facts: JsonDict = {}  # over what `supervisor/exit` says
@@ -320,6 +321,7 @@ class FakeSandbox:
                 return
 
     def held(self) -> Literal["paused", "stopped"] | None:
+        self.asked_who_holds_it += 1
         return self.held_by
 
     def kill(self) -> bool:

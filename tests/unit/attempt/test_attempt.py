@@ -305,6 +305,12 @@ def test_a_sandbox_that_answers_nothing_and_cannot_be_killed_ends_within_a_bound
     assert run.evidence.clock.wall_seconds <= 120.0 + 10.0 * 7
 
 
+def test_a_backend_that_does_not_answer_a_kill_is_asked_nothing_more() -> None:
+    run = Run(deaf=True, kill="unanswered")
+    assert run.sandbox.kills == 3
+    assert run.sandbox.asked_who_holds_it == 1, "each question to a daemon that hangs takes a minute"
+
+
 def test_a_bug_while_the_record_is_made_or_while_closing_does_not_escape(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
