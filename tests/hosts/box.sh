@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Run as root: `box.sh TREE PLACE COMMAND...` runs an engine in mounts and process ids of its own, so that nothing of it
-# is left whatever happens. TREE is its root directory, which it does not change. PLACE, which it
-# may change, is at the same path inside and outside. With ROOTLESS set, a user that it adds to TREE runs the command.
+# is left whatever happens. TREE is its root directory, which it does not change. PLACE, which it may change, is at the
+# same path inside and outside. With ROOTLESS set, a user of its own runs the command.
 set -euo pipefail
 tree=$1 place=$2
 shift 2

@@ -108,7 +108,8 @@ def version_1() -> bool:
 
 
 SNAPSHOTTER = {"features": {"containerd-snapshotter": True}}
-GVISOR = {"runtimes": {"runsc": {"path": "/usr/bin/runsc"}}, "default-runtime": "runsc"}
+RUNSC = {"path": "/usr/bin/runsc", "runtimeArgs": ["--network=none"]}
+GVISOR = {"runtimes": {"runsc": RUNSC}, "default-runtime": "runsc"}
 ROOTLESS_REMEDY = (
     "systemd.unified_cgroup_hierarchy=1" if version_1() else "Delegate=cpu cpuset io memory pids"
 )
