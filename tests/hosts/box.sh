@@ -33,6 +33,9 @@ if [ "${BOXED:-}" ]; then
     echo user:100000:65536 | tee /etc/subuid >/etc/subgid
     mkdir -m 700 "$place/home" "$place/session"
     chown user: "$place" "$place"/{home,session}
+    # as udev makes it for every user
+    mknod -m 666 "$place/tun" c 10 200
+    mount --bind "$place/tun" /dev/net/tun
     set -- setpriv --reuid=user --regid=user --clear-groups \
       env HOME="$place/home" XDG_RUNTIME_DIR="$place/session" "$@"
   fi

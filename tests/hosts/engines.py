@@ -39,7 +39,7 @@ STOP_SECONDS = 20.0
 
 PACKAGES = {
     "bookworm": ("docker.io", "podman", "crun"),
-    "trixie": ("docker.io", "podman", "crun", "netavark", "rootlesskit", "runsc"),
+    "trixie": ("docker.io", "podman", "crun", "netavark", "iproute2", "rootlesskit", "runsc", "slirp4netns"),
     "sid": ("docker.io",),
 }
 # What each daemon would give every container: bakeoff asks for something else.
@@ -89,7 +89,14 @@ class Engine:
                 *("podman", *files, "--cgroup-manager", "cgroupfs", "--events-backend", "file"),
                 *("system", "service", "--time", "0", f"unix://{place}/s"),
             ]
-        kit = ["rootlesskit", "--net=none", "--copy-up=/etc", "--copy-up=/run", f"--state-dir={place}/kit"]
+        kit = [
+            "rootlesskit",
+            "--net=slirp4netns",
+            "--disable-host-loopback",
+            "--copy-up=/etc",
+            "--copy-up=/run",
+            f"--state-dir={place}/kit",
+        ]
         return [
             *(
                 [*kit, "dockerd", "--rootless"]

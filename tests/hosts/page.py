@@ -69,4 +69,7 @@ def _remarks(rows: Iterable[Row]) -> list[str]:
 
 
 def _complaint(row: Row) -> str:
-    return "; ".join(f"{check}: {why}" for check, why in row.complaints().items())
+    checks: dict[str, list[str]] = {}
+    for check, why in row.complaints().items():
+        checks.setdefault(why, []).append(check)
+    return "; ".join(f"{', '.join(of)}: {why}" for why, of in checks.items())
