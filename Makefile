@@ -5,7 +5,7 @@
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test test-fast browser publish-servers lint bench faults hostile hosts clean
+.PHONY: help run test test-fast test-nightly browser publish-servers lint bench faults hostile hosts clean
 
 HARNESS ?= harness.yaml
 ARGS ?=
@@ -62,11 +62,15 @@ test: $(TEST_ENV) ## every test; starts Docker where none answers
 	@$(BIN)/bakeoff setup
 	$(BIN)/pytest tests/unit --numprocesses 3 $(ARGS)
 	$(BIN)/pytest tests/publish tests/sinks --numprocesses 3 --dist loadfile $(ARGS)
-	$(BIN)/pytest $(DOCKER_TESTS) -m "not alone" --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/pytest $(DOCKER_TESTS) -m "not alone and not nightly" --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 	$(BIN)/pytest $(DOCKER_TESTS) -m alone $(ARGS)
 
 test-fast: $(TEST_ENV) ## the fast tests that need no Docker, in under a minute
 	$(BIN)/pytest tests/unit -m "not docker and not slow" --numprocesses 2 $(ARGS)
+
+test-nightly: $(TEST_ENV) ## the tests that wait for ten minutes
+	@$(BIN)/bakeoff setup
+	$(BIN)/pytest $(DOCKER_TESTS) -m nightly $(ARGS)
 
 test-cgroup2: $(TEST_ENV) ## faults and limits where the kernel has cgroup v2 (CGROUPS=1: v1), in an emulated machine
 	@$(BIN)/bakeoff setup

@@ -13,7 +13,7 @@ from bakeoff.backends.docker.connection import connect
 from tests.docker.engines import base_names, second_engine
 from tests.docker.project import Outcome, Project, call
 
-pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.nightly, pytest.mark.timeout(1500)]
 
 ROWS = ("first", "second")
 # It is asked who holds the container, and for three kills; it leaves each unanswered for a minute. Ten seconds are
