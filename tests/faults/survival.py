@@ -130,8 +130,11 @@ def _sent(process: subprocess.Popen[str], numbers: Sequence[signal.Signals], *mo
     for number in numbers:
         process.send_signal(number)
         time.sleep(0.01)
+    if signal.SIGKILL in numbers:
+        return process, (-signal.SIGKILL,)
     late = [-number for number in numbers[1:]]  # it may meet an interpreter that is gone by half
-    return process, (-signal.SIGKILL if signal.SIGKILL in numbers else INTERRUPTED, *late, *more)
+    # CPython ends itself by SIGINT where the signal met an `exec` of text, as in the making of a dataclass.
+    return process, (INTERRUPTED, -signal.SIGINT, *late, *more)
 
 
 def _at_start(victim: Victim, numbers: Sequence[signal.Signals], nth: int) -> Ended:
