@@ -268,7 +268,7 @@ class Attempt:
     def _count(self) -> None:
         """Count what is kept, after it has changed."""
         calls = self._calls
-        self._kept = 2 * calls.conversation.kept + calls.out_bytes + self._retained + len(self._log)
+        self._kept = calls.conversation.held + calls.out_bytes + self._retained + len(self._log)
         self._holding.holds(self._held + calls.form_bytes)
         if calls.conversation.kept > MAX_KEPT:
             self._over_budget("messages")

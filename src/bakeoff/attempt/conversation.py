@@ -28,6 +28,8 @@ from bakeoff.record.trial import Message, ToolCall
 from bakeoff.record.values import same
 from bakeoff_runner.media import without_media
 
+# What a message takes in memory beside its text: the objects that hold it.
+MESSAGE_BYTES = 1024
 # Characters of JSON that are kept of one attempt's messages.
 MAX_KEPT = 12 * 2**20
 MAX_RAW_ARGS = 16 * 2**10
@@ -213,6 +215,11 @@ class Conversation:
                 if call.id == ident and call.thread is thread and call.result is None:
                     return call
         return None
+
+    @property
+    def held(self) -> int:
+        """Bytes that the messages take: each is kept as it came and as it is compared."""
+        return 2 * self.kept + MESSAGE_BYTES * len(self._entries)
 
     def _keep(self, entry: _Entry) -> JsonDict:
         """Its data, as they are kept: an image takes a line."""

@@ -76,5 +76,5 @@ def test_a_signal_while_the_program_still_loads_ends_it_without_a_traceback(mome
     process.send_signal(signal.SIGTERM)
     _, stderr = process.communicate(timeout=20)
     assert "Traceback" not in stderr
-    # Before its first line there is no handler; and CPython ends itself by SIGINT where the signal met an `exec` of text.
+    # Before its first line there is no handler; CPython ends itself by SIGINT where the signal met an `exec` of text.
     assert process.returncode in (130, -signal.SIGTERM, -signal.SIGINT)
