@@ -1,4 +1,4 @@
-"""The fault campaign in its short form: every fault once, and the evidence behind the verdicts.
+"""The fault campaign in its short form: every fault once, some of the run directory's, and the evidence behind them.
 
 `make faults` injects each ten times.
 """
@@ -13,10 +13,12 @@ import pytest
 from bakeoff.record.trial import TrialRecord
 from tests.docker.project import Outcome, Project, call
 from tests.faults.campaign import beyond, inject
-from tests.faults.faults import FAULTS, Fault, Neighbour, Tool, was_oom
+from tests.faults.faults import FAULTS, Fault, Neighbour, Survive, Tool, was_oom
 from tests.faults.scenes import SCENES, Scene
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
+
+SHORT = [fault for fault in FAULTS if not isinstance(fault.how, Survive) or fault.how.short]
 
 Scenes = Callable[[type], Scene]
 
@@ -28,7 +30,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Scenes:
     roots = {kind: tmp_path_factory.mktemp(make.__name__) for kind, make in SCENES.items()}
 
     def play(kind: type) -> Scene:
-        mine = [fault for fault in FAULTS if isinstance(fault.how, kind)]
+        mine = [fault for fault in SHORT if isinstance(fault.how, kind)]
         return inject(kind, mine, 1, roots[kind])
 
     @cache
@@ -49,7 +51,7 @@ def one(what: Any, kind: type, name: str) -> Any:
     return pytest.param(what, id=name, marks=[pytest.mark.alone] if kind is Neighbour else [])
 
 
-@pytest.mark.parametrize("fault", [one(fault, type(fault.how), fault.name) for fault in FAULTS])
+@pytest.mark.parametrize("fault", [one(fault, type(fault.how), fault.name) for fault in SHORT])
 def test_each_fault_gets_its_one_right_verdict(scenes: Scenes, fault: Fault) -> None:
     scene = scenes(type(fault.how))
     if scene.skipped:
