@@ -16,7 +16,8 @@ from tests.faults.campaign import beyond, inject
 from tests.faults.faults import FAULTS, Fault, Neighbour, Survive, Tool, was_oom
 from tests.faults.scenes import SCENES, Scene
 
-pytestmark = [pytest.mark.docker, pytest.mark.slow]
+# The first test waits for all runs.
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 SHORT = [fault for fault in FAULTS if not isinstance(fault.how, Survive) or fault.how.short]
 
