@@ -106,3 +106,5 @@ def guarded(program: Callable[[], object]) -> None:
             os._exit(Interrupted.exit_code)
         confess(error)
         sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(Interrupted.exit_code)

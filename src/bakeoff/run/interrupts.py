@@ -7,6 +7,7 @@ are removed and the manifest is closed.
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 import time
@@ -21,6 +22,15 @@ from bakeoff.errors import Interrupted
 ENDING = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
 # Signals so soon after one that was obeyed belong to it: what it set off, such as removing sandboxes, is not cut short.
 SAME_SECONDS = 3.0
+
+
+def at_once() -> None:
+    """From now on, what asks the process to end ends it, with the exit code of `Interrupted`.
+
+    Only before there is anything to put in order: an exception in the middle of an import could show as a traceback.
+    """
+    for number in _ours():
+        signal.signal(number, lambda *_: os._exit(Interrupted.exit_code))
 
 
 def raised() -> None:
