@@ -8,10 +8,10 @@ from bakeoff.run import interrupts
 def main() -> None:
     """Signals first: one that arrives while the modules load ends the command as a later one does."""
     interrupts.at_once()
-    from bakeoff.cli import main
+    from bakeoff import cli
 
     interrupts.raised()
-    main()
+    cli.main()
 
 
 if __name__ == "__main__":

@@ -278,7 +278,7 @@ def whole(message: BaseMessage) -> BaseMessage:
 def serialised(message: BaseMessage) -> dict[str, Any]:
     """The message as JSON-able values, without what a tool keeps beside its result: no model is sent an artifact."""
     if isinstance(message, ChatMessage):  # it has a role, and the host knows messages by their type
-        with contextlib.suppress(ValueError):  # a role that is none: the host says so
+        with contextlib.suppress(ValueError):  # an unknown role: the host refuses it
             [message] = convert_to_messages([{"role": message.role, "content": message.content}])
     said = message_to_dict(whole(message))
     said["data"].pop("artifact", None)

@@ -18,7 +18,7 @@ from bakeoff.errors import BudgetSpent, ModelCallError, ModelErrorKind
 from bakeoff.gateway.dialects.exchange import Exchange, read
 from bakeoff.gateway.dialects.failures import Limit
 from bakeoff.gateway.dialects.http import HttpReply, Refused
-from bakeoff.gateway.types import REPLY_FORMS, CallContext, ChatBackend, ModelReply, ModelRequest
+from bakeoff.gateway.types import FORMS, CallContext, ChatBackend, ModelReply, ModelRequest
 from bakeoff.record import messages as msgs
 from bakeoff.record.base import JsonDict
 from bakeoff.record.evidence import ModelFault
@@ -229,7 +229,7 @@ class ModelCalls:
     def _await_room(self, ident: str) -> None:
         """Wait until there is room for every form of a large request."""
         weight = self._weights.get(ident, 0)
-        while weight > HEAVY_BYTES and not self._has_room(ident, REPLY_FORMS * weight) and not self.over:
+        while weight > HEAVY_BYTES and not self._has_room(ident, FORMS * weight) and not self.over:
             time.sleep(ROOM_LOOK_SECONDS)
 
     def _complete(self, ident: str, request: ModelRequest, context: CallContext, asked: float) -> None:
@@ -270,7 +270,7 @@ class ModelCalls:
         exchange = self._exchanges.pop(event.ident, None)
         self._weights.pop(event.ident, None)
         if event.ident in self._forms:
-            self._forms[event.ident] //= REPLY_FORMS
+            self._forms[event.ident] //= FORMS
         started = self.clock.since_start(self.clock.asked_at(event.ident))
         if isinstance(event.outcome, ModelReply):
             call = self._succeeded(event, event.outcome, exchange, started)

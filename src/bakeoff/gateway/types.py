@@ -100,8 +100,8 @@ class TokenCounts:
         return None if self.input is None or self.output is None else self.input + self.output
 
 
-# A reply is in memory in so many forms at once: as it came, the client's object, JSON, the record. One of them stays.
-REPLY_FORMS = 4
+# A request or a reply is in memory in so many forms at once: as it came, the client's object, JSON, the record.
+FORMS = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,7 +207,7 @@ class RunDirectory:
                 temporary = path.with_name(f"{TRIALS}.tmp")
                 with temporary.open("wb") as whole, aside.open("ab") as torn:
                     for _, line, problem in _examined(path):
-                        (whole if problem in ("", _MENDED) else torn).write(line + b"\n")
+                        (whole if problem in ("", _REPAIRED) else torn).write(line + b"\n")
                     for file in (torn, whole):
                         file.flush()
                         os.fsync(file.fileno())
@@ -421,7 +421,7 @@ class RunDirectory:
         return path.read_text(errors="replace") if path.exists() else None
 
 
-_MENDED = "NUL bytes or a missing end of the line were mended"
+_REPAIRED = "repaired: it had NUL bytes, or no newline"
 
 
 def _examined(path: Path) -> Iterator[tuple[int, bytes, str]]:
@@ -438,7 +438,7 @@ def _examined(path: Path) -> Iterator[tuple[int, bytes, str]]:
                 if trial in seen:
                     problem = f"a second record of {trial}, moved aside"
                 elif line + b"\n" != raw:
-                    problem = _MENDED
+                    problem = _REPAIRED
                 seen.add(trial)
             yield number, line, problem
 

@@ -18,7 +18,7 @@ from types import FrameType
 
 from bakeoff.errors import Interrupted
 
-# What asks a program to end: Ctrl-C, Ctrl-\\, whoever supervises it, a terminal that closes.
+# What asks a program to end: Ctrl-C, Ctrl-\, whoever supervises it, a terminal that closes.
 ENDING = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP)
 # Signals so soon after one that was obeyed belong to it: what it set off, such as removing sandboxes, is not cut short.
 SAME_SECONDS = 3.0

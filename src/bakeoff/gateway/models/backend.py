@@ -22,7 +22,7 @@ from bakeoff.gateway.transport.raw import RawReply, listening
 from bakeoff.gateway.transport.route import PROXIES
 from bakeoff.gateway.transport.shapes import MAX_TOKENS
 from bakeoff.gateway.types import (
-    REPLY_FORMS,
+    FORMS,
     CallContext,
     JsonDict,
     ModelCard,
@@ -349,7 +349,7 @@ class _Stream:
             size += len(str(piece.content)) + (len(str(calls)) if calls else 0)
             if size > MAX_STREAM_CHARS:
                 raise ValueError(f"the stream is longer than {MAX_STREAM_CHARS} characters")
-            self._take(REPLY_FORMS * size)
+            self._take(FORMS * size)
             if self.first_token_seconds is None and (piece.content or piece.tool_calls or calls):
                 self.first_token_seconds = time.monotonic() - began
             if self.given_up:

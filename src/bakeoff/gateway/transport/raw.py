@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal
 
 from bakeoff.gateway.transport.shapes import ErrorBody, Facts, error_page, read
-from bakeoff.gateway.types import REPLY_FORMS
+from bakeoff.gateway.types import FORMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -195,7 +195,7 @@ class RawReply:
             marks = sum(whole.count(mark) for mark in (b",", b":", b"[", b"{"))
             if marks > MAX_MARKS:
                 raise self.refuse(f"the reply has more than {MAX_MARKS} values")
-            self.take(REPLY_FORMS * (len(stripped) + marks * _MARK_BYTES))
+            self.take(FORMS * (len(stripped) + marks * _MARK_BYTES))
         try:
             value = json.loads(stripped, parse_constant=_no_number)
         except (ValueError, RecursionError) as error:
