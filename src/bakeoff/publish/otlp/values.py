@@ -17,9 +17,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def pairs(attributes: Attributes) -> Iterator[KeyValue]:
-    """Attributes of a span or a resource; None is not sent."""
+    """Attributes of a span or a resource; None and an empty list are not sent."""
     for key, value in attributes.items():
-        if value is not None:
+        if value not in (None, [], ()):
             yield KeyValue(key=storable(key), value=any_value(value))
 
 
