@@ -15,7 +15,7 @@ from bakeoff.attempt import protocol
 from bakeoff.attempt.clock import STOP_SECONDS, Clock
 from bakeoff.attempt.conversation import MAX_KEPT
 from bakeoff.attempt.evidence import EvidenceBuilder
-from bakeoff.attempt.holdings import VALUE_BYTES, Holding, Holdings
+from bakeoff.attempt.holdings import HEAVY_BYTES, VALUE_BYTES, Holding, Holdings
 from bakeoff.attempt.inbox import Inbox, Timer, WallTimer
 from bakeoff.attempt.model_calls import Line, ModelCalls, OnCall, OutOfMoney, Piece, Replied
 from bakeoff.attempt.protocol import LINE_OVERHEAD, Lines, OverBudget, Protocol, count_values
@@ -295,8 +295,8 @@ class Attempt:
             case protocol.CallTooLarge():
                 self._calls.too_large(event)
             case protocol.ToolStarted() | protocol.ToolEnded():
-                self._tool(event)
-                self._retained += weight
+                self._tool(event, weight)
+                self._retained += min(weight, HEAVY_BYTES)
             case protocol.SpansExported():
                 self._spans.take(event)
                 self._retained += weight
@@ -335,7 +335,7 @@ class Attempt:
             self._clock.started, self._agent_started_at = now, datetime.now(UTC)
             self._sandbox.send(wire.notification("supervisor/started", {}))
 
-    def _tool(self, event: protocol.ToolStarted | protocol.ToolEnded) -> None:
+    def _tool(self, event: protocol.ToolStarted | protocol.ToolEnded, weight: int) -> None:
         moment = self._clock.since_start(self._timer.now())
         if isinstance(event, protocol.ToolEnded):
             self._tools.end(event, moment)
@@ -343,8 +343,8 @@ class Attempt:
         run = self._tools.start(event, moment)
         if run is None:
             self._over_budget("tool calls")
-        else:
-            self._calls.conversation.ran(run)
+        elif not self._calls.conversation.ran(run) and weight > HEAVY_BYTES:
+            run.cut()
 
     def _ends(self, event: protocol.Answered | protocol.Failed) -> None:
         if self._clock.finished is not None:

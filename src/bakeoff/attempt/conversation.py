@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bakeoff.attempt.tool_log import ToolRun
+from bakeoff.attempt.tool_log import MAX_RAW_ARGS, ToolRun
 from bakeoff.gateway.types import ModelRequest
 from bakeoff.record import messages as msgs
 from bakeoff.record.base import JsonDict
@@ -32,7 +32,6 @@ from bakeoff_runner.media import without_media
 MESSAGE_BYTES = 1024
 # Characters of JSON that are kept of one attempt's messages.
 MAX_KEPT = 12 * 2**20
-MAX_RAW_ARGS = 16 * 2**10
 # How many calls of one name are looked at to find the one that a run, or a result without its reply, belongs to.
 MOST_CANDIDATES = 300
 
@@ -143,15 +142,20 @@ class Conversation:
         self._not_run[name, ident].append(call)
         self._not_run[name, None].append(call)
 
-    def ran(self, run: ToolRun) -> None:
-        """A tool starts: the call that it belongs to is found by its name and id, or by its name and arguments."""
+    def ran(self, run: ToolRun) -> bool:
+        """A tool starts. Returns whether the model asked for it.
+
+        The call that it belongs to is found by its name and id, or by its name and arguments. One copy of these stays.
+        """
         call = _latest(self._not_run[run.name, run.call_id], run, needs_args=False)
         if call is None:  # it was called without the model's id
             call = _latest(self._not_run[run.name, None], run, needs_args=True)
-        if call is not None:
-            call.run = run
-            self._not_run[call.name, call.id].remove(call)
-            self._not_run[call.name, None].remove(call)
+        if call is None:
+            return False
+        call.run, run.args = run, call.args
+        self._not_run[call.name, call.id].remove(call)
+        self._not_run[call.name, None].remove(call)
+        return True
 
     # --- what is in a request
 
@@ -371,6 +375,7 @@ def _own_call(run: ToolRun) -> ToolCall:
         call_id=run.call_id,
         name=run.name,
         args=run.args,
+        raw_args=run.raw_args,
         outcome="rejected" if end and end.rejected else "ran",
         started=run.started,
         seconds=end.seconds if end else None,
@@ -382,8 +387,8 @@ def _own_call(run: ToolRun) -> ToolCall:
 
 def _latest(calls: Sequence[_Call], run: ToolRun, *, needs_args: bool) -> _Call | None:
     """The call that a run belongs to: of those with its arguments, or of all, the first of the latest turn."""
-    near = calls[-MOST_CANDIDATES:]
-    fitting = [call for call in near if call.args is not None and _fits(call.args, run.args)]
+    near, args = calls[-MOST_CANDIDATES:], run.args or {}
+    fitting = [call for call in near if call.args is not None and _fits(call.args, args)]
     found = fitting or ([] if needs_args else near)
     latest = max((call.model_call for call in found), default=None)
     return next((call for call in found if call.model_call == latest), None)

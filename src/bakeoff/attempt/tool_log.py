@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from bakeoff.attempt.protocol import ToolEnded, ToolStarted
@@ -10,6 +11,8 @@ from bakeoff.record.base import JsonDict
 # Runs of tools that are kept of one attempt.
 MOST_RUNS = 10_000
 MOST_ERRNOS = 200
+# Characters of arguments that are too large to keep.
+MAX_RAW_ARGS = 16 * 2**10
 # A tool that was stopped at its time limit took this much of it by the host's clock too, which may be late to hear of
 # its start. The harness's word alone would excuse a wrong answer on a busy host.
 LEAST_SHARE = 0.5
@@ -21,10 +24,15 @@ class ToolRun:
 
     call_id: str
     name: str
-    args: JsonDict  # without what the framework injects, such as its state
+    args: JsonDict | None  # without what the framework injects, such as its state. None: too large to keep
     started: float  # seconds since the agent started
     end: ToolEnded | None = None
     ended: float | None = None
+    raw_args: str | None = None  # how arguments begin that are too large to keep
+
+    def cut(self) -> None:
+        """Keep the beginning of its arguments only."""
+        self.args, self.raw_args = None, json.dumps(self.args, ensure_ascii=False)[:MAX_RAW_ARGS]
 
 
 class ToolLog:

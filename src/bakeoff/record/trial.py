@@ -122,8 +122,8 @@ class ToolCall(Record):
 
     call_id: str  # as the model wrote it: not unique, may be empty
     name: str  # as the model wrote it: a tool of this name need not exist
-    args: JsonDict | None  # None: they do not parse to an object
-    raw_args: str | None = None  # the text that does not parse, bounded
+    args: JsonDict | None  # None: they do not parse to an object, or are too large to keep
+    raw_args: str | None = None  # the text that does not parse, or how the large ones begin
     model_call: int | None = (
         None  # index of the model call that asked for it. None: the harness called the tool
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -102,12 +103,13 @@ def not_attempted(number: int, limits: ResourceLimits, evidence: Evidence) -> At
 
 def _tool_totals(calls: Sequence[ToolCall]) -> ToolTotals:
     failed = repeated = 0
-    seen: set[tuple[str, str, str | None]] = set()
+    seen: set[tuple[str, bytes, str | None]] = set()
     calls = [call for call in calls if call.outcome != "answer"]  # the form of an answer is no tool
     rejected = sum(call.outcome in ("rejected", "malformed") for call in calls)
     unknown = sum(call.outcome == "unknown_tool" for call in calls)
     for call in calls:
-        done = (call.name, json.dumps(call.args, sort_keys=True, default=str), call.result)
+        args = json.dumps(call.args, sort_keys=True, default=str).encode()
+        done = (call.name, hashlib.blake2b(args).digest(), call.result)  # the arguments may have megabytes
         refused = call.outcome in ("rejected", "malformed", "unknown_tool")
         if refused or call.error is not None or call.timed_out:
             failed += 1

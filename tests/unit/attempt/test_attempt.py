@@ -14,6 +14,7 @@ import pytest
 from bakeoff.attempt.attempt import Attempt, Watchers
 from bakeoff.attempt.holdings import Holdings
 from bakeoff.attempt.spec import AttemptLimits, AttemptSpec, HarnessSpec
+from bakeoff.attempt.tool_log import MAX_RAW_ARGS
 from bakeoff.backends.base import SandboxError
 from bakeoff.backends.fake import (
     LIMITS,
@@ -416,6 +417,23 @@ def test_a_tool_that_returns_directly_gives_the_answer_of_a_harness_that_is_not_
     run = Run(script, ai("", ("c", "status", {"id": "A-17"})), attempt=spec(harness=harness))
     assert (run.evidence.answer.text, run.evidence.answer.source) == ("It is shipped.", "tool")
     assert run.evidence.disputed == []
+
+
+@pytest.mark.slow
+def test_large_arguments_of_tools_that_the_harness_calls_take_no_memory_until_the_end() -> None:
+    def script(harness: FakeHarness) -> Script:
+        harness.loaded()
+        harness.started()
+        reply = yield harness.ask("1 + 2?")
+        for n in range(8):
+            harness.tool(f"own-{n}", "write", {"text": "x" * 7_000_000})
+        harness.tool("small", "write", {"text": "x"})
+        harness.answer(human("1 + 2?"), reply["result"]["message"])
+
+    result = Run(script).result
+    assert result.evidence.harness.reached == "answered"
+    assert [call.args for call in result.tool_calls] == [None] * 8 + [{"text": "x"}]
+    assert all(len(call.raw_args or "") <= MAX_RAW_ARGS for call in result.tool_calls)
 
 
 @pytest.mark.parametrize("ends", ["raises", "answers"])

@@ -8,7 +8,7 @@ import pytest
 
 from bakeoff.attempt.conversation import Conversation
 from bakeoff.attempt.protocol import ToolEnded, ToolStarted
-from bakeoff.attempt.tool_log import ToolLog
+from bakeoff.attempt.tool_log import MAX_RAW_ARGS, ToolLog
 from bakeoff.backends.fake import ai, human, tool_message
 from bakeoff.gateway.types import ModelRequest
 from bakeoff.record.base import JsonDict
@@ -144,6 +144,20 @@ def test_a_tool_that_the_harness_calls_by_itself_is_not_the_models_call() -> Non
         (0, {"order_id": "A-2"}),
         (None, {"order_id": "A-1"}),
     ]
+
+
+def test_of_a_models_arguments_one_copy_is_kept_and_of_large_ones_of_the_harness_the_beginning() -> None:
+    talk = Talk()
+    asked: JsonDict = {"order_id": "A-1" * 10}
+    talk.turn([human("?")], ai("", ("c", "get_order", asked)))
+    talk.run("get_order", {**asked, "runtime": "injected"}, "c")
+    talk.run("refund", {"order_id": "x" * 10**6}, "direct")
+    mine, own = talk.log.runs
+    own.cut()
+    _, calls = talk.end()
+    assert mine.args is asked
+    assert [(call.args, len(call.raw_args or "")) for call in calls] == [(asked, 0), (None, MAX_RAW_ARGS)]
+    assert (calls[1].raw_args or "").startswith('{"order_id": "xxx')
 
 
 @pytest.mark.parametrize(

@@ -224,7 +224,7 @@ class Container:
                 yield Frame("stderr" if kind == STDERR else "stdout", bytes(buffer[8 : 8 + size]))
                 del buffer[: 8 + size]
             try:
-                data = self._raw().recv(256 * 1024)
+                data = self._raw().recv(64 * 1024)
             except OSError:
                 return
             if not data:

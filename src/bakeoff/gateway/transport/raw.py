@@ -28,7 +28,7 @@ MAX_MARKS = 500_000
 # What one form of it takes in memory for each of them, beside its text.
 _MARK_BYTES = 80
 # A reply asks for room from here on, and again for as much more.
-_STEP_BYTES = 256 * 2**10
+_STEP_BYTES = 64 * 2**10
 # Between looks at whether there is room by now.
 _LOOK_SECONDS = 0.05
 # Characters of a reply that an error may quote.
