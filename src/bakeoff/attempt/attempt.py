@@ -251,11 +251,16 @@ class Attempt:
     def _await_room(self, more: int) -> None:
         """Wait until it may hold `more` bytes, unless it is about to end: its last words are few."""
         clock, wanted = self._clock, self._held + self._calls.form_bytes + more
-        if self._holding.fits(wanted) or clock.finished is not None or clock.stopping is not None:
+        if self._holding.fits(wanted) or clock.finished is not None or self._ending:
             return
         self._inbox.put(Waits(True, self._timer.now()))
-        self._holding.wait(wanted, lambda: self._inbox.closed or clock.stopping is not None)
+        self._holding.wait(wanted, lambda: self._ending)
         self._inbox.put(Waits(False, self._timer.now()))
+
+    @property
+    def _ending(self) -> bool:
+        """Whether it was told to stop, or is over."""
+        return self._clock.stopping is not None or self._inbox.lossy
 
     @property
     def _held(self) -> int:
@@ -391,9 +396,11 @@ class Attempt:
         self._kill()
 
     def _kill(self) -> None:
+        """Kill it. An engine may answer only when all of its output has been read, so the reader waits no more."""
         evidence = self._evidence
         evidence.killed = True
         self._kills += 1
+        self._inbox.lose()
         self._unanswered_kills = 0 if self._sandbox.kill() else self._unanswered_kills + 1
         if self._unanswered_kills >= MOST_UNANSWERED_KILLS:
             evidence.unreachable = f"the backend did not answer {self._unanswered_kills} kills in a row"

@@ -42,15 +42,17 @@ class Inbox(Generic[E]):
         self._timer = timer
         self._events: deque[tuple[float, int, E]] = deque()
         self._bytes = 0
-        self._closed = False
+        self._closed = self._lossy = False
         self._changed = threading.Condition()
 
     def put(self, event: E, size: int = 0) -> None:
-        """Add an event. One with a size waits while too many bytes are in front of it, unless the inbox is closed."""
+        """Add an event. One with a size waits while too many bytes are in front of it; a lossy inbox drops it."""
         with self._changed:
-            while size and self._bytes and self._bytes + size > MAX_WAITING_BYTES and not self._closed:
+            while full := bool(size and self._bytes and self._bytes + size > MAX_WAITING_BYTES):
+                if self._lossy:
+                    break
                 self._changed.wait()
-            if not self._closed:
+            if not (full or self._closed):
                 self._events.append((self._timer.now(), size, event))
                 self._bytes += size
                 self._changed.notify_all()
@@ -78,12 +80,18 @@ class Inbox(Generic[E]):
         return self._bytes
 
     @property
-    def closed(self) -> bool:
-        return self._closed
+    def lossy(self) -> bool:
+        return self._lossy
+
+    def lose(self) -> None:
+        """Nobody waits from now on: what finds no room is dropped."""
+        with self._changed:
+            self._lossy = True
+            self._changed.notify_all()
 
     def close(self) -> None:
         """Drop what is there and what still comes."""
         with self._changed:
-            self._closed = True
+            self._closed = self._lossy = True
             self._events.clear()
             self._changed.notify_all()

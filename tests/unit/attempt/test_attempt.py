@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -573,3 +574,33 @@ def test_a_large_request_waits_for_room_and_a_small_one_does_not(size: int, wait
     )
     assert attempt.run().evidence.harness.reached == "answered"
     assert asked == [waits]
+
+
+class Draining(FakeSandbox):
+    """Its engine answers a kill when all output has been read, as Docker does."""
+
+    answered: bool | None = None
+
+    def kill(self) -> bool:
+        deadline = time.monotonic() + 5.0
+        while self._frames and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.answered = not self._frames
+        self.die()
+        return self.answered
+
+
+def test_what_is_killed_is_read_to_its_end_so_that_the_engine_answers() -> None:
+    def floods(harness: FakeHarness) -> Script:
+        harness.loaded()
+        harness.started()
+        harness.notify("tool/start", call_id="c", name="t", args={"x": [0] * 300_000})  # over a budget
+        for _ in range(200):
+            harness.notify("tool/start", call_id="c", name="t", args={"x": "x" * 10_000})
+        yield 1.0
+
+    timer = ManualTimer()
+    sandbox = Draining(timer, floods)
+    attempt = Attempt(spec(), sandbox, Model(timer, ai("3")), timer.executor(), lambda _: b"", timer=timer)
+    assert attempt.run().evidence.budget == "values in a line"
+    assert sandbox.answered
