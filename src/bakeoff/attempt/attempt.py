@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -168,7 +168,7 @@ class Attempt:
             end = SandboxEnd(error.facts)
         except Exception as error:  # noqa: BLE001 - bakeoff's own failure is evidence too: infra.unknown, loudly
             self._evidence.internal_error = f"{type(error).__name__}: {error}"[:2000]
-        self._calls.over = True
+        self._calls.end()
         self._inbox.close()
         with suppress(Exception):  # what there is to know of the sandbox is known
             self._sandbox.close()
@@ -182,8 +182,8 @@ class Attempt:
 
     def _serve(self) -> None:
         """The loop: one event at a time, until the streams close or the sandbox is given up."""
-        for event in self._events():
-            match event:
+        while self._evidence.budget is None and self._evidence.unreachable is None:
+            match self._next():
                 case Waits(True, at):
                     self._clock.asked(ROOM, at)
                 case Waits(False, at):
@@ -201,10 +201,9 @@ class Attempt:
                     if error is not None:
                         raise error
                     return
-                case Received() | Replied() | Piece() | OverBudget():
+                case Received() | Replied() | Piece() | OverBudget() as event:
                     self._take(event)
-            if self._evidence.budget is not None or self._evidence.unreachable is not None:
-                return
+                    del event  # it may have megabytes, and the next may be long in coming
 
     def _take(self, event: Received | OverBudget | Replied | Piece) -> None:
         """What the sandbox or the gateway says."""
@@ -220,10 +219,9 @@ class Attempt:
             case OverBudget(budget):
                 self._over_budget(budget)
 
-    def _events(self) -> Iterator[Inbound | Deadline]:
-        while True:
-            found = self._inbox.get(self._clock.deadline(self._timer.now()))
-            yield Deadline() if found is None else found[1]
+    def _next(self) -> Inbound | Deadline:
+        found = self._inbox.get(self._clock.deadline(self._timer.now()))
+        return Deadline() if found is None else found[1]
 
     # --- from the sandbox
 
@@ -240,6 +238,7 @@ class Attempt:
                     weight = len(line) + values * VALUE_BYTES
                     self._await_room(weight)
                     self._inbox.put(Received(line, values, weight), len(line) + LINE_OVERHEAD)
+                    del line  # as in `_serve`
                 if self._lines.over is not None:
                     self._inbox.put(OverBudget(self._lines.over))
                     return

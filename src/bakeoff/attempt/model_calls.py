@@ -245,7 +245,7 @@ class ModelCalls:
             else:
                 outcome = replace(outcome, queued_seconds=outcome.queued_seconds + waited)
         except ModelCallError as error:
-            outcome = error
+            outcome = error.with_traceback(None)  # its frames hold the request
         except BudgetSpent:
             self.line.post(OutOfMoney())
             return
@@ -338,6 +338,11 @@ class ModelCalls:
         self.line.send(wire.encode({"id": event.ident, "result": {"message": message}}))
 
     # --- the record
+
+    def end(self) -> None:
+        """The attempt has ended: calls that are out give up, and nothing here keeps the attempt alive."""
+        self.over = True
+        self.room = lambda _: True
 
     def usage(self) -> Usage:
         costs = [call.cost_usd for call in self.calls if call.error is None]

@@ -339,6 +339,7 @@ class FakeSandbox:
 
     def close(self) -> None:
         self.closed = True
+        self._on_frozen = lambda *_: None
         self.close_streams()
 
     # --- what a test or a script does to it

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bakeoff import verdict
 from bakeoff.attempt.attempt import Attempt, Watchers
-from bakeoff.attempt.holdings import Holding, Holdings, give_back_what_is_freed
+from bakeoff.attempt.holdings import Holding, Holdings
 from bakeoff.attempt.spec import AttemptLimits, AttemptSpec, HarnessSpec
 from bakeoff.backends.base import Backend, Sandbox, SandboxError, SandboxSpec
 from bakeoff.errors import EvaluatorError, ModelCallError, UnfitEnvironment
@@ -115,7 +115,6 @@ class Engine:
         Raises:
             BakeoffError: the record cannot be written, or the backend stays away; what was written is whole.
         """
-        give_back_what_is_freed()
         for name, count in Counter(trial.profile for trial in self.trials).items():
             self.backend.expect(self._sandbox_spec(self._profiles[name]), count, at_once=self.slots)
         calls = ThreadPoolExecutor(self.slots * CALLS_PER_SLOT, thread_name_prefix="call")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from bakeoff import backends, scoring
+from bakeoff.attempt.holdings import give_back_what_is_freed
 from bakeoff.backends.base import Backend, SandboxSpec
 from bakeoff.config.cache import require_cache
 from bakeoff.config.overrides import Overrides
@@ -47,6 +48,7 @@ def plan(harness: Path, overrides: Overrides, *, stopped: RunDirectory | None = 
     Raises:
         InputError: the first thing wrong with the files, or what a run to go on with no longer agrees with.
     """
+    give_back_what_is_freed()  # before there are threads: each would get a heap of its own
     return tasks.read(harness, overrides) if stopped is None else resume.read_again(stopped)
 
 

@@ -3,10 +3,12 @@
 # ruff: noqa: E501 - one case a line
 
 import errno
+import gc
 import hashlib
 import json
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -604,3 +606,16 @@ def test_what_is_killed_is_read_to_its_end_so_that_the_engine_answers() -> None:
     attempt = Attempt(spec(), sandbox, Model(timer, ai("3")), timer.executor(), lambda _: b"", timer=timer)
     assert attempt.run().evidence.budget == "values in a line"
     assert sandbox.answered
+
+
+@pytest.mark.parametrize("reply", [ai("3"), ModelCallError(ModelErrorKind.BAD_RESPONSE, "no")])
+def test_an_attempt_that_has_ended_is_freed_at_once(reply: JsonDict | Exception) -> None:
+    gc.collect()
+    gc.disable()  # which looks for what is long alive when objects are many, however large they are
+    try:
+        run = Run(honest, reply)
+        attempt, calls = weakref.ref(run.attempt), weakref.ref(run.attempt._calls)
+        del run.attempt, run.model
+        assert (attempt(), calls()) == (None, None)
+    finally:
+        gc.enable()

@@ -230,6 +230,7 @@ class Container:
             if not data:
                 return
             buffer += data
+            del data  # the next may be long in coming
 
     def end(self) -> SandboxEnd:
         try:

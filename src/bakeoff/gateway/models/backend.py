@@ -289,28 +289,15 @@ def received(
     """
     from langsmith import tracing_context
 
+    fault: Fault | None = None
     try:
         # whole trials are published, if the user wishes; single calls are never traced on the side
         with tracing_context(enabled=False), listening(raw):
             message = ask()
     except Exception as error:  # noqa: BLE001 - the SDKs share no base class; classify() names them all
-        fault = classify(error, raw if wired else None)
-        readable = raw.streamed and raw.facts.place and not raw.facts.garbled
-        if (
-            structured
-            and readable
-            and type(error) is ValueError
-            and fault.kind is ModelErrorKind.BAD_RESPONSE
-        ):
-            fault = replace(fault, kind=ModelErrorKind.INVALID_TOOL_CALL)
-        if wired and raw.status is None:
-            if (
-                fault.kind is ModelErrorKind.BAD_RESPONSE
-            ):  # nothing was sent: the client refused the request itself
-                fault = replace(fault, kind=ModelErrorKind.BAD_REQUEST)
-            elif route:
-                fault = replace(fault, text=f"{fault.text} ({route})")
-        raise ProviderFault(fault) from None
+        fault = _fault_of(error, raw, wired=wired, route=route, structured=structured)
+    if fault is not None:  # raised here, so that it has no context: its frames hold the request and the reply
+        raise ProviderFault(fault)
     said = message.text or message.tool_calls or message.invalid_tool_calls
     empty = not (said or raw.facts.refusal or refusal_of(vars(message)))
     word = raw.facts.word or word_of(message.response_metadata)
@@ -320,6 +307,21 @@ def received(
     if any(made.get("id") is None for made in message.tool_calls):
         raise ProviderFault(Fault(ModelErrorKind.BAD_RESPONSE, "a tool call in the reply has no id"))
     return message
+
+
+def _fault_of(error: Exception, raw: RawReply, *, wired: bool, route: str, structured: bool) -> Fault:
+    """What a client's exception says: see `received`."""
+    fault = classify(error, raw if wired else None)
+    bad_response = fault.kind is ModelErrorKind.BAD_RESPONSE
+    readable = raw.streamed and raw.facts.place and not raw.facts.garbled
+    if structured and readable and type(error) is ValueError and bad_response:
+        fault = replace(fault, kind=ModelErrorKind.INVALID_TOOL_CALL)
+    if wired and raw.status is None:
+        if bad_response:  # nothing was sent: the client refused the request itself
+            fault = replace(fault, kind=ModelErrorKind.BAD_REQUEST)
+        elif route:
+            fault = replace(fault, text=f"{fault.text} ({route})")
+    return fault
 
 
 class _Stream:

@@ -38,23 +38,27 @@ def within(
         Cancelled: the caller has gone.
     """
     future: Future[T] = Future()
-
-    def body() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
-            future.set_exception(error)
-
     context, began = contextvars.copy_context(), time.monotonic()
-    threading.Thread(target=context.run, args=(body,), name="model-call", daemon=True).start()
-    while True:
-        left = max(began, alive()) + seconds - time.monotonic()
-        if left <= 0 and not future.done():
-            raise Overdue(f"the reply was not whole within {seconds:g} s")
-        try:
-            return future.result(timeout=max(0.0, min(left, LOOK_SECONDS)))
-        except TimeoutError:
-            if future.done():  # in this very moment, or the timeout was the call's own
-                return future.result()
-            if cancelled():
-                raise Cancelled from None
+    body = threading.Thread(target=context.run, args=(_settle, future, work), name="model-call", daemon=True)
+    body.start()
+    try:
+        while True:
+            left = max(began, alive()) + seconds - time.monotonic()
+            if left <= 0 and not future.done():
+                raise Overdue(f"the reply was not whole within {seconds:g} s")
+            try:
+                return future.result(timeout=max(0.0, min(left, LOOK_SECONDS)))
+            except TimeoutError:
+                if future.done():  # in this very moment, or the timeout was the call's own
+                    return future.result()
+                if cancelled():
+                    raise Cancelled from None
+    finally:
+        del future  # or it, its exception and this frame keep each other, and a reply of megabytes, alive
+
+
+def _settle(future: Future[T], work: Callable[[], T]) -> None:
+    try:
+        future.set_result(work())
+    except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+        future.set_exception(error.with_traceback(None))  # whose frames hold the reply

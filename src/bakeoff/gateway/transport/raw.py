@@ -122,6 +122,7 @@ class RawReply:
     def refuse(self, reason: str) -> ReplyRefused:
         """The exception that ends the reading. The reason survives whatever a client makes of it."""
         self.refused = reason
+        self._buffer, self._data = bytearray(), []
         return ReplyRefused(reason)
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
@@ -150,12 +151,12 @@ class RawReply:
     def end(self) -> None:
         """The body has ended as HTTP ends one."""
         self.complete = True
+        rest, self._buffer = bytes(self._buffer), bytearray()
         if self._mode == "events":
-            self._line(bytes(self._buffer))
+            self._line(rest)
             self._line(b"")
-        elif self._mode == "lines" or self._buffer.strip():
-            self._value(bytes(self._buffer))
-        self._buffer.clear()
+        elif self._mode == "lines" or rest.strip():
+            self._value(rest)
 
     def _detect(self) -> Mode | None:
         kind = self.headers.get("content-type", "")

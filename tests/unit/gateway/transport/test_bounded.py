@@ -1,9 +1,11 @@
 """What of a reply is let in, and for how long: over HTTP, with the real clients."""
 
+import gc
 import gzip
 import json
 import threading
 import time
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -187,3 +189,41 @@ def test_a_reply_with_more_values_than_anybody_says_is_refused(
     )
     error = refused(server, "openai:m", answer, streamed)
     assert (error.kind, "more than 500000 values" in error.message) == (K.BAD_RESPONSE, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("reply", ["too large", "too many values", "no reply", "an error"])
+def test_a_large_reply_that_failed_leaves_nothing_in_memory(
+    server: ProviderServer, model: str, streamed: bool, reply: str
+) -> None:
+    """The collector is off: it runs when objects are many, however large they are."""
+    size = 4 * 2**20
+    status, body = {
+        "too large": (200, b'{"a": "' + b"x" * (raw.MAX_BODY_BYTES + 1)),
+        "too many values": (200, b"[" + b"0," * raw.MAX_MARKS + b"0, 0]"),
+        "no reply": (200, b'{"a": "' + b"x" * size + b'"}'),
+        "an error": (400, b'{"error": {"message": "' + b"x" * size + b'"}}'),
+    }[reply]
+    answer = say(status, body, {"content-type": "application/json"})
+
+    def fails() -> None:
+        try:
+            backend(server.answers(answer), model).complete(request(stream=streamed), CALL)
+        except ModelCallError:
+            return
+        raise AssertionError("it is no answer")
+
+    fails()
+    gc.collect()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            fails()
+        left, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert left < size / 4
