@@ -24,7 +24,7 @@ MAX_BODY_BYTES = 8 * 2**20
 # Of a whole stream: its events weigh a multiple of the text in them.
 MAX_STREAM_BYTES = 256 * 2**20
 # Commas, colons and opening brackets of a JSON value, inside its texts too: a client makes an object of each.
-MAX_MARKS = 500_000
+MAX_MARKS = 200_000
 # What one form of it takes in memory for each of them, beside its text.
 _MARK_BYTES = 80
 # A reply asks for room from here on, and again for as much more.
