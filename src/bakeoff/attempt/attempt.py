@@ -212,7 +212,8 @@ class Attempt:
                 with self._holding.working(event.weight):
                     self._handle(self._protocol.parse(event.line, event.values), event.weight)
             case Replied():
-                self._calls.reply(event)
+                with self._holding.working(self._calls.forms_of(event.ident)):
+                    self._calls.reply(event)
                 self._count()
             case Piece():
                 self._calls.piece(event)

@@ -36,6 +36,12 @@ def give_back_what_is_freed() -> None:
         mallopt(_M_ARENA_MAX, _HEAPS)
 
 
+def _trim() -> None:
+    """Give back what is free between blocks that are not."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 class Holdings:
     """The count of one process."""
 
@@ -101,10 +107,12 @@ class Holding:
     def leave(self) -> None:
         """It holds nothing any more. Idempotent."""
         with self._all._changed:
-            self._all._held.pop(self, None)
+            held = self._all._held.pop(self, 0)
             if self._all._beyond is self:
                 self._all._beyond = None
             self._all._changed.notify_all()
+        if held >= HEAVY_BYTES:
+            _trim()
 
     @contextmanager
     def working(self, size: int | None = None) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -10,7 +11,7 @@ from typing import Any
 
 from bakeoff.attempt.clock import Clock
 from bakeoff.attempt.conversation import Conversation
-from bakeoff.attempt.holdings import HEAVY_BYTES
+from bakeoff.attempt.holdings import HEAVY_BYTES, ROOM_BYTES
 from bakeoff.attempt.inbox import Timer
 from bakeoff.attempt.protocol import NOT_THE_PROTOCOL, BadCall, CallTooLarge, HttpAsked, ModelAsked
 from bakeoff.attempt.spec import AttemptSpec
@@ -112,8 +113,11 @@ class ModelCalls:
     _conversations: dict[int, int] = field(default_factory=dict)  # model call -> its conversation
     _fault_in: int | None = None  # the conversation of the call that met `fault`
     _weights: dict[str, int] = field(default_factory=dict)  # of the requests that are out, in bytes
-    # What large requests and replies take while the gateway works on them; of a reply, one form stays
+    # What large requests and replies take while the gateway works on them, in the order in which they began
     _forms: dict[str, int] = field(default_factory=dict)
+    _one_asks: threading.Lock = field(
+        default_factory=threading.Lock
+    )  # guards `_forms` and who is in `_weights`
     _ids: set[str] = field(default_factory=set)  # a line that is sent twice is not a second call
     _exchanges: dict[str, Exchange] = field(default_factory=dict)  # a program's open requests
 
@@ -127,7 +131,13 @@ class ModelCalls:
     @property
     def form_bytes(self) -> int:
         """What the requests and replies take that are large, beside `out_bytes`."""
-        return sum(list(self._forms.values()))  # other threads write it
+        with self._one_asks:
+            return sum(self._forms.values())
+
+    def forms_of(self, ident: str) -> int:
+        """Bytes of a large request and its reply in all their forms; 0: they are small."""
+        with self._one_asks:
+            return self._forms.get(ident, 0)
 
     def ask(self, event: ModelAsked | HttpAsked | BadCall, weight: int = 0) -> str | None:
         """A call of this many bytes, or a line that was meant as one. Returns what is wrong with it, or None."""
@@ -220,11 +230,20 @@ class ModelCalls:
     # --- in a thread of the pool
 
     def _has_room(self, ident: str, wanted: int) -> bool:
-        """Whether so many bytes of a request or reply fit; they then count as held."""
-        fits = self.room(self.form_bytes - self._forms.get(ident, 0) + wanted)
-        if fits:
-            self._forms[ident] = wanted
-        return fits
+        """Whether so many bytes of a request or reply fit; they then count as held.
+
+        Where several large ones of one attempt would together go beyond the room, the first goes on and others wait.
+        """
+        with self._one_asks:
+            forms = self._forms
+            if ident not in self._weights:  # it has its reply: this thread was left behind, and ends
+                return True
+            others = sum(forms.values()) - forms.get(ident, 0)
+            first = next(iter(forms), ident) == ident
+            fits = (first or others + wanted <= ROOM_BYTES) and self.room(others + wanted)
+            if fits:
+                forms[ident] = wanted
+            return fits
 
     def _await_room(self, ident: str) -> None:
         """Wait until there is room for every form of a large request."""
@@ -268,9 +287,9 @@ class ModelCalls:
     def reply(self, event: Replied) -> None:
         """Hand on a reply or an error, and put the call on record."""
         exchange = self._exchanges.pop(event.ident, None)
-        self._weights.pop(event.ident, None)
-        if event.ident in self._forms:
-            self._forms[event.ident] //= FORMS
+        with self._one_asks:
+            self._weights.pop(event.ident, None)
+            self._forms.pop(event.ident, None)
         started = self.clock.since_start(self.clock.asked_at(event.ident))
         if isinstance(event.outcome, ModelReply):
             call = self._succeeded(event, event.outcome, exchange, started)

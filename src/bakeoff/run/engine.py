@@ -8,13 +8,14 @@ import time
 from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from bakeoff import verdict
 from bakeoff.attempt.attempt import Attempt, Watchers
-from bakeoff.attempt.holdings import Holding, Holdings
+from bakeoff.attempt.holdings import HEAVY_BYTES, Holding, Holdings
 from bakeoff.attempt.spec import AttemptLimits, AttemptSpec, HarnessSpec
 from bakeoff.backends.base import Backend, Sandbox, SandboxError, SandboxSpec
 from bakeoff.errors import EvaluatorError, ModelCallError, UnfitEnvironment
@@ -102,6 +103,9 @@ class Engine:
         self._waiting = deque(self.trials)
         self._holdings = Holdings()
         self._stopping, self._abandoned = threading.Event(), threading.Event()
+        self._scoring = (
+            threading.Lock()
+        )  # of large answers: evaluators make copies, and the user's may take long
         self._lock = threading.RLock()  # a signal's handler may take it twice
         self._running: dict[str, tuple[Attempt, Sandbox]] = {}
         self._barred: dict[str, ModelFault] = {}  # candidates whose key was refused
@@ -283,7 +287,8 @@ class Engine:
         number = 1
         while True:
             try:
-                return self.scorer.score(trial.example, outputs), result
+                with self._scoring if len(evidence.answer.text) >= HEAVY_BYTES else nullcontext():
+                    return self.scorer.score(trial.example, outputs), result
             except (EvaluatorError, ModelCallError) as error:
                 if number >= self.task.config.infra.attempts:
                     changed = evidence.model_copy(update={"evaluator_error": str(error)[:2000]})

@@ -23,6 +23,9 @@ from bakeoff.record.trial import (
     Usage,
 )
 
+# Characters of an answer in trials.jsonl.
+MAX_ANSWER = 64 * 2**10
+
 
 def attempt_record(result: AttemptResult, judged: Verdict) -> AttemptRecord:
     """One attempt of a trial's line."""
@@ -30,7 +33,7 @@ def attempt_record(result: AttemptResult, judged: Verdict) -> AttemptRecord:
         verdict=judged.verdict,
         cause=judged.cause,
         because=judged.because,
-        evidence=result.evidence,
+        evidence=_with_short_answer(result.evidence),
         usage=result.usage,
         started_at=result.started_at,
         agent_started_at=result.agent_started_at,
@@ -58,7 +61,7 @@ def trial_record(
         verdict=attempts[-1].verdict,
         cause=attempts[-1].cause,
         scores=dict(scores),
-        output=evidence.answer.text if evidence.answer else "",
+        output=_beginning(evidence.answer.text) if evidence.answer else "",
         usage=sum((attempt.usage for attempt in attempts if attempt.usage), Usage()),
         tools=_tool_totals(result.tool_calls),
         seconds=Seconds(
@@ -85,6 +88,20 @@ def trial_record(
         started_at=result.started_at,
         finished_at=result.finished_at,
     )
+
+
+def _with_short_answer(evidence: Evidence) -> Evidence:
+    """The evidence with the beginning of a long answer."""
+    answer = evidence.answer
+    if answer is None or len(answer.text) <= MAX_ANSWER:
+        return evidence
+    return evidence.model_copy(update={"answer": answer.model_copy(update={"text": _beginning(answer.text)})})
+
+
+def _beginning(text: str) -> str:
+    if len(text) <= MAX_ANSWER:
+        return text
+    return f"{text[:MAX_ANSWER]}… ({len(text)} characters in all)"
 
 
 def not_attempted(number: int, limits: ResourceLimits, evidence: Evidence) -> AttemptResult:

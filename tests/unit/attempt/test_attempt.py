@@ -619,3 +619,35 @@ def test_an_attempt_that_has_ended_is_freed_at_once(reply: JsonDict | Exception)
         assert (attempt(), calls()) == (None, None)
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("size", "at_once"), [(1_000, 2), pytest.param(3_000_000, 1, marks=pytest.mark.slow)]
+)
+def test_calls_of_one_attempt_that_are_larger_than_the_room_together_are_made_one_by_one(
+    size: int, at_once: int
+) -> None:
+    out, most = [0], [0]
+
+    def asks(harness: FakeHarness) -> Script:
+        harness.loaded()
+        harness.started()
+        first, second = harness.ask("x" * size), harness.ask("y" * size)
+        yield first
+        reply = yield second
+        harness.answer(human("?"), reply["result"]["message"])
+
+    class Noting(Model):
+        def complete(self, request: ModelRequest, call: CallContext) -> ModelReply:
+            out[0] += 1
+            most[0] = max(most[0], out[0])
+            time.sleep(0.3)
+            out[0] -= 1
+            return ModelReply(ai("3"), 1.0)
+
+    timer = ManualTimer()
+    model, sandbox = Noting(timer), FakeSandbox(timer, asks)
+    holding = Holdings(room=2**30).join()
+    attempt = Attempt(spec(), sandbox, model, timer.executor(), lambda _: b"", timer=timer, holding=holding)
+    assert attempt.run().evidence.harness.reached == "answered"
+    assert most == [at_once]

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bakeoff.record.evidence import ClockFacts, Evidence, Verdict
+from bakeoff.record.evidence import AnswerFacts, ClockFacts, Evidence, Verdict
 from bakeoff.record.trial import Seconds, ToolCall, ToolTotals, TrialSpec, Usage
-from bakeoff.run.record import _tool_totals, attempt_record, not_attempted, trial_record
+from bakeoff.run.record import MAX_ANSWER, _tool_totals, attempt_record, not_attempted, trial_record
 from tests.fakes.synthetic import LIMITS
 
 
@@ -46,3 +46,13 @@ def test_tokens_cost_and_time_of_all_attempts_count(
     assert record.usage == Usage(model_calls=3, input_tokens=200, output_tokens=14, cost_usd=in_all)
     assert record.seconds == Seconds(wall=18.0, working=10.0, model=4.0, queued=2.0)
     assert [each.usage.cost_usd for each in record.attempts if each.usage] == list(costs)
+
+
+def test_a_long_answer_is_in_the_trial_s_line_with_its_beginning_and_its_length() -> None:
+    text = "x" * 5_000_000
+    result = not_attempted(1, LIMITS, Evidence(answer=AnswerFacts(text=text)))
+    attempt = attempt_record(result, Verdict(verdict="failed", cause="model.wrong_answer"))
+    spec = TrialSpec(trial_id="c/e/1", candidate="c", example_id="e", repetition=1, seed=1)
+    record = trial_record(spec, "m", result, {}, [attempt])
+    assert record.output == f"{text[:MAX_ANSWER]}… (5000000 characters in all)"
+    assert len(record.model_dump_json()) < 3 * MAX_ANSWER

@@ -139,7 +139,7 @@ class RawReply:
         if len(self._head) < _QUOTED:
             self._head += data[:_QUOTED].decode("utf-8", "replace")
         self._buffer += data
-        self.take(len(self._buffer))
+        self.take(2 * len(self._buffer))  # the client keeps the pieces too
         self._mode = self._mode or self._detect()
         if self._mode in ("events", "lines"):
             self._lines()
