@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 # Bytes that all attempts may hold together. What goes beyond: the shares, and one attempt.
-ROOM_BYTES = 16 * 2**20
+ROOM_BYTES = 12 * 2**20
 # What Python needs for a parsed value (a number, a text, a list, ...) beside its text.
 VALUE_BYTES = 80
 # From here on the work on what an attempt says is done for one attempt at a time: it takes a multiple for a moment.

@@ -25,7 +25,7 @@ from bakeoff_runner import wire
 MAX_BYTES = wire.MAX_OUTPUT + 4 * 2**20
 MAX_LINES = 50_000
 # Values (numbers, texts, lists, objects) in one line and in all: what Python needs for them is many times their bytes.
-MAX_VALUES_IN_LINE = 250_000
+MAX_VALUES_IN_LINE = 150_000
 MAX_VALUES = 4_000_000
 # What a line costs beside its bytes while it waits.
 LINE_OVERHEAD = 256

@@ -9,7 +9,9 @@ from bakeoff.attempt.protocol import ToolEnded, ToolStarted
 from bakeoff.record.base import JsonDict
 
 # Runs of tools that are kept of one attempt.
-MOST_RUNS = 10_000
+MOST_RUNS = 5_000
+# What a run takes in memory beside its arguments and its result: here, and in the record.
+RUN_BYTES = 2 * 2**10
 MOST_ERRNOS = 200
 # Characters of arguments that are too large to keep.
 MAX_RAW_ARGS = 16 * 2**10

@@ -136,7 +136,7 @@ class ProviderBackend:
                 cancelled=call_context.cancelled,
                 secrets=secrets,
                 committed=lambda: tries.stream.given,
-                alive=lambda: max(tries.stream.last_piece, tries.raw.waited_until),
+                alive=tries.alive,
             )
         finally:
             tries.give_up()
@@ -266,6 +266,11 @@ class _Tries:
         """Nobody waits for the current try: it says no more, and stops reading."""
         self.stream.given_up = True
         self.raw.give_up()
+
+    def alive(self) -> float:
+        """`time.monotonic` of the last sign of life of the current try."""
+        made = self.raw.unsent_until if self._wired else 0.0
+        return max(made, self.raw.waited_until, self.stream.last_piece)
 
     def used(self) -> int | None:
         """Tokens of the last try."""

@@ -77,6 +77,7 @@ class _Transport:
         if raw is None:  # no call of the gateway's, such as a look at which models there are
             return self._inner.handle_request(request)
         raw.check()
+        raw.sending()
         origin = str(request.url.copy_with(path="/", query=None, fragment=None))
         if raw.origin not in (None, origin):
             raise raw.refuse(f"it redirects from {raw.origin} to {origin}: write that address as base_url")

@@ -29,6 +29,8 @@ MAX_MARKS = 200_000
 _MARK_BYTES = 80
 # A reply asks for room from here on, and again for as much more.
 _STEP_BYTES = 64 * 2**10
+# A client on a busy host may take so long to make a large request, before it is sent; no provider's time.
+_MAKING_SECONDS = 60.0
 # Between looks at whether there is room by now.
 _LOOK_SECONDS = 0.05
 # Characters of a reply that an error may quote.
@@ -57,6 +59,7 @@ class RawReply:
     def __init__(self, *, streamed: bool = False, room: Callable[[int], bool] = lambda _: True) -> None:
         self.streamed = streamed
         self.waited = self.waited_until = 0.0
+        self._made, self._sent = time.monotonic(), 0.0
         self._room, self._granted = room, _STEP_BYTES
         self.status: int | None = None
         self.headers: Mapping[str, str] = {}
@@ -92,6 +95,15 @@ class RawReply:
         """Whether the body is a web page: a proxy's or a web server's, never a model's."""
         kind = self.headers.get("content-type", "")
         return "text/html" in kind or error_page(self._head)
+
+    @property
+    def unsent_until(self) -> float:
+        """`time.monotonic` of the moment at which the client had made the request; it may be now."""
+        return self._sent or min(time.monotonic(), self._made + _MAKING_SECONDS)
+
+    def sending(self) -> None:
+        """The client sends its request."""
+        self._sent = self._sent or time.monotonic()
 
     def give_up(self) -> None:
         """Nobody waits for this reply: its thread stops at the next byte, or within a second."""

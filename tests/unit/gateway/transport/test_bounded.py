@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from langchain_openai import ChatOpenAI
 
 from bakeoff.errors import ModelCallError, ModelErrorKind
 from bakeoff.gateway.transport import raw
@@ -230,3 +231,18 @@ def test_a_large_reply_leaves_nothing_in_memory(
         tracemalloc.stop()
         gc.enable()
     assert left < size / 4
+
+
+def test_the_time_in_which_a_client_makes_its_request_is_not_the_provider_s(
+    server: ProviderServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client on a busy host takes seconds for a large one."""
+    make = ChatOpenAI._get_request_payload
+
+    def slowly(*args: Any, **options: Any) -> Any:
+        time.sleep(1.5)
+        return make(*args, **options)
+
+    monkeypatch.setattr(ChatOpenAI, "_get_request_payload", slowly)
+    model = backend(server.answers(say(200, OPENAI_REPLY)), params={"timeout": 0.3, "connect_timeout": 0.3})
+    assert model.complete(request(), CALL).attempts == 1
