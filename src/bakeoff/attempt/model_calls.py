@@ -117,7 +117,7 @@ class ModelCalls:
     _forms: dict[str, int] = field(default_factory=dict)
     _one_asks: threading.Lock = field(
         default_factory=threading.Lock
-    )  # guards `_forms` and who is in `_weights`
+    )  # guards `_forms`, and who is in `_weights`
     _ids: set[str] = field(default_factory=set)  # a line that is sent twice is not a second call
     _exchanges: dict[str, Exchange] = field(default_factory=dict)  # a program's open requests
 

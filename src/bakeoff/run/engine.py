@@ -103,9 +103,8 @@ class Engine:
         self._waiting = deque(self.trials)
         self._holdings = Holdings()
         self._stopping, self._abandoned = threading.Event(), threading.Event()
-        self._scoring = (
-            threading.Lock()
-        )  # of large answers: evaluators make copies, and the user's may take long
+        # For large answers: evaluators make copies, and the user's may take long
+        self._scoring = threading.Lock()
         self._lock = threading.RLock()  # a signal's handler may take it twice
         self._running: dict[str, tuple[Attempt, Sandbox]] = {}
         self._barred: dict[str, ModelFault] = {}  # candidates whose key was refused
