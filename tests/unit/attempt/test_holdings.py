@@ -1,8 +1,12 @@
 """What many attempts may hold together."""
 
+import platform
 import threading
 
-from bakeoff.attempt.holdings import Holdings
+import psutil
+import pytest
+
+from bakeoff.attempt.holdings import HEAVY_BYTES, Holdings
 
 
 def test_a_share_is_always_there_and_one_may_go_beyond_the_room() -> None:
@@ -38,3 +42,19 @@ def test_who_has_left_is_not_counted_again_by_a_late_question() -> None:
     first.leave()
     assert first.fits(10**9), "its call is about to be given up"
     assert second.fits(1000), "nobody is beyond the room for it"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others are left alone")
+def test_what_was_freed_between_blocks_that_stay_is_given_back_when_a_heavy_attempt_leaves() -> None:
+    def used() -> int:
+        return psutil.Process().memory_info().rss
+
+    holding = Holdings().join()
+    holding.holds(HEAVY_BYTES)
+    blocks = [b"%d" % n * 10_000 for n in range(10_000, 12_000)]
+    stay = blocks[::50]
+    del blocks
+    before = used()
+    holding.leave()
+    assert used() < before - 40 * 2**20
+    assert len(stay) == 40
