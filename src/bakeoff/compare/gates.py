@@ -66,9 +66,7 @@ def _drop(change: Change, bound: float) -> tuple[Status, str]:
     drop = -test.difference
     seen = _seeable(test)
     moved = f"{'fell' if drop > 0 else 'rose'} by {abs(100 * drop):.1f} points" if drop else "did not move"
-    if drop <= bound + ROUNDING:
-        return "passed", f"The score {moved}; {seen}."
-    if test.conclusion < 0:
+    if drop > bound + ROUNDING and test.conclusion < 0:
         named = [e.example_id for e in change.turned("newly failing")]
         return "failed", (
             f"The score {moved}, which is more than noise ({figures.p_words(test.p_adjusted)}; 95 % interval "
@@ -76,6 +74,8 @@ def _drop(change: Change, bound: float) -> tuple[Status, str]:
         )
     if (test.minimum_detectable_effect or 2) > 1:
         return "unknown", f"The score {moved}, and {seen}."
+    if drop <= bound + ROUNDING:
+        return "passed", f"The score {moved}; {seen}."
     return "passed", f"The score {moved}, which is within noise ({figures.p_words(test.p_adjusted)}); {seen}."
 
 
@@ -111,10 +111,13 @@ def _increase(
     share, test = measure.increase, measure.test
     by = "from nothing" if share is None else f"{100 * share:+.1f} %"
     said = f"The mean {what} of a trial went from {show(measure.base)} to {show(measure.head)} ({by})"
-    if share is not None and share <= bound + ROUNDING:
-        return "passed", f"{said}."
-    if test.distinguishable:
+    within = share is not None and share <= bound + ROUNDING
+    if test.distinguishable and not within:
         return "failed", f"{said}, which is more than noise ({figures.p_words(test.p_adjusted)})."
+    if not test.can_tell:
+        return "unknown", f"{said}, and this sample is too small to tell any increase from noise."
+    if within:
+        return "passed", f"{said}."
     return "passed", f"{said}, which is within noise ({figures.p_words(test.p_adjusted)})."
 
 
@@ -137,12 +140,11 @@ def _must_pass(text: str, change: Change, head: Side) -> tuple[Status, str] | No
             "failed",
             f"{len(failed)} of {figures.count(len(wanted), 'example')} failed{_listed('', failed)}",
         )
-    unjudged = sorted(wanted - {trial.example_id for trial in own if trial.verdict == "passed"})
+    without = {trial.example_id for trial in own if trial.verdict == "infra_error"}
+    unjudged = sorted(without | wanted - {trial.example_id for trial in own})
     if unjudged:
-        return (
-            "unknown",
-            f"{figures.count(len(unjudged), 'example')} without a verdict{_listed('', unjudged)}",
-        )
+        some = figures.count(len(unjudged), "example")
+        return "unknown", f"{some} with trials without a verdict{_listed('', unjudged)}"
     return "passed", f"All trials of {figures.count(len(wanted), 'example')} passed."
 
 

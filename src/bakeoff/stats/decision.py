@@ -28,6 +28,10 @@ class Decision:
     comparisons: tuple[Comparison, ...]  # with infrastructure errors excluded
     sensitivities: tuple[Sensitivity, ...]  # the same pairs under every way to count infrastructure errors
 
+    def better_than(self, candidate: str) -> list[str]:
+        """Who is significantly better than it, in `score` and in `as_deployed`."""
+        return [pair.first for pair in self.sensitivities if pair.second == candidate and _ahead(pair)]
+
 
 def decide(outcomes: Sequence[Outcome], candidates: Sequence[str] | None = None) -> Decision:
     """Rank the candidates, compare every pair and put the result in words.

@@ -64,6 +64,11 @@ class Comparison:
         return self.p_adjusted is not None and self.p_adjusted < ALPHA
 
     @property
+    def can_tell(self) -> bool:
+        """Whether any difference could be significant: in fewer clusters none is, however large."""
+        return self.clusters >= FEW_CLUSTERS
+
+    @property
     def conclusion(self) -> int:
         """1: `first` is better; -1: `second` is; 0: neither, significantly."""
         if not self.distinguishable or not self.difference:

@@ -121,11 +121,21 @@ def test_a_drop_within_noise_passes_and_says_what_it_could_have_seen(
     assert "would see a drop of" in gate.because
 
 
-def test_a_sample_that_can_see_nothing_answers_no_gate(tmp_path: Path) -> None:
+@pytest.mark.parametrize("after", [("FF", "PF"), ("PP", "PP")])
+@pytest.mark.parametrize("slower", [1.0, 10.0])
+def test_a_sample_that_can_see_nothing_answers_no_gate(
+    tmp_path: Path, after: tuple[str, str], slower: float
+) -> None:
     base = run(tmp_path, "1", rows("PP", "PP"), examples=2)
-    got = compared(base, run(tmp_path, "2", rows("FF", "PF"), examples=2), Gates(max_drop=0.02))
-    assert [g.status for g in got.gates] == ["unknown"]
+    head = [
+        r.model_copy(update={"seconds": r.seconds.model_copy(update={"working": slower * 4.2})})
+        for r in rows(*after)
+    ]
+    bounds = Gates(max_drop=0.02, max_cost_increase=0.1, max_latency_increase=0.1)
+    got = compared(base, run(tmp_path, "2", head, examples=2), bounds)
+    assert [g.status for g in got.gates] == ["unknown"] * 3
     assert "too small to see any drop" in got.gates[0].because
+    assert "too small to tell any increase from noise" in got.gates[2].because
     assert got.exit_code == 3
 
 
@@ -402,6 +412,9 @@ def test_must_pass(tmp_path: Path, good: RunDirectory) -> None:
     silent = run(tmp_path, "3", rows(*["PP"] * 29, "II"), config={"infra": {"max_error_rate": 1.0}})
     got = compared(good, silent, Gates(must_pass=["severity=2"]))
     assert ([g.status for g in got.gates], got.exit_code) == (["unknown"], 3)
+    half = run(tmp_path, "4", rows(*["PP"] * 29, "PI"), config={"infra": {"max_error_rate": 1.0}})
+    [gate] = compared(good, half, Gates(must_pass=["severity=2"])).gates
+    assert (gate.status, "1 example with trials without a verdict" in gate.because) == ("unknown", True)
     idle = compared(good, head, Gates(must_pass=["suite=other"]))
     assert (idle.gates, idle.exit_code) == ([], 0)
     assert "The gate must-pass suite=other checks nothing: no example of HEAD matches it." in idle.notes

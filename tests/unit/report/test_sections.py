@@ -115,6 +115,21 @@ def test_only_a_real_winner_changes_production(
     assert "should not be approved" not in report
 
 
+@pytest.mark.slow
+def test_a_model_that_is_beaten_does_not_stay_because_two_better_ones_are_alike(tmp_path: Path) -> None:
+    config = {"change": {"replaces": "anthropic:hasty"}}
+    names = ("steady", "other", "hasty")
+    manifest = synthetic.manifest(examples=60, candidates=names, simulated=False, config=config)
+    manifest.dataset.clusters.clear()
+    records = synthetic.trials(examples=60, candidates=names, skills=(0.95, 0.95, 0.3))
+    report = markdown.render(collected(tmp_path, records, manifest)).replace("\\", "")
+    assert "Not anthropic:hasty: other and steady are each better." in report.replace(
+        "steady and other", "other and steady"
+    )
+    assert "But this run cannot say that one of them is the best." in report
+    assert "supports no choice" not in report
+
+
 # --- re-attempts --------------------------------------------------------------------------------------
 
 

@@ -39,6 +39,9 @@ def _what(data: ReportData, change: Change) -> str:
     winner = next((row for row in data.candidates if row.name == data.decision.winner), None)
     today = change.replaces
     if data.inconclusive or winner is None:
+        if not data.inconclusive and (better := _better_than(data, today)):
+            verb, which = ("is", "it is") if len(better) == 1 else ("are each", "one of them is")
+            return f"Not {today}: {' and '.join(better)} {verb} better. But this run cannot say that {which} the best."
         kept = f"{today} stays" if today else "what runs today stays"
         return f"Nothing on the strength of this run, which supports no choice: {kept}."
     if winner.simulated:
@@ -46,3 +49,10 @@ def _what(data: ReportData, change: Change) -> str:
     place = f" instead of {today}" if today else ""
     same = ", which production runs already" if today == winner.model else ""
     return f"The model alone: {winner.model} ({winner.name}){place}{same}."
+
+
+def _better_than(data: ReportData, model: str | None) -> list[str]:
+    """The real candidates that are better than this model by more than noise; none where it is not in the run."""
+    own = next((row.name for row in data.candidates if row.model == model), None)
+    better = set() if own is None else set(data.decision.better_than(own))
+    return [row.name for row in data.candidates if row.name in better and not row.simulated]
