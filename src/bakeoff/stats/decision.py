@@ -102,12 +102,12 @@ def _sentence(
         return f"{_rated(leader)}{interval}, has no other candidate to compare with."
     if not rivals:
         closest = min(against, key=lambda c: c.difference or 0.0)
-        worst_p = max(c.p_adjusted or 0.0 for c in against)
+        least_sure = max(against, key=lambda c: c.p_adjusted or 0.0)
         corrected = ", corrected for the number of comparisons" if len(against) > 1 else ""
+        named = [closest] if least_sure.p_adjusted == closest.p_adjusted else [closest, least_sure]
         return (
             f"{_rated(leader)} is better than {_listed([_rated(by_name[c.second]) for c in against])}: "
-            f"{_points(closest.difference or 0.0)} ahead of {closest.second}{_interval(closest)} "
-            f"({figures.p_words(worst_p)}{corrected})."
+            f"{' and '.join(_lead(c, corrected) for c in named)}."
         )
     level = any(_mean(by_name[name]) == _mean(leader) for name in rivals)
     ahead = [] if level else ["leads"]
@@ -127,6 +127,11 @@ def _detectable(comparisons: Sequence[Comparison]) -> str:
     if len(known) < len(effects):
         return "this sample is too small to show any difference"
     return f"this sample would show a difference of {_points(max(known))} in four runs of five"
+
+
+def _lead(c: Comparison, corrected: str) -> str:
+    p = figures.p_words(c.p_adjusted or 0.0)
+    return f"{_points(c.difference or 0.0)} ahead of {c.second}{_interval(c)} ({p}{corrected})"
 
 
 def _interval(c: Comparison) -> str:

@@ -39,6 +39,7 @@ from bakeoff.stats import (
     wilson,
 )
 from bakeoff.stats.detectable import expected_power
+from bakeoff.text import figures
 from tests.studies import interval_study, stats_study
 
 PASS, FAIL, INFRA, LIMIT = "P", "F", "I", "L"
@@ -651,6 +652,24 @@ def test_a_winner() -> None:
         "a (98.3 %) is better than b (33.3 %) and c (0.0 %): 65.0 points ahead of b, "
         "95 % interval 61.5 to 68.5 (p < 0.001, corrected for the number of comparisons)."
     )
+
+
+def test_a_winner_s_smallest_lead_and_its_least_sure_one_have_their_own_intervals_and_p_values() -> None:
+    """b is close behind in every example; c is far behind in some."""
+    rows = [
+        *outcomes("a", *["PPP"] * 20),
+        *outcomes("b", *["PPF"] * 20),
+        *outcomes("c", *["FFF"] * 9, *["PPP"] * 11),
+    ]
+    got = decide(rows)
+    of_b, of_c = (next(c for c in got.comparisons if {c.first, c.second} == {"a", name}) for name in "bc")
+    assert (got.winner, (of_b.difference or 0) < (of_c.difference or 0)) == ("a", True)
+    for pair in (of_b, of_c):
+        low, high = 100 * (pair.low or 0), 100 * (pair.high or 0)
+        assert (
+            f"{100 * (pair.difference or 0):.1f} points ahead of {pair.second}, 95 % interval {low:.1f} to {high:.1f} "
+            f"({figures.p_words(pair.p_adjusted or 0)}"
+        ) in got.sentence
 
 
 def test_no_distinguishable_winner() -> None:
