@@ -68,6 +68,11 @@ class Comparison:
         """Whether any difference could be significant: in fewer clusters none is, however large."""
         return self.clusters >= FEW_CLUSTERS
 
+    def reversed(self) -> Comparison:
+        """`second` minus `first`."""
+        difference, low, high = (None if x is None else -x for x in (self.difference, self.high, self.low))
+        return replace(self, first=self.second, second=self.first, difference=difference, low=low, high=high)
+
     @property
     def conclusion(self) -> int:
         """1: `first` is better; -1: `second` is; 0: neither, significantly."""

@@ -672,6 +672,18 @@ def test_a_winner_s_smallest_lead_and_its_least_sure_one_have_their_own_interval
         ) in got.sentence
 
 
+def test_the_highest_score_does_not_lead_where_another_is_better_on_the_examples_of_both() -> None:
+    """a has no verdict on the hard half, so that its score is of the easy one."""
+    a, b = ["PPPPF"] * 20 + ["IIIII"] * 20, ["PPPPP"] * 20 + ["FFFFF"] * 20
+    got = decide([*outcomes("a", *a), *outcomes("b", *b)])
+    assert (got.leader, got.winner, got.rivals) == ("a", None, ("b",))
+    assert got.sentence.startswith(
+        "No winner: a (80.0 %) has the highest score, but b (50.0 %) is better on the examples that both completed: "
+        "20.0 points ahead of a, 95 % interval "
+    )
+    assert got.sentence.endswith("(p < 0.001). Their scores are of different examples.")
+
+
 def test_no_distinguishable_winner() -> None:
     a, b, c = ["P"] * 17 + ["F"] * 3, ["P"] * 15 + ["F"] + ["P"] + ["F"] * 3, ["F"] * 20
     got = decide([*outcomes("a", *a), *outcomes("b", *b), *outcomes("c", *c)])
