@@ -23,9 +23,9 @@ pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 USER = "setpriv --reuid user --regid user --init-groups env XDG_RUNTIME_DIR=/run/user/1000"
 # Each upgrade of a package does the first; a user's `systemctl --user edit` does the second.
-RELOADS = {
+RELOADS: dict[guest.Kind, str] = {
     "systemd": "systemctl daemon-reload",
-    "rootless": f"systemctl daemon-reload; {USER} systemctl --user daemon-reload",
+    "rootless": f"systemctl daemon-reload && {USER} systemctl --user daemon-reload",
 }
 # Prints `MOMENT CONTAINER FILE VALUE` lines, before and after a reload.
 RELOAD = """
@@ -40,6 +40,13 @@ say before
 {reload} || echo refused
 say after
 """
+# What a user had of systemd before version 252. Prints what the user has now.
+UNDELEGATE = """
+printf '[Service]\\nDelegate=\\nDelegate=memory pids\\n' >/etc/systemd/system/user@.service.d/delegate.conf
+systemctl daemon-reload
+systemctl restart user@1000.service
+cat /sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/cgroup.controllers
+"""
 Limits = dict[str, dict[str, str]]  # container -> file -> value
 
 
@@ -47,7 +54,8 @@ Limits = dict[str, dict[str, str]]  # container -> file -> value
 class Story:
     """A run that is killed in its midst and resumed, and a reload while all of its trials have their containers."""
 
-    kind: str
+    kind: guest.Kind
+    machine: Guest
     options: str  # what the engine says of its security
     outcome: Outcome
     orphans: list[str]  # bakeoff's containers after the kill
@@ -68,7 +76,7 @@ def story(
         yield told(kind, machine, tmp_path_factory.mktemp("project"))
 
 
-def told(kind: str, machine: Guest, root: Path) -> Story:
+def told(kind: guest.Kind, machine: Guest, root: Path) -> Story:
     """What happens there."""
     environment = {"DOCKER_HOST": machine.host}
     no_swap = ("--memory", "64m", "--memory-swap", "64m", "--network", "none")
@@ -86,8 +94,9 @@ def told(kind: str, machine: Guest, root: Path) -> Story:
     before, after = read(machine.script(RELOAD.format(reload=RELOADS[kind])))
     outcome = made.finish(resumed, timeout=600)
     assert outcome.code == 0, outcome.stderr
+    answered(machine.host, "rm", "--force", careless)
     options = answered(machine.host, "info", "--format", "{{.SecurityOptions}}")
-    return Story(kind, options, outcome, orphans, ours(machine), before, after, careless)
+    return Story(kind, machine, options, outcome, orphans, ours(machine), before, after, careless)
 
 
 def both_run(made: Project, run: "subprocess.Popen[str]", machine: Guest, *, but: Sequence[str] = ()) -> None:
@@ -157,3 +166,17 @@ def test_a_limit_of_no_swap_at_all_would_be_lifted(story: Story) -> None:
     """Why trials may swap one page: moby#51446. Where this fails, they need not."""
     assert story.before[story.careless]["memory.swap.max"] == "0"
     assert story.after[story.careless]["memory.swap.max"] == "max"
+
+
+@pytest.mark.parametrize("story", ["rootless"], indirect=True)
+def test_without_its_controllers_the_engine_is_refused_with_what_to_do(story: Story, tmp_path: Path) -> None:
+    """The last test of that guest, whose delegation, the remedy's own, it takes away."""
+    delegation = story.machine.script("cat /etc/systemd/system/user@.service.d/delegate.conf").split("\n")
+    assert story.machine.script(UNDELEGATE) == "memory pids\n"
+    made = patient(tmp_path / "project")
+    made.row("fine", call("hog_child", "held", mib=20))
+    outcome = made.bake(env={"DOCKER_HOST": story.machine.host}, timeout=600)
+    assert (outcome.code, outcome.run) == (4, None), outcome.stderr
+    said = " ".join(outcome.stderr.split())
+    assert all(line in said for line in ("user@.service.d/delegate.conf", *delegation)), said
+    assert ours(story.machine) == []
