@@ -9,6 +9,8 @@ from bakeoff.backends.docker.images import base_image
 from bakeoff.config.schema import Harness
 from tests.docker.project import Project, call
 
+QUIET = ("--quiet", "--no-trunc")
+
 
 def patient(root: Path) -> Project:
     """A project with time limits for an emulated processor."""
@@ -42,6 +44,13 @@ def portable_base() -> str:
         unchanged.remove()
     client.close()
     return name
+
+
+def trials_in(made: Project, host: str) -> set[str]:
+    """The running containers of a project's trials, and not those that only look at the engine before the first one."""
+    runs = [manifest.parent.name for manifest in made.root.glob("runs/*/manifest.json")]
+    listed = [docker(host, "ps", *QUIET, "--filter", f"label=bakeoff={run}").stdout for run in runs]
+    return set(" ".join(listed).split())
 
 
 def answered(host: str, *arguments: str) -> str:

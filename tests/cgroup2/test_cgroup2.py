@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.cgroup2 import guest
-from tests.cgroup2.scene import answered, docker, faults, patient
+from tests.cgroup2.scene import answered, docker, faults, patient, trials_in
 from tests.docker.project import Outcome, call
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -60,10 +60,8 @@ def with_a_pause(root: Path, host: str) -> Outcome:
     while not frozen:
         assert run.poll() is None, f"over before it could be paused: {refused}\n{made.finish(run).stderr}"
         time.sleep(0.2)
-        listed = docker(host, "ps", "--quiet", "--filter", "label=bakeoff")
-        refused = listed.stderr
-        if listed.stdout.strip():
-            paused = docker(host, "pause", listed.stdout.strip())
+        for container in trials_in(made, host):
+            paused = docker(host, "pause", container)
             refused = paused.stderr
             frozen = paused.returncode == 0 or "already paused" in refused
     return made.finish(run)

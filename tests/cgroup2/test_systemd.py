@@ -16,7 +16,7 @@ import pytest
 
 from tests.cgroup2 import guest
 from tests.cgroup2.guest import Guest
-from tests.cgroup2.scene import answered, docker, patient, portable_base
+from tests.cgroup2.scene import QUIET, answered, patient, portable_base, trials_in
 from tests.docker.project import Outcome, Project, call
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -41,10 +41,11 @@ say before
 say after
 """
 # What a user had of systemd before version 252. Prints what the user has now.
-UNDELEGATE = """
+UNDELEGATE = f"""
 printf '[Service]\\nDelegate=\\nDelegate=memory pids\\n' >/etc/systemd/system/user@.service.d/delegate.conf
 systemctl daemon-reload
 systemctl restart user@1000.service
+{USER} systemctl --user start docker.service
 cat /sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/cgroup.controllers
 """
 Limits = dict[str, dict[str, str]]  # container -> file -> value
@@ -101,17 +102,14 @@ def told(kind: guest.Kind, machine: Guest, root: Path) -> Story:
 
 def both_run(made: Project, run: "subprocess.Popen[str]", machine: Guest, *, but: Sequence[str] = ()) -> None:
     """Wait until the containers of both trials run."""
-    while len(set(docker(machine.host, "ps", *IDS).stdout.split()) - set(but)) < 2:
+    while len(trials_in(made, machine.host) - set(but)) < 2:
         assert run.poll() is None, f"over before it could be disturbed: {made.finish(run).stderr}"
         time.sleep(0.5)
 
 
-IDS = ("--quiet", "--no-trunc", "--filter", "label=bakeoff")
-
-
 def ours(machine: Guest) -> list[str]:
     """Bakeoff's containers, running or not."""
-    return answered(machine.host, "ps", "--all", *IDS).split()
+    return answered(machine.host, "ps", "--all", *QUIET, "--filter", "label=bakeoff").split()
 
 
 def read(printed: str) -> tuple[Limits, Limits]:
@@ -173,6 +171,7 @@ def test_without_its_controllers_the_engine_is_refused_with_what_to_do(story: St
     """The last test of that guest, whose delegation, the remedy's own, it takes away."""
     delegation = story.machine.script("cat /etc/systemd/system/user@.service.d/delegate.conf").split("\n")
     assert story.machine.script(UNDELEGATE) == "memory pids\n"
+    answered(story.machine.host, "version")
     made = patient(tmp_path / "project")
     made.row("fine", call("hog_child", "held", mib=20))
     outcome = made.bake(env={"DOCKER_HOST": story.machine.host}, timeout=600)
