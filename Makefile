@@ -72,7 +72,7 @@ test-nightly: $(TEST_ENV) ## the tests that wait for ten minutes
 	@$(BIN)/bakeoff setup
 	$(BIN)/pytest $(DOCKER_TESTS) -m nightly $(ARGS)
 
-test-cgroup2: $(TEST_ENV) ## faults and limits where the kernel has cgroup v2 (CGROUPS=1: v1), in an emulated machine
+test-cgroup2: $(TEST_ENV) ## faults and limits on cgroup v2 (CGROUPS=1: v1), also under systemd and without root, in emulated machines
 	@$(BIN)/bakeoff setup
 	$(BIN)/pytest tests/cgroup2 $(ARGS)
 

@@ -1,7 +1,7 @@
-"""A small virtual machine with a Docker Engine, whose kernel has the cgroup version that this machine lacks.
+"""A small virtual machine with a Docker Engine, that has the cgroup version, or the systemd, that this machine lacks.
 
 Its processor is emulated (KVM is not to be had everywhere), so all in there is about ten times slower. Nothing
-of bakeoff's is in it: it is a remote Docker host, reached through a port of this machine's loopback, and it has
+of bakeoff's is in it: it is a remote Docker host, reached through ports of this machine's loopback, and it has
 no other network.
 """
 
@@ -16,7 +16,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from bakeoff.backends.docker.connection import connect
 from bakeoff.errors import UnfitEnvironment
@@ -32,7 +34,39 @@ PROGRAMS = {
 }
 MAKE_SECONDS = 900  # for each of the two steps; the first fetches 150 MB of packages
 BOOT_SECONDS = 240.0  # 13 on two idle cores
+SCRIPT_SECONDS = 300.0
 LIFE_SECONDS = 1500  # then the guest ends by itself, and its emulator is killed
+
+# udev neither renames the network interface nor looks for hardware: that is slow here. Where AppArmor is on, Docker
+# wants a program that its package only recommends.
+SYSTEMD = (
+    "init=/lib/systemd/systemd systemd.journald.forward_to_console=1 "
+    "net.ifnames=0 systemd.mask=systemd-udev-trigger.service apparmor=0 selinux=0"
+)
+# How the engine is started, and with which cgroup version; and what the kernel is told for it.
+Kind = Literal["cgroup1", "cgroup2", "systemd", "rootless"]
+KINDS: dict[Kind, str] = {
+    "cgroup1": "init=/sbin/guest guest.cgroups=1",
+    "cgroup2": "init=/sbin/guest guest.cgroups=2",
+    "systemd": f"{SYSTEMD} systemd.unit=guest.target",
+    "rootless": f"{SYSTEMD} systemd.unit=guest-rootless.target",
+}
+
+
+@dataclass(frozen=True)
+class Guest:
+    """One that runs. `host`: its engine's DOCKER_HOST."""
+
+    host: str
+    shell_port: int
+
+    def script(self, text: str) -> str:
+        """What this script of bash's prints in there, run by root. For a guest that systemd started."""
+        with socket.create_connection(("127.0.0.1", self.shell_port), timeout=SCRIPT_SECONDS) as shell:
+            shell.sendall(text.encode())
+            shell.shutdown(socket.SHUT_WR)
+            with shell.makefile("rb") as printed:
+                return printed.read().decode()
 
 
 def disk(images: list[str]) -> Path:
@@ -49,8 +83,9 @@ def disk(images: list[str]) -> Path:
         )
     _programs()
     scripts = _digest((HERE / "disk.sh").read_bytes())
+    files = {str(path): path.read_text() for path in sorted((HERE / "rootfs").rglob("*")) if path.is_file()}
     ids = [_docker("image", "inspect", "--format", "{{.Id}}", image) for image in images]
-    home = CACHE / _digest(json.dumps([scripts, (HERE / "init.sh").read_text(), images, ids]).encode())
+    home = CACHE / _digest(json.dumps([scripts, files, images, ids]).encode())
     if home.exists():
         return home
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -72,32 +107,33 @@ def disk(images: list[str]) -> Path:
 
 
 @contextmanager
-def running(home: Path, console: Path, *, cgroups: int) -> Iterator[str]:
-    """Boot the guest; its engine's DOCKER_HOST, as long as the context lasts. The disk is not changed.
+def running(home: Path, console: Path, kind: Kind) -> Iterator[Guest]:
+    """Boot the guest, which lasts as long as the context. The disk is not changed.
 
     Args:
         home: of `disk`.
-        console: where the guest's kernel, init and dockerd print.
-        cgroups: the version to mount, 1 or 2.
+        console: where the guest's kernel, process 1 and dockerd print.
+        kind: of KINDS.
 
     Raises:
         UnfitEnvironment: its engine does not answer within BOOT_SECONDS; with its last words.
     """
-    host = f"tcp://127.0.0.1:{(port := _free_port())}"
+    engine, shell = _free_port(), _free_port()
+    made = Guest(f"tcp://127.0.0.1:{engine}", shell)
     swap = console.with_suffix(".swap")
     swap.touch()
     os.truncate(swap, 512 * 2**20)
-    said = f"guest.cgroups={cgroups} guest.seconds={LIFE_SECONDS}"
-    network = f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:2375"
+    said = f"{KINDS[kind]} guest.seconds={LIFE_SECONDS}"
+    ports = f"hostfwd=tcp:127.0.0.1:{engine}-:2375,hostfwd=tcp:127.0.0.1:{shell}-:2376"
     command = [
         *("timeout", "--signal=KILL", str(LIFE_SECONDS)),
         *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"),
         *("-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "3072"),
         *("-kernel", str(home / "vmlinuz"), "-initrd", str(home / "initrd")),
-        *("-append", f"root=/dev/vda rw init=/sbin/guest console=ttyS0 panic=-1 quiet {said}"),
+        *("-append", f"root=/dev/vda rw console=ttyS0 panic=-1 quiet {said}"),
         *("-drive", f"file={home / 'disk.ext4'},format=raw,if=virtio,snapshot=on"),
         *("-drive", f"file={swap},format=raw,if=virtio"),
-        *("-netdev", network, "-device", "virtio-net-pci,netdev=net,romfile="),
+        *("-netdev", f"user,id=net,restrict=on,{ports}", "-device", "virtio-net-pci,netdev=net,romfile="),
         *("-device", "virtio-rng-pci"),
         *("-serial", f"file:{console}"),
     ]
@@ -106,8 +142,8 @@ def running(home: Path, console: Path, *, cgroups: int) -> Iterator[str]:
             command, stdin=subprocess.DEVNULL, stdout=said_by_qemu, stderr=said_by_qemu
         )
         try:
-            _await_engine(host, machine, console)
-            yield host
+            _await_engine(made.host, machine, console)
+            yield made
         finally:
             machine.terminate()
             machine.wait(120)

@@ -4,18 +4,15 @@
 """
 
 import os
-import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from bakeoff.backends.docker.connection import connect
-from bakeoff.backends.docker.images import base_image
-from bakeoff.config.schema import Harness
 from tests.cgroup2 import guest
-from tests.docker.project import Outcome, Project, call
+from tests.cgroup2.scene import answered, docker, faults, patient, trials_in
+from tests.docker.project import Outcome, call
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(1500)]
 
@@ -42,86 +39,32 @@ class Both:
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
-    """Two runs. The first makes the harness's image, which the guest then has from the start."""
-    here, there = (project(tmp_path_factory.mktemp(name)) for name in ("here", "guest"))
-    native = here.bake("--max-concurrency", "2")
-    assert native.code == 0, native.stderr
-    images = [here.config["harness"]["base_image"], native.run.manifest().image.reference]
-    with guest.running(
-        guest.disk(images), tmp_path_factory.mktemp("boot") / "console", cgroups=CGROUPS
-    ) as host:
-        environment = {"DOCKER_HOST": host}
+def both(native: Outcome, home: Path, tmp_path_factory: pytest.TempPathFactory) -> Both:
+    """The second of two runs, and one with a pause."""
+    there = faults(tmp_path_factory.mktemp("guest"))
+    kind: guest.Kind = "cgroup2" if CGROUPS == 2 else "cgroup1"
+    with guest.running(home, tmp_path_factory.mktemp("boot") / "console", kind) as machine:
+        environment = {"DOCKER_HOST": machine.host}
         emulated = there.bake("--max-concurrency", "2", env=environment, timeout=900)
-        paused = with_a_pause(tmp_path_factory.mktemp("paused"), host)
-        left = answered(host, "ps", "--all", "--quiet")
+        paused = with_a_pause(tmp_path_factory.mktemp("paused"), machine.host)
+        left = answered(machine.host, "ps", "--all", "--quiet")
     assert emulated.code == 0, emulated.stderr
     return Both(native, emulated, paused, left)
 
 
 def with_a_pause(root: Path, host: str) -> Outcome:
     """A run of one trial, whose container is paused as soon as it is seen, and stays so."""
-    made = project(root)
-    made.rows.clear()
+    made = patient(root)
     made.row("paused", call("wait", "waited", seconds=90))
     run, frozen, refused = made.start(env={"DOCKER_HOST": host}), False, ""
     while not frozen:
         assert run.poll() is None, f"over before it could be paused: {refused}\n{made.finish(run).stderr}"
         time.sleep(0.2)
-        listed = docker(host, "ps", "--quiet", "--filter", "label=bakeoff")
-        refused = listed.stderr
-        if listed.stdout.strip():
-            paused = docker(host, "pause", listed.stdout.strip())
+        for container in trials_in(made, host):
+            paused = docker(host, "pause", container)
             refused = paused.stderr
             frozen = paused.returncode == 0 or "already paused" in refused
     return made.finish(run)
-
-
-def answered(host: str, *arguments: str) -> str:
-    """What the guest's engine prints when it does what it is asked, at the latest the tenth time."""
-    for _ in range(10):
-        done = docker(host, *arguments)
-        if done.returncode == 0:
-            return done.stdout
-        time.sleep(2.0)
-    raise AssertionError(f"docker {' '.join(arguments)}: {done.stderr}")
-
-
-def docker(host: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Docker's own command line, on the guest's engine.
-
-    An engine that is making containers on an emulated processor does not answer each time it is asked.
-    """
-    command = ["docker", "--host", host, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def project(root: Path) -> Project:
-    """One trial for each fault, with time limits for an emulated processor. The model itself never errs."""
-    made = Project(root)
-    made.config["harness"]["base_image"] = portable_base()
-    made.config["harness"]["limits"] = {"turns": 6, "seconds": 120, "tool_seconds": 100}
-    made.config["infra"]["startup_seconds"] = 300
-    made.row("harness-oom", call("hog", mib=600))
-    made.row("child-oom", call("hog_child", "held", mib=600))
-    made.row("child-oom-survived", call("hog_child_then_less", "held", mib=600))
-    made.row("disk-full", call("fill_disk", "never"))
-    made.row("pids", call("spawn_threads", "never refused"))
-    made.row("fine", call("hog_child", "held", mib=20))
-    return made
-
-
-def portable_base() -> str:
-    """The default base image less its registry's digest, which `docker save` loses: the same on both engines."""
-    client = connect()
-    base = base_image.ensure(client, Harness.model_fields["base_image"].default, print)
-    name = f"bakeoff-guest-base:{base.image_id.removeprefix('sha256:')[:12]}"
-    if base_image.find(client, name) is None:
-        unchanged = client.containers.create(base.image_id, ["true"], labels={"bakeoff.build": name})
-        unchanged.commit(*name.split(":"))
-        unchanged.remove()
-    client.close()
-    return name
 
 
 @pytest.mark.parametrize("name", EXPECTED)

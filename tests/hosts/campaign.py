@@ -62,7 +62,7 @@ def main() -> int:
 def visit(engine: Engine, base: list[str], reference: dict[str, object], checks: Collection[str]) -> Row:
     """What one engine is, and what each check found there."""
     if engine.absent:
-        return Row(engine.name, instead="not run", remark=engine.absent)
+        return Row(engine.name, instead="not run", remark=engine.absent, in_guest=engine.in_guest)
     version = ""
     try:
         with running(engine) as made, tempfile.TemporaryDirectory(prefix="bakeoff-hosts-") as scratch:
