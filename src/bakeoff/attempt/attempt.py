@@ -21,7 +21,7 @@ from bakeoff.attempt.model_calls import Line, ModelCalls, OnCall, OutOfMoney, Pi
 from bakeoff.attempt.protocol import LINE_OVERHEAD, Lines, OverBudget, Protocol, count_values
 from bakeoff.attempt.spans import SpanSink
 from bakeoff.attempt.spec import AttemptSpec
-from bakeoff.attempt.tool_log import RUN_BYTES, ToolLog
+from bakeoff.attempt.tool_log import EVENT_BYTES, ToolLog
 from bakeoff.backends.base import WORKDIR, Sandbox, SandboxEnd, SandboxError
 from bakeoff.gateway.types import ChatBackend, ModelRequest
 from bakeoff.record.evidence import DockerFacts, Evidence
@@ -239,7 +239,7 @@ class Attempt:
                     weight = len(line) + values * VALUE_BYTES
                     self._await_room(weight)
                     self._inbox.put(Received(line, values, weight), len(line) + LINE_OVERHEAD)
-                    del line  # as in `_serve`
+                    del line  # for the same reason as `event` in `_serve`
                 if self._lines.over is not None:
                     self._inbox.put(OverBudget(self._lines.over))
                     return
@@ -301,7 +301,7 @@ class Attempt:
                 self._calls.too_large(event)
             case protocol.ToolStarted() | protocol.ToolEnded():
                 self._tool(event, weight)
-                self._retained += min(weight, HEAVY_BYTES) + RUN_BYTES // 2  # a run has a start and an end
+                self._retained += min(weight, HEAVY_BYTES) + EVENT_BYTES
             case protocol.SpansExported():
                 self._spans.take(event)
                 self._retained += weight

@@ -115,9 +115,8 @@ class ModelCalls:
     _weights: dict[str, int] = field(default_factory=dict)  # of the requests that are out, in bytes
     # What large requests and replies take while the gateway works on them, in the order in which they began
     _forms: dict[str, int] = field(default_factory=dict)
-    _one_asks: threading.Lock = field(
-        default_factory=threading.Lock
-    )  # guards `_forms`, and who is in `_weights`
+    # Guards `_forms`, and who is in `_weights`
+    _forms_lock: threading.Lock = field(default_factory=threading.Lock)
     _ids: set[str] = field(default_factory=set)  # a line that is sent twice is not a second call
     _exchanges: dict[str, Exchange] = field(default_factory=dict)  # a program's open requests
 
@@ -131,12 +130,12 @@ class ModelCalls:
     @property
     def form_bytes(self) -> int:
         """What the requests and replies take that are large, beside `out_bytes`."""
-        with self._one_asks:
+        with self._forms_lock:
             return sum(self._forms.values())
 
     def forms_of(self, ident: str) -> int:
         """Bytes of a large request and its reply in all their forms; 0: they are small."""
-        with self._one_asks:
+        with self._forms_lock:
             return self._forms.get(ident, 0)
 
     def ask(self, event: ModelAsked | HttpAsked | BadCall, weight: int = 0) -> str | None:
@@ -232,11 +231,11 @@ class ModelCalls:
     def _has_room(self, ident: str, wanted: int) -> bool:
         """Whether so many bytes of a request or reply fit; they then count as held.
 
-        Where several large ones of one attempt would together go beyond the room, the first goes on and others wait.
+        If several large ones of one attempt together need more than the room, the first goes on and the others wait.
         """
-        with self._one_asks:
+        with self._forms_lock:
             forms = self._forms
-            if ident not in self._weights:  # it has its reply: this thread was left behind, and ends
+            if ident not in self._weights:  # the call is over, and this thread is about to end
                 return True
             others = sum(forms.values()) - forms.get(ident, 0)
             first = next(iter(forms), ident) == ident
@@ -287,7 +286,7 @@ class ModelCalls:
     def reply(self, event: Replied) -> None:
         """Hand on a reply or an error, and put the call on record."""
         exchange = self._exchanges.pop(event.ident, None)
-        with self._one_asks:
+        with self._forms_lock:
             self._weights.pop(event.ident, None)
             self._forms.pop(event.ident, None)
         started = self.clock.since_start(self.clock.asked_at(event.ident))

@@ -10,10 +10,10 @@ from bakeoff.record.base import JsonDict
 
 # Runs of tools that are kept of one attempt.
 MOST_RUNS = 5_000
-# What a run takes in memory beside its arguments and its result: here, and in the record.
-RUN_BYTES = 2 * 2**10
+# What the start or the end of a run takes in memory beside its text: here, and in the record.
+EVENT_BYTES = 2**10
 MOST_ERRNOS = 200
-# Characters of arguments that are too large to keep.
+# Characters that are kept of arguments too large to keep whole.
 MAX_RAW_ARGS = 16 * 2**10
 # A tool that was stopped at its time limit took this much of it by the host's clock too, which may be late to hear of
 # its start. The harness's word alone would excuse a wrong answer on a busy host.

@@ -103,7 +103,7 @@ class Engine:
         self._waiting = deque(self.trials)
         self._holdings = Holdings()
         self._stopping, self._abandoned = threading.Event(), threading.Event()
-        # For large answers: evaluators make copies, and the user's may take long
+        # Held while a large answer is scored, since evaluators copy it
         self._scoring = threading.Lock()
         self._lock = threading.RLock()  # a signal's handler may take it twice
         self._running: dict[str, tuple[Attempt, Sandbox]] = {}

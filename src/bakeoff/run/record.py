@@ -23,7 +23,7 @@ from bakeoff.record.trial import (
     Usage,
 )
 
-# Characters of an answer in trials.jsonl.
+# Characters that trials.jsonl keeps of an answer.
 MAX_ANSWER = 64 * 2**10
 
 
@@ -125,7 +125,7 @@ def _tool_totals(calls: Sequence[ToolCall]) -> ToolTotals:
     rejected = sum(call.outcome in ("rejected", "malformed") for call in calls)
     unknown = sum(call.outcome == "unknown_tool" for call in calls)
     for call in calls:
-        args = json.dumps(call.args, sort_keys=True, default=str).encode()
+        args = json.dumps([call.args, call.raw_args], sort_keys=True, default=str).encode()
         done = (call.name, hashlib.blake2b(args).digest(), call.result)  # the arguments may have megabytes
         refused = call.outcome in ("rejected", "malformed", "unknown_tool")
         if refused or call.error is not None or call.timed_out:

@@ -100,17 +100,17 @@ def _sentence(
         score = leader.score
         interval = f", 95 % interval {_percent(score.low)} to {_percent(score.high)}" if score else ""
         return f"{_rated(leader)}{interval}, has no other candidate to compare with."
-    if overtakes := [c for c in against if c.conclusion < 0]:
-        ahead_of_it = min(overtakes, key=lambda c: c.difference or 0.0)
-        better = by_name[ahead_of_it.second]
+    corrected = ", corrected for the number of comparisons" if len(against) > 1 else ""
+    if overtaken := [c for c in against if c.conclusion < 0]:
+        by_most = min(overtaken, key=lambda c: c.difference or 0.0)
+        better = by_name[by_most.second]
         return (
             f"No winner: {_rated(leader)} has the highest score, but {_rated(better)} is better on the examples that "
-            f"both completed: {_lead(ahead_of_it.reversed(), '')}. Their scores are of different examples."
+            f"both completed: {_lead(by_most.reversed(), corrected)}. Their scores are of different examples."
         )
     if not rivals:
         closest = min(against, key=lambda c: c.difference or 0.0)
         least_sure = max(against, key=lambda c: c.p_adjusted or 0.0)
-        corrected = ", corrected for the number of comparisons" if len(against) > 1 else ""
         named = [closest] if least_sure.p_adjusted == closest.p_adjusted else [closest, least_sure]
         return (
             f"{_rated(leader)} is better than {_listed([_rated(by_name[c.second]) for c in against])}: "

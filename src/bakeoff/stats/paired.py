@@ -65,7 +65,7 @@ class Comparison:
 
     @property
     def can_tell(self) -> bool:
-        """Whether any difference could be significant: in fewer clusters none is, however large."""
+        """Whether there are enough clusters for any difference to be significant."""
         return self.clusters >= FEW_CLUSTERS
 
     def reversed(self) -> Comparison:

@@ -301,7 +301,9 @@ def received(
             message = ask()
     except Exception as error:  # noqa: BLE001 - the SDKs share no base class; classify() names them all
         fault = _fault_of(error, raw, wired=wired, route=route, structured=structured)
-    if fault is not None:  # raised here, so that it has no context: its frames hold the request and the reply
+    if (
+        fault is not None
+    ):  # raised out here without a context, whose frames would keep the request and the reply
         raise ProviderFault(fault)
     said = message.text or message.tool_calls or message.invalid_tool_calls
     empty = not (said or raw.facts.refusal or refusal_of(vars(message)))

@@ -29,8 +29,9 @@ MAX_MARKS = 200_000
 _MARK_BYTES = 80
 # A reply asks for room from here on, and again for as much more.
 _STEP_BYTES = 64 * 2**10
-# A client on a busy host may take so long to make a large request, before it is sent; no provider's time.
-_MAKING_SECONDS = 60.0
+# How long a client may take to build a request before it sends it; on a busy host a large one takes long. This is not
+# the provider's time.
+_BUILD_SECONDS = 60.0
 # Between looks at whether there is room by now.
 _LOOK_SECONDS = 0.05
 # Characters of a reply that an error may quote.
@@ -98,8 +99,8 @@ class RawReply:
 
     @property
     def unsent_until(self) -> float:
-        """`time.monotonic` of the moment at which the client had made the request; it may be now."""
-        return self._sent or min(time.monotonic(), self._made + _MAKING_SECONDS)
+        """`time.monotonic` when the client began to send its request; now, as long as it has not."""
+        return self._sent or min(time.monotonic(), self._made + _BUILD_SECONDS)
 
     def sending(self) -> None:
         """The client sends its request."""
