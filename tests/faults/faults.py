@@ -293,6 +293,7 @@ FAULTS: tuple[Fault, ...] = (
     # the run directory: whatever ends the run, `--resume` makes it whole
     Fault(0, "signal-at-start", Survive("signal-at-start"), WHOLE),
     Fault(0, "signal-preparing", Survive("signal-preparing"), WHOLE),
+    Fault(0, "signal-proving", Survive("signal-proving"), WHOLE),
     Fault(0, "signal-rehearsing", Survive("signal-rehearsing"), WHOLE),
     Fault(0, "signal-running", Survive("signal-running", short=True), WHOLE),
     Fault(0, "signal-scoring", Survive("signal-scoring"), WHOLE),

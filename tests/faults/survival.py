@@ -40,6 +40,7 @@ SIGNALS = (
     (signal.SIGTERM,) * 2,
 )
 INTERRUPTED, UNFIT, REFUSED = 130, 4, 2
+PROOF = " proof-"
 
 MARKS = """
 import time
@@ -98,9 +99,12 @@ class Victim(Project):
         return (self.directory / "trials.jsonl").read_bytes().splitlines(True) if self.directory else []
 
     def sandboxes(self) -> list[str]:
-        """Ids of all containers of this project's runs, of the rehearsal's too."""
-        listed = docker("ps", "-a", "--format", '{{.ID}} {{.Label "bakeoff"}}').splitlines()
-        return [line.split()[0] for line in listed if f"-{self.config['name']}-" in line]
+        """Ids of the containers of this project's runs, of the rehearsal's too."""
+        return _labelled(f"-{self.config['name']}-")
+
+    def left(self) -> list[str]:
+        """What should be gone at the end; whose a proof of limits was, nothing says."""
+        return [*self.sandboxes(), *_labelled(PROOF)]
 
     def until(self, process: subprocess.Popen[str], there: Callable[[], object]) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -146,6 +150,12 @@ def _at_start(victim: Victim, numbers: Sequence[signal.Signals], nth: int) -> En
 def _preparing(victim: Victim, numbers: Sequence[signal.Signals], nth: int) -> Ended:
     process = victim.begun()
     time.sleep(0.8 + 0.1 * nth)
+    return _sent(process, numbers)
+
+
+def _proving(victim: Victim, numbers: Sequence[signal.Signals], nth: int) -> Ended:
+    process = victim.begun()
+    victim.until(process, lambda: _labelled(PROOF))
     return _sent(process, numbers)
 
 
@@ -267,6 +277,7 @@ def _damaged(damage: Callable[[list[bytes]], list[bytes]]) -> Callable[[Victim, 
 STAGES = {
     "signal-at-start": _at_start,
     "signal-preparing": _preparing,
+    "signal-proving": _proving,
     "signal-rehearsing": _rehearsing,
     "signal-running": _running,
     "signal-scoring": _scoring,
@@ -313,7 +324,7 @@ def run_directory(faults: Sequence[Fault], times: int, scratch: Path, scene: Sce
                 except (NotWhole, subprocess.TimeoutExpired) as problem:
                     given = str(problem)
                 scene.note(fault, given)
-                scene.left += len(victim.sandboxes())
+                scene.left += len(victim.left())
 
 
 def _whole(victim: Victim, process: subprocess.Popen[str], codes: Sequence[int]) -> str:
@@ -322,7 +333,7 @@ def _whole(victim: Victim, process: subprocess.Popen[str], codes: Sequence[int])
     if process.returncode not in codes:
         raise NotWhole(f"exit {process.returncode}, not {codes[0]}: {stderr[-300:]}")
     _said_well(stderr)
-    if process.returncode != -signal.SIGKILL and victim.sandboxes():
+    if process.returncode != -signal.SIGKILL and victim.left():
         raise NotWhole("containers are left before the resume")
     if victim.directory is None:
         _done(victim.begun())
@@ -359,6 +370,12 @@ def _looked_at(victim: Victim) -> str:
         raise NotWhole("no report")
     if list(victim.directory.rglob("*.tmp")):
         raise NotWhole("temporary files are left")
-    if victim.sandboxes():
+    if victim.left():
         raise NotWhole("containers are left")
     return "whole"
+
+
+def _labelled(part: str) -> list[str]:
+    """Ids of all containers of a run whose id has this part."""
+    listed = docker("ps", "-a", "--format", '{{.ID}} {{.Label "bakeoff"}}').splitlines()
+    return [line.split()[0] for line in listed if part in line]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import secrets
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -70,14 +70,23 @@ def prove(backend: Backend, image: str, profiles: Sequence[Profile]) -> Proof:
         UnfitEnvironment: they do not; `hint` says what to do.
     """
     run_id = f"proof-{secrets.token_hex(4)}"
-    try:
+    with leaving_nothing(backend, run_id):
         proofs = [
             backend.prove(sandbox_spec(run_id, image, profile), cores_of_its_own(profile))
             for profile in profiles
         ]
-    finally:
-        backend.sweep(run_id)
     return proofs[0]
+
+
+@contextmanager
+def leaving_nothing(backend: Backend, run_id: str) -> Iterator[None]:
+    """Remove the run's sandboxes at the end, and those of dead runs at the start: a killed process removes nothing."""
+    with Ledger(backend.host_id, run_id, Capacity(0, 0)) as ledger:
+        ledger.clear_abandoned(backend.sweep)
+        try:
+            yield
+        finally:
+            backend.sweep(run_id)
 
 
 def proven(capacity: Capacity, proof: Proof) -> Capacity:

@@ -3,8 +3,8 @@
     /run/lock/bakeoff.lock                        orders the readers and writers of all users
     /run/lock/bakeoff-<uid>/<host>.<run>.json     one run's claims, locked for as long as the run lives
 
-The kernel releases a lock when its run dies, however it dies, and the next reader drops its claims. Each user has a
-directory of their own, and nobody writes to, follows a link in, or changes the mode of what another user can replace.
+The kernel releases a lock when its run dies, however it dies: from then on its claims count no more, and the next run
+removes the sandboxes that it left (`clear_abandoned`). Each user has a directory of their own, and nobody writes to, follows a link in, or changes the mode of what another user can replace.
 Where several machines drive one remote host, each has a ledger of its own: keep such hosts to one driver.
 """
 
@@ -17,7 +17,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +30,8 @@ from bakeoff.errors import UnfitEnvironment
 WAIT_SECONDS = 0.25
 # A reader holds the lock for milliseconds. Whoever holds it longer blocks every run on the machine.
 LOCK_SECONDS = 30.0
+# How long a run waits while another removes what it left when it was killed.
+CLEARING_SECONDS = 20.0
 # Places that every user can write to and that keep each user's files from the others. No TMPDIR: it may be a session's.
 SHARED = (Path("/run/lock"), Path("/tmp"))  # noqa: S108
 # What is read of one run's claims: enough for 10,000.
@@ -84,19 +86,15 @@ class Ledger:
     def __enter__(self) -> Self:
         with self._writing():
             _own_directory(self._home)
-        with self._ordered():
-            file = _open(self._own, os.O_RDWR | os.O_CREAT, owner=os.geteuid())
-            try:
-                # Without waiting: whoever waited here would hold the machine's lock, and block every other run.
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.close()
-                raise UnfitEnvironment(
+        deadline = time.monotonic() + CLEARING_SECONDS
+        while (file := self._held()) is None:
+            if time.monotonic() > deadline:
+                raise _HeldError(
                     f"another process holds {self._own}",
                     hint=f"`fuser {self._own}` names it; wait for its end",
-                ) from None
-            os.fchmod(file.fileno(), 0o644)  # other users' runs read it, whatever the umask
-            self._file = file
+                )
+            time.sleep(WAIT_SECONDS)
+        self._file = file
         return self
 
     def __exit__(
@@ -104,7 +102,8 @@ class Ledger:
     ) -> None:
         if self._file is not None:
             with self._ordered():
-                self._own.unlink(missing_ok=True)
+                if error is None:  # else its sandboxes may be left: the next run looks
+                    self._own.unlink(missing_ok=True)
                 self._file.close()
             self._file = None
 
@@ -132,6 +131,39 @@ class Ledger:
         with self._ordered():
             return list(self._others())
 
+    def clear_abandoned(self, sweep: Callable[[str], object]) -> None:
+        """Remove what this user's dead runs left on the host.
+
+        Args:
+            sweep: removes the sandboxes of the run of that id. What it raises leaves the rest to the next call.
+        """
+        with self._ordered():
+            dead = [path for path in self._home.glob(f"{self._host}.*.json") if self._is_dead(path)]
+        for path in dead:
+            run_id = path.name.removeprefix(f"{self._host}.").removesuffix(".json")
+            with suppress(_HeldError), Ledger(self._host, run_id, self.capacity, self._shared):
+                sweep(run_id)
+
+    def _held(self) -> IO[str] | None:
+        """The run's own file, locked; None: another process has it."""
+        with self._ordered():
+            file = _open(self._own, os.O_RDWR | os.O_CREAT, owner=os.geteuid())
+            try:
+                # Without waiting: whoever waited here would hold the machine's lock, and block every other run.
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.close()
+                return None
+            os.fchmod(file.fileno(), 0o644)  # other users' runs read it, whatever the umask
+        return file
+
+    def _is_dead(self, path: Path) -> bool:
+        try:
+            with _open(path, os.O_RDONLY, owner=os.geteuid()) as file:
+                return _abandoned(file)
+        except (FileNotFoundError, _ForeignError):
+            return False
+
     def _try(self, wanted: Claim) -> Claim | None:
         with self._ordered():
             granted = fits(wanted, [*self._claims.values(), *self._others()], self.capacity)
@@ -155,11 +187,8 @@ class Ledger:
                 continue
             try:
                 with _open(path, os.O_RDONLY, owner=int(owner)) as file:
-                    if _abandoned(file):
-                        if int(owner) == os.geteuid():
-                            path.unlink(missing_ok=True)
-                        continue
-                    yield from _claims(path, file.read(MOST_BYTES))
+                    if not _abandoned(file):
+                        yield from _claims(path, file.read(MOST_BYTES))
             except (FileNotFoundError, _ForeignError):
                 continue  # it ended just now; or it is not what that user's bakeoff wrote
 
@@ -188,6 +217,10 @@ class Ledger:
                 f"cannot keep this machine's ledger of running trials in {self._home}: {error.strerror or error}",
                 hint="free some space or make the directory writable; finished trials are safe",
             ) from error
+
+
+class _HeldError(UnfitEnvironment):
+    """Another process holds the run's file."""
 
 
 class _ForeignError(OSError):

@@ -14,7 +14,7 @@ from typing import Literal
 
 from bakeoff import backends, scoring
 from bakeoff.attempt.holdings import give_back_what_is_freed
-from bakeoff.backends.base import Backend, SandboxSpec
+from bakeoff.backends.base import Backend
 from bakeoff.config.cache import require_cache
 from bakeoff.config.overrides import Overrides
 from bakeoff.errors import BakeoffError, Interrupted, UnfitEnvironment
@@ -139,12 +139,9 @@ def execute(
     ready = prepare(task, backend, display, recording)
     with models.opened(task, ready.shared) as candidates:
         if task.resumed is None:
-            _rehearse(
-                task,
-                backend,
-                admission.sandbox_spec(ready.start.run_id, ready.image.id, task.profiles[0]),
-                candidates,
-            )
+            sandbox = admission.sandbox_spec(ready.start.run_id, ready.image.id, task.profiles[0])
+            with admission.leaving_nothing(backend, sandbox.run_id):
+                rehearsal.rehearse(task, backend, sandbox, candidates)
         with (
             _opened(task, ready.start, out, backend) as directory,
             HostMonitor(local=backend.local) as monitor,
@@ -170,14 +167,6 @@ def execute(
     if rest := end.get("not_run"):
         display.step(f"{rest.trials} trials are not run: {rest.reason}; raise it and go on with --resume")
     return directory
-
-
-def _rehearse(task: Task, backend: Backend, sandbox: SandboxSpec, candidates: Models) -> None:
-    """Refuse a harness that cannot run before its first call is paid for. See `rehearsal`."""
-    try:
-        rehearsal.rehearse(task, backend, sandbox, candidates)
-    finally:
-        backend.sweep(sandbox.run_id)
 
 
 def _run(engine: Engine) -> bool:

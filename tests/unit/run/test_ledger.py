@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bakeoff.backends.base import Capacity
-from bakeoff.errors import UnfitEnvironment
+from bakeoff.errors import BackendUnavailable, UnfitEnvironment
 from bakeoff.run import ledger as ledger_module
 from bakeoff.run.ledger import Claim, Ledger, fits
 
@@ -91,7 +91,7 @@ def test_a_stopped_run_waits_no_longer(tmp_path: Path) -> None:
         assert ledger.claim(claim("b"), stop.is_set) is None
 
 
-def test_a_killed_run_lets_go(tmp_path: Path) -> None:
+def test_a_killed_run_lets_go_and_the_next_one_removes_what_it_left(tmp_path: Path) -> None:
     script = (
         "import sys, time; from pathlib import Path; from bakeoff.run.ledger import *; "
         "ledger = Ledger('engine', 'dead', Capacity(2.0, 1000), Path(sys.argv[1])); ledger.__enter__(); "
@@ -104,7 +104,19 @@ def test_a_killed_run_lets_go(tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         assert ledger.claim(claim(cpus=2.0), never) is not None
-        assert not list(tmp_path.glob("*/*.dead.json"))
+        swept: list[str] = []
+
+        def unreachable(run_id: str) -> None:
+            raise BackendUnavailable("the engine went away")
+
+        with pytest.raises(BackendUnavailable):
+            ledger.clear_abandoned(unreachable)
+        with Ledger("another-engine", "alive", ROOM, tmp_path) as elsewhere:
+            elsewhere.clear_abandoned(swept.append)
+        assert swept == []
+        ledger.clear_abandoned(swept.append)
+        ledger.clear_abandoned(swept.append)
+        assert swept == ["dead"]
 
 
 def test_many_threads_never_hold_more_than_there_is(tmp_path: Path) -> None:
@@ -209,12 +221,22 @@ def test_a_machine_lock_that_is_never_released_is_an_error_and_no_deadlock(
             entered(tmp_path)
 
 
-def test_a_second_process_of_the_same_run_is_refused_and_blocks_nobody(tmp_path: Path) -> None:
+def test_a_second_process_of_the_same_run_is_refused_and_blocks_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "CLEARING_SECONDS", 0.1)
     with Ledger("engine", "run", ROOM, tmp_path):
         with pytest.raises(UnfitEnvironment, match=r"run\.json"):
             entered(tmp_path)
         with Ledger("engine", "another", ROOM, tmp_path) as other:
             assert other.claim(claim(), never) is not None
+
+
+def test_a_run_waits_while_another_removes_what_it_left_when_it_was_killed(tmp_path: Path) -> None:
+    clearing = Ledger("engine", "run", ROOM, tmp_path)
+    clearing.__enter__()
+    threading.Timer(0.3, clearing.__exit__, (None, None, None)).start()
+    entered(tmp_path)
 
 
 def test_half_written_claims_of_another_run_are_an_error_that_names_the_file(tmp_path: Path) -> None:
