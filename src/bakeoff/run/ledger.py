@@ -4,8 +4,9 @@
     /run/lock/bakeoff-<uid>/<host>.<run>.json     one run's claims, locked for as long as the run lives
 
 The kernel releases a lock when its run dies, however it dies: from then on its claims count no more, and the next run
-removes the sandboxes that it left (`clear_abandoned`). Each user has a directory of their own, and nobody writes to, follows a link in, or changes the mode of what another user can replace.
-Where several machines drive one remote host, each has a ledger of its own: keep such hosts to one driver.
+removes the sandboxes that it left (`Ledger.clear_abandoned`). Each user has a directory of their own, and nobody writes
+to, follows a link in, or changes the mode of what another user can replace. Where several machines drive one remote
+host, each has a ledger of its own: keep such hosts to one driver.
 """
 
 from __future__ import annotations

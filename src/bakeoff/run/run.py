@@ -28,7 +28,6 @@ from bakeoff.run.admission import Admission
 from bakeoff.run.engine import Engine
 from bakeoff.run.host_monitor import HostMonitor
 from bakeoff.run.ledger import Ledger
-from bakeoff.run.models import Models
 from bakeoff.run.progress import Display
 from bakeoff.run.task import Task
 from bakeoff.scoring import Scorer
