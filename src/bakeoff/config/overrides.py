@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bakeoff.config.checks import SMALLEST_CPUS, SMALLEST_MEMORY
-from bakeoff.config.fitting import nearest
+from bakeoff.config.checks import SMALLEST_CPUS, SMALLEST_MEMORY, sweep_contradictions
+from bakeoff.config.fitting import fit, nearest
 from bakeoff.config.located import CommandLine
-from bakeoff.config.schema import Config
+from bakeoff.config.schema import Config, Sweep
 from bakeoff.config.sizes import SizeError, parse_size
 
 
@@ -28,6 +28,7 @@ class Overrides:
     cpus: float | None = None
     seed: int | None = None
     max_concurrency: int | None = None
+    sweep: dict[str, Any] | None = None  # of `sweep:` what the options give; None: this is no sweep
 
 
 def apply(overrides: Overrides, config: Config) -> Config:
@@ -61,7 +62,21 @@ def apply(overrides: Overrides, config: Config) -> Config:
                     hint = f"Did you mean {meant}? {hint}"
                 raise CommandLine().error(("candidate",), problem, hint)
         changes["candidates"] = [one for one in config.candidates if one.name in overrides.candidates]
-    return reserve_below_ceiling(config.model_copy(update=changes), only_defaults=False)
+    config = reserve_below_ceiling(config.model_copy(update=changes), only_defaults=False)
+    swept = None if overrides.sweep is None else _sweep(config, overrides.sweep)
+    return config.model_copy(update={"sweep": swept})
+
+
+def _sweep(config: Config, given: dict[str, Any]) -> Sweep:
+    """What is swept: the options win over the file, and the file over the defaults."""
+    written = {} if config.sweep is None else config.sweep.model_dump(exclude_unset=True)
+    if "levels" in given and "profiles" in written:
+        hint = "Leave the option out, or the key `sweep.profiles`."
+        raise CommandLine().error(("levels",), f"{config.file} gives the profiles of its sweep in full", hint)
+    swept = fit(Sweep, {**written, **given}, CommandLine())
+    for loc, problem, hint in sweep_contradictions(swept, config.resources):
+        raise CommandLine().error(loc, problem, hint)
+    return swept
 
 
 def _at_least(option: str, value: float, least: float, hint: str) -> None:

@@ -148,6 +148,7 @@ class Overrides(Record):
     cpus: float | None = None
     seed: int | None = None
     max_concurrency: int | None = None
+    sweep: JsonDict | None = None
 
 
 class NotRun(Record):
