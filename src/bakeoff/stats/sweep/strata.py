@@ -1,0 +1,136 @@
+"""A weighted sum of pass rates and how it varies: on these very tasks, or on tasks like these.
+
+On these tasks only the repetitions vary, so each task is a stratum. A block's value is the weighted sum of its trials,
+for example the ceiling's minus the floor's. Its variance within the task includes no difference between tasks, and
+nothing that hits all trials of a block alike.
+
+References:
+    Satterthwaite 1946, *An Approximate Distribution of Estimates of Variance Components*, Biometrics Bulletin 2.
+    Bonett & Price 2012, *Adjusted Wald Confidence Interval for a Difference of Binomial Proportions Based on
+        Paired Data*, J. Educational and Behavioral Statistics 37.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, variance
+from typing import Literal
+
+from bakeoff.stats.detectable import FEW_CLUSTERS
+from bakeoff.stats.intervals import (
+    CONFIDENCE,
+    ZERO,
+    clustered_se,
+    equivalent_clusters,
+    t_quantile,
+    t_two_sided,
+)
+from bakeoff.stats.paired import sign_flip_p
+
+Inference = Literal["these tasks", "tasks like these"]
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """A weighted sum of rates: its mean over tasks, standard error and degrees of freedom."""
+
+    mean: float
+    se: float
+    df: float
+    p_value: float  # of a sum of 0, two-sided
+    blocks: int
+    tasks: int
+    bounds: tuple[float, float]  # the smallest and the largest sum that there can be
+    per_block: float  # variance of one block's value within its task, on average
+    extra: float  # what is added to the variance of the mean, times blocks²
+
+    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
+        """The two-sided interval."""
+        half = t_quantile((1 + confidence) / 2, self.df) * self.se
+        return max(self.bounds[0], self.mean - half), min(self.bounds[1], self.mean + half)
+
+
+def inference_of(tasks: Iterable[Sequence[object]]) -> Inference:
+    """`these tasks` if at least half of the tasks have two blocks: see `stratified`."""
+    often = [len(blocks) > 1 for blocks in tasks]
+    return "these tasks" if often and 2 * sum(often) >= len(often) else "tasks like these"
+
+
+def weighted(
+    valued: Mapping[str, Sequence[Sequence[float]]],
+    weights: Sequence[float],
+    cluster_of: Mapping[str, str],
+    inference: Inference,
+) -> Sum | None:
+    """The mean over tasks of sum(weights · rates), with the inference asked for; None without a block.
+
+    Args:
+        valued: by task, blocks x experiments: each trial's value in [0, 1].
+        weights: one for each experiment.
+        cluster_of: the cluster of each task, for `tasks like these`.
+    """
+    sums = {
+        task: [math.fsum(w * x for w, x in zip(weights, block, strict=True)) for block in blocks]
+        for task, blocks in valued.items()
+    }
+    if not sums:
+        return None
+    bounds = (math.fsum(w for w in weights if w < 0), math.fsum(w for w in weights if w > 0))
+    extra = math.fsum(w * w for w in weights)
+    if inference == "these tasks":
+        return stratified(list(sums.values()), extra, bounds)
+    return _clustered(sums, extra, bounds, cluster_of)
+
+
+def stratified(strata: Sequence[Sequence[float]], extra: float, bounds: tuple[float, float]) -> Sum:
+    """The mean over strata of their means, each weighing the same; only the variation within strata counts.
+
+    The variance is sum over tasks of s² / (tasks² · blocks), with s² of a task with one block the mean of the others',
+    plus that of one more differing trial under each experiment, `extra` / blocks². A task that always passes or always
+    fails has no variance to see, and a few trials more might show some (Bonett & Price 2012 add a differing pair each
+    way). Degrees of freedom by Satterthwaite (1946), with the unbiased estimate of the squared variances.
+    """
+    n, total = len(strata), sum(map(len, strata))
+    seen = [variance(each) for each in strata if len(each) > 1]
+    usual = fmean(seen) if seen else 0.0
+    parts = [(variance(each) if len(each) > 1 else usual) / (n * n * len(each)) for each in strata]
+    squares = math.fsum(
+        part * part / (len(each) + 1) for part, each in zip(parts, strata, strict=True) if len(each) > 1
+    )
+    mean = fmean(map(fmean, strata))
+    added = extra / total**2
+    var = math.fsum(parts) + added
+    df = var * var / squares if squares > 0 else math.inf
+    df = min(df, 1e6)
+    se = math.sqrt(var)
+    return Sum(mean, se, df, t_two_sided(mean / se, df), total, n, bounds, usual, extra)
+
+
+def _clustered(
+    sums: Mapping[str, Sequence[float]],
+    extra: float,
+    bounds: tuple[float, float],
+    cluster_of: Mapping[str, str],
+) -> Sum | None:
+    """As `compare` does it: clusters of tasks are a sample. None with one cluster."""
+    values, clusters = [fmean(each) for each in sums.values()], [cluster_of[task] for task in sums]
+    se = clustered_se(values, clusters)
+    if se is None:
+        return None
+    by_cluster: dict[str, float] = defaultdict(float)
+    for value, cluster in zip(values, clusters, strict=True):
+        by_cluster[cluster] += value
+    differing = [total for total in by_cluster.values() if abs(total) > ZERO]
+    total = sum(map(len, sums.values()))
+    mean, df = fmean(values), equivalent_clusters(clusters) - 1
+    pooled = [value for each in sums.values() for value in each]
+    within = variance(pooled) if total > 1 else 0.0
+    if len(differing) < FEW_CLUSTERS:
+        se = math.sqrt(se**2 + extra / total**2)
+        p = sign_flip_p(differing)
+    else:
+        p = t_two_sided(mean / se, df)
+    return Sum(mean, se, df, p, total, len(values), bounds, within, extra)
