@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bakeoff.stats.scores import Counting, Outcome
+from bakeoff.stats.sweep.strata import Inference, Values
 
 Block = tuple[Outcome, ...]  # one outcome of each experiment, in their order
 
@@ -40,9 +41,10 @@ class Blocks:
         """The tasks of which no trial was killed under any profile."""
         return [t for t, blocks in self.by_task.items() if not any(killed(o) for b in blocks for o in b)]
 
-    def valued(self, value: Callable[[Outcome], float]) -> dict[str, list[list[float]]]:
-        """Of each task the value of each trial: blocks x experiments."""
-        return {t: [[value(o) for o in block] for block in blocks] for t, blocks in self.by_task.items()}
+    def values(self, value: Callable[[Outcome], float], inference: Inference) -> Values:
+        """Each trial's value."""
+        by_task = {t: [[value(o) for o in block] for block in blocks] for t, blocks in self.by_task.items()}
+        return Values(by_task, self.cluster_of, inference)
 
 
 def collect(outcomes: Iterable[Outcome], experiments: Sequence[str]) -> Blocks:

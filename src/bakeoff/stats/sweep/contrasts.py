@@ -6,13 +6,11 @@ in Vollmar (ed.), Biometrie in der chemisch-pharmazeutischen Industrie 6.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bakeoff.stats.detectable import ALPHA
-from bakeoff.stats.scores import Outcome
-from bakeoff.stats.sweep.blocks import Blocks
-from bakeoff.stats.sweep.strata import Inference, Sum, weighted
+from bakeoff.stats.sweep.strata import Sum, Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +39,21 @@ class Contrast:
         return cls(low, high, found.mean, found.se, *found.interval(), found.p_value, asked)
 
 
-def difference(
-    blocks: Blocks, low: int, high: int, value: Callable[[Outcome], float], inference: Inference
-) -> Sum | None:
+def difference(values: Values, low: int, high: int) -> Sum | None:
     """The rate of the experiment at index `high` minus that at `low`."""
-    weights = [0.0] * len(blocks.experiments)
-    weights[low], weights[high] = -1.0, 1.0
-    return weighted(blocks.valued(value), weights, blocks.cluster_of, inference)
+    return values.weighted({low: -1.0, high: 1.0})
 
 
-def fixed_sequence(
-    blocks: Blocks, value: Callable[[Outcome], float], inference: Inference
-) -> tuple[Contrast, ...]:
+def fixed_sequence(values: Values, experiments: Sequence[str]) -> tuple[Contrast, ...]:
     """Ceiling minus floor, then each smaller level minus the floor, until one is not shown.
 
     Each is tested at 5 %, and all together make a false claim in at most 5 %, because a test counts only if all before
     it were significant (Maurer, Hothorn & Lehmacher 1995).
     """
-    names: Sequence[str] = blocks.experiments
     made: list[Contrast] = []
     asked = True
-    for high in range(len(names) - 1, 0, -1):
-        found = difference(blocks, 0, high, value, inference)
-        made.append(Contrast.of(names[0], names[high], found, asked))
+    for high in range(len(experiments) - 1, 0, -1):
+        found = difference(values, 0, high)
+        made.append(Contrast.of(experiments[0], experiments[high], found, asked))
         asked = made[-1].shown
     return tuple(made)

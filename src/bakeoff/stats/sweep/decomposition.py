@@ -11,7 +11,7 @@ from statistics import fmean
 
 from bakeoff.stats.intervals import t_quantile
 from bakeoff.stats.sweep.blocks import Block, Blocks, killed
-from bakeoff.stats.sweep.strata import Inference, weighted
+from bakeoff.stats.sweep.strata import Inference, Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def _parts(blocks: Blocks, unknown: float, inference: Inference) -> tuple[Found,
             else [[terms[task][part], 0.0]]
             for task, own in blocks.by_task.items()
         }
-        spread = weighted(pseudo, [1.0, -1.0], blocks.cluster_of, inference)
+        spread = Values(pseudo, blocks.cluster_of, inference).weighted({0: 1.0, 1: -1.0})
         half = None if spread is None else t_quantile(0.975, spread.df) * spread.se
         found.append((fmean(each[part] for each in terms.values()), half))
     return found[0], found[1]

@@ -30,7 +30,8 @@ class Equivalence:
     lower: float | None  # of the 90 % interval, which lies within the margin if the two are equivalent
     upper: float | None
     verdict: Literal["equivalent", "different", "not shown"]  # different: the 95 % interval excludes 0
-    repetitions_needed: int | None  # of each task, for 80 % power if truly equal; None: shown, or not known
+    # Of each task, in all, for 80 % power if the two are equal. None: shown, or not known, or as many have run
+    repetitions_needed: int | None
 
 
 def equivalence(low: str, high: str, found: Sum | None, margin: float) -> Equivalence:
@@ -42,7 +43,8 @@ def equivalence(low: str, high: str, found: Sum | None, margin: float) -> Equiva
         return Equivalence(low, high, margin, found.mean, lower, upper, "equivalent", None)
     verdict: Literal["different", "not shown"] = "different" if found.p_value < ALPHA else "not shown"
     needed = repetitions(margin, found.tasks, found.per_block, found.extra)
-    return Equivalence(low, high, margin, found.mean, lower, upper, verdict, needed)
+    more = needed if needed * found.tasks > found.blocks else None
+    return Equivalence(low, high, margin, found.mean, lower, upper, verdict, more)
 
 
 def repetitions_for(margin: float, rates: Sequence[float], ran: int | None = None) -> int:

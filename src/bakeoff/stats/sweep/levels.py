@@ -9,8 +9,7 @@ from statistics import NormalDist, fmean
 from bakeoff.stats.detectable import ALPHA
 from bakeoff.stats.intervals import Estimate, estimate, estimate_errors, wilson
 from bakeoff.stats.scores import Outcome
-from bakeoff.stats.sweep.blocks import Blocks, deployed
-from bakeoff.stats.sweep.strata import Inference, weighted
+from bakeoff.stats.sweep.strata import Inference, Values
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +29,9 @@ class Level:
     clean: Estimate | None  # over tasks of which no trial was killed under any profile
 
 
-def level(
-    experiment: str, outcomes: Sequence[Outcome], complete: Blocks, clean: Blocks, inference: Inference
-) -> Level:
-    """`outcomes` are those of this experiment."""
-    infra = _infra(outcomes, inference)
+def level(experiment: str, outcomes: Sequence[Outcome], at: int, complete: Values, clean: Values) -> Level:
+    """The level at index `at` of the values; `outcomes` are its own."""
+    infra = _infra(outcomes, complete.inference)
     behind = 0.0 if infra is None else _behind(infra)
     return Level(
         experiment,
@@ -42,8 +39,8 @@ def level(
         infra,
         None if infra is None else upper_bound(infra.mean, behind),
         behind,
-        _score(experiment, complete, inference),
-        _score(experiment, clean, inference),
+        _score(complete, at),
+        _score(clean, at),
     )
 
 
@@ -73,16 +70,12 @@ def _behind(infra: Estimate) -> float:
     return min(float(infra.trials), infra.mean * (1 - infra.mean) / infra.se**2)
 
 
-def _score(experiment: str, blocks: Blocks, inference: Inference) -> Estimate | None:
+def _score(values: Values, at: int) -> Estimate | None:
     """The score with Wilson's interval at the effective number of trials, p (1 - p) / SE²."""
-    at = blocks.experiments.index(experiment)
-    if not blocks.by_task:
-        return None
-    if inference == "tasks like these":
-        own = [(deployed(b[at]), blocks.cluster_of[t]) for t, each in blocks.by_task.items() for b in each]
+    if values.inference == "tasks like these":
+        own = [(block[at], values.cluster_of[t]) for t, blocks in values.by_task.items() for block in blocks]
         return estimate([value for value, _ in own], [cluster for _, cluster in own])
-    weights = [float(i == at) for i in range(len(blocks.experiments))]
-    found = weighted(blocks.valued(deployed), weights, blocks.cluster_of, inference)
+    found = values.weighted({at: 1.0})
     if found is None:
         return None
     p, n = found.mean, found.blocks

@@ -9,8 +9,8 @@ from itertools import combinations
 from bakeoff.stats.paired import holm
 from bakeoff.stats.scores import Outcome
 from bakeoff.stats.sweep.blocks import collect, deployed
-from bakeoff.stats.sweep.contrasts import Contrast
-from bakeoff.stats.sweep.strata import inference_of, weighted
+from bakeoff.stats.sweep.contrasts import Contrast, difference
+from bakeoff.stats.sweep.strata import inference_of
 from bakeoff.text import figures
 
 
@@ -71,16 +71,11 @@ def _contrasts(
     """First minus second at the floor and at the ceiling, and the difference of the two."""
     experiments = [name(candidate, level) for level in ends for candidate in pair]
     blocks = collect(outcomes, experiments).complete()
-    inference = inference_of(blocks.by_task.values())
-    valued = blocks.valued(deployed)
-    asked = (
-        ([1.0, -1.0, 0.0, 0.0], experiments[1], experiments[0]),
-        ([0.0, 0.0, 1.0, -1.0], experiments[3], experiments[2]),
-        ([-1.0, 1.0, 1.0, -1.0], *ends),
-    )
+    values = blocks.values(deployed, inference_of(blocks.by_task.values()))
     return [
-        Contrast.of(low, high, weighted(valued, weights, blocks.cluster_of, inference))
-        for weights, low, high in asked
+        Contrast.of(experiments[1], experiments[0], difference(values, 1, 0)),
+        Contrast.of(experiments[3], experiments[2], difference(values, 3, 2)),
+        Contrast.of(*ends, values.weighted({0: -1.0, 1: 1.0, 2: 1.0, 3: -1.0})),
     ]
 
 

@@ -88,7 +88,10 @@ def recommend(
         )
     needed = against.repetitions_needed
     why = f"{few}, but whether it measures the same as {base} within {margin} cannot be said: {measured}."
-    return Recommendation("cannot say", None, why + _would(needed), needed)
+    near = (
+        "" if needed else " For two equal levels this was repeated often enough, so the two may well differ."
+    )
+    return Recommendation("cannot say", None, why + near + _would(needed), needed)
 
 
 def _another_test(

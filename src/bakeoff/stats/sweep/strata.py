@@ -16,7 +16,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, variance
+from statistics import fmean
 from typing import Literal
 
 from bakeoff.stats.detectable import FEW_CLUSTERS
@@ -29,6 +29,8 @@ from bakeoff.stats.intervals import (
     t_two_sided,
 )
 from bakeoff.stats.paired import sign_flip_p
+
+MOST_DF = 1e6  # with which t is the normal
 
 Inference = Literal["these tasks", "tasks like these"]
 
@@ -50,39 +52,47 @@ class Sum:
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
         """The two-sided interval."""
         half = t_quantile((1 + confidence) / 2, self.df) * self.se
-        return max(self.bounds[0], self.mean - half), min(self.bounds[1], self.mean + half)
+        low, high = max(self.bounds[0], self.mean - half), min(self.bounds[1], self.mean + half)
+        # an interval without 0 would contradict an exact test
+        return (min(low, 0.0), max(high, 0.0)) if self.p_value >= 1 - confidence else (low, high)
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """What each trial is worth: by task, blocks x experiments, in [0, 1]."""
+
+    by_task: Mapping[str, Sequence[Sequence[float]]]
+    cluster_of: Mapping[str, str]
+    inference: Inference
+
+    def weighted(self, weights: Mapping[int, float]) -> Sum | None:
+        """The mean over tasks of the weighted sum of the experiments' rates; None without a block.
+
+        Where no task has two blocks, tasks count as a sample, and None is also the answer of a single cluster.
+
+        Args:
+            weights: by the experiment's index.
+        """
+        sums = {
+            task: [math.fsum(w * block[i] for i, w in weights.items()) for block in blocks]
+            for task, blocks in self.by_task.items()
+        }
+        if not sums:
+            return None
+        bounds = (
+            math.fsum(w for w in weights.values() if w < 0),
+            math.fsum(w for w in weights.values() if w > 0),
+        )
+        extra = math.fsum(w * w for w in weights.values())
+        if self.inference == "these tasks" and any(len(each) > 1 for each in sums.values()):
+            return stratified(list(sums.values()), extra, bounds)
+        return _clustered(sums, extra, bounds, self.cluster_of)
 
 
 def inference_of(tasks: Iterable[Sequence[object]]) -> Inference:
     """`these tasks` if at least half of the tasks have two blocks: see `stratified`."""
     often = [len(blocks) > 1 for blocks in tasks]
     return "these tasks" if often and 2 * sum(often) >= len(often) else "tasks like these"
-
-
-def weighted(
-    valued: Mapping[str, Sequence[Sequence[float]]],
-    weights: Sequence[float],
-    cluster_of: Mapping[str, str],
-    inference: Inference,
-) -> Sum | None:
-    """The mean over tasks of sum(weights · rates), with the inference asked for; None without a block.
-
-    Args:
-        valued: by task, blocks x experiments: each trial's value in [0, 1].
-        weights: one for each experiment.
-        cluster_of: the cluster of each task, for `tasks like these`.
-    """
-    sums = {
-        task: [math.fsum(w * x for w, x in zip(weights, block, strict=True)) for block in blocks]
-        for task, blocks in valued.items()
-    }
-    if not sums:
-        return None
-    bounds = (math.fsum(w for w in weights if w < 0), math.fsum(w for w in weights if w > 0))
-    extra = math.fsum(w * w for w in weights)
-    if inference == "these tasks":
-        return stratified(list(sums.values()), extra, bounds)
-    return _clustered(sums, extra, bounds, cluster_of)
 
 
 def stratified(strata: Sequence[Sequence[float]], extra: float, bounds: tuple[float, float]) -> Sum:
@@ -94,17 +104,14 @@ def stratified(strata: Sequence[Sequence[float]], extra: float, bounds: tuple[fl
     way). Degrees of freedom by Satterthwaite (1946), with the unbiased estimate of the squared variances.
     """
     n, total = len(strata), sum(map(len, strata))
-    seen = [variance(each) for each in strata if len(each) > 1]
-    usual = fmean(seen) if seen else 0.0
-    parts = [(variance(each) if len(each) > 1 else usual) / (n * n * len(each)) for each in strata]
+    usual = fmean(_variance(each) for each in strata if len(each) > 1)
+    parts = [(_variance(each) if len(each) > 1 else usual) / (n * n * len(each)) for each in strata]
     squares = math.fsum(
         part * part / (len(each) + 1) for part, each in zip(parts, strata, strict=True) if len(each) > 1
     )
     mean = fmean(map(fmean, strata))
-    added = extra / total**2
-    var = math.fsum(parts) + added
-    df = var * var / squares if squares > 0 else math.inf
-    df = min(df, 1e6)
+    var = math.fsum(parts) + extra / total**2
+    df = min(MOST_DF, var * var / squares) if squares else MOST_DF
     se = math.sqrt(var)
     return Sum(mean, se, df, t_two_sided(mean / se, df), total, n, bounds, usual, extra)
 
@@ -127,10 +134,16 @@ def _clustered(
     total = sum(map(len, sums.values()))
     mean, df = fmean(values), equivalent_clusters(clusters) - 1
     pooled = [value for each in sums.values() for value in each]
-    within = variance(pooled) if total > 1 else 0.0
+    within = _variance(pooled) if total > 1 else 0.0
     if len(differing) < FEW_CLUSTERS:
         se = math.sqrt(se**2 + extra / total**2)
         p = sign_flip_p(differing)
     else:
         p = t_two_sided(mean / se, df)
     return Sum(mean, se, df, p, total, len(values), bounds, within, extra)
+
+
+def _variance(values: Sequence[float]) -> float:
+    """The sample variance; `statistics.variance` does it in fractions, a hundred times slower."""
+    mean = fmean(values)
+    return math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1)

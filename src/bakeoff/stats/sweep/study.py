@@ -67,15 +67,16 @@ def study(
         raise ValueError(f"levels {list(levels)}: at least one, each once")
     whole = collect(outcomes, levels)
     complete = whole.complete()
-    clean_tasks = set(whole.clean())
-    clean = complete.of(clean_tasks)
+    clean = complete.of(whole.clean())
     inference = inference_of(complete.by_task.values())
-    measured = tuple(
-        level(name, [o for o in outcomes if o.candidate == name], complete, clean, inference)
-        for name in levels
-    )
+    scores, clean_scores = complete.values(deployed, inference), clean.values(deployed, inference)
+    own: dict[str, list[Outcome]] = {name: [] for name in levels}
+    for o in outcomes:
+        if o.candidate in own:
+            own[o.candidate].append(o)
+    measured = tuple(level(name, own[name], at, scores, clean_scores) for at, name in enumerate(levels))
     equivalences = tuple(
-        equivalence(levels[0], levels[high], difference(clean, 0, high, deployed, inference), margin)
+        equivalence(levels[0], levels[high], difference(clean_scores, 0, high), margin)
         for high in range(1, len(levels))
     )
     smallest = smallest_below(measured, infra_bound)
@@ -85,9 +86,9 @@ def study(
         clean_tasks=len(clean.by_task),
         repetitions=complete.count / len(complete.by_task) if complete.by_task else 0.0,
         inference=inference,
-        trend=trend(whole, inference),
-        deployed=fixed_sequence(complete, deployed, inference),
-        clean=fixed_sequence(clean, deployed, inference),
+        trend=trend(whole),
+        deployed=fixed_sequence(scores, levels),
+        clean=fixed_sequence(clean_scores, levels),
         equivalences=equivalences,
         bounds=_bounds(complete),
         decomposition=decompose(complete, inference),
