@@ -8,7 +8,7 @@ from typing import Any
 from bakeoff.config.checks import SMALLEST_CPUS, SMALLEST_MEMORY, sweep_contradictions
 from bakeoff.config.fitting import fit, nearest
 from bakeoff.config.located import CommandLine
-from bakeoff.config.schema import Config, Sweep
+from bakeoff.config.schema import Config, Resources, Sweep
 from bakeoff.config.sizes import SizeError, parse_size
 
 
@@ -69,7 +69,7 @@ def apply(overrides: Overrides, config: Config) -> Config:
 
 def _sweep(config: Config, given: dict[str, Any]) -> Sweep:
     """What is swept: the options win over the file, and the file over the defaults."""
-    written = {} if config.sweep is None else config.sweep.model_dump(exclude_unset=True)
+    written = {} if config.sweep is None else config.sweep.model_dump(exclude_unset=True, by_alias=True)
     if "levels" in given and "profiles" in written:
         hint = "Leave the option out, or the key `sweep.profiles`."
         raise CommandLine().error(("levels",), f"{config.file} gives the profiles of its sweep in full", hint)
@@ -85,12 +85,19 @@ def _at_least(option: str, value: float, least: float, hint: str) -> None:
 
 
 def reserve_below_ceiling(config: Config, *, only_defaults: bool) -> Config:
-    """Lower the reserve to the ceiling; `only_defaults` leaves a reserve that the file gives as it is."""
-    resources, reserve = config.resources, config.resources.reserve
+    """Lower each reserve to its ceiling; `only_defaults` leaves a reserve that the file gives as it is."""
+    changes: dict[str, Any] = {"resources": _below_ceiling(config.resources, only_defaults)}
+    if config.sweep is not None:
+        profiles = {name: _below_ceiling(each, only_defaults) for name, each in config.sweep.profiles.items()}
+        changes["sweep"] = config.sweep.model_copy(update={"profiles": profiles} if profiles else {})
+    return config.model_copy(update=changes)
+
+
+def _below_ceiling(resources: Resources, only_defaults: bool) -> Resources:
+    reserve = resources.reserve
     lowered: dict[str, Any] = {
         key: min(getattr(reserve, key), getattr(resources, key))
         for key in ("cpus", "memory")
         if not (only_defaults and key in reserve.model_fields_set)
     }
-    reserve = reserve.model_copy(update=lowered)
-    return config.model_copy(update={"resources": resources.model_copy(update={"reserve": reserve})})
+    return resources.model_copy(update={"reserve": reserve.model_copy(update=lowered)})

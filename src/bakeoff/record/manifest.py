@@ -215,6 +215,15 @@ class Manifest(Record):
             for profile in self.profiles
         }
 
+    def profile(self, experiment: str) -> Profile:
+        """The profile of an experiment; of one that is not planned here, the first."""
+        named = {
+            experiment_name(candidate.name, profile.name): profile
+            for candidate in self.candidates
+            for profile in self.profiles
+        }
+        return named.get(experiment, self.profiles[0])
+
     def candidate(self, experiment: str) -> Candidate:
         """The candidate of an experiment; of one that is not planned here, nothing but the name is known."""
         return self.experiments.get(experiment) or Candidate(name=experiment, model="")

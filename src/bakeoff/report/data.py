@@ -18,7 +18,9 @@ from bakeoff.record.manifest import Manifest
 from bakeoff.record.store import HTML_REPORT, REPORT, RunDirectory
 from bakeoff.record.trial import ResourceLimits, TrialRecord
 from bakeoff.report import excerpt, prompts, suspect
+from bakeoff.report import sweep as sweeps
 from bakeoff.report.excerpt import Excerpt
+from bakeoff.report.sweep import Sweep
 from bakeoff.text import figures
 
 EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED = 0, 3, 130
@@ -187,6 +189,7 @@ class ReportData:
     doubts: Sequence[str]  # why the run is inconclusive; none: it is conclusive
     max_error_rate: float
     prompt_varies: bool  # whether the first trials were sent different system prompts
+    sweep: Sweep | None  # None: the run is no sweep
 
     @property
     def n(self) -> int:
@@ -323,6 +326,7 @@ def collect(run: RunDirectory) -> ReportData:
         "suite": manifest.dataset.suites,
         "cluster": manifest.dataset.clusters,
     }
+    peaks: dict[str, dict[str, float]] = {}
     sampled: dict[str, str] = {}  # example -> its first trial, of the first few examples
     for trial in run.trials():
         if len(sampled) < prompts.SAMPLED:
@@ -331,6 +335,9 @@ def collect(run: RunDirectory) -> ReportData:
         candidate, example = sys.intern(trial.experiment), sys.intern(trial.example_id)
         measures.setdefault(candidate, _Measures()).add(trial)
         effective[trial.resources.effective] += 1
+        if manifest.config.sweep and (peak := trial.resources.observed.memory_peak_bytes) is not None:
+            highest = peaks.setdefault(example, {})
+            highest[candidate] = max(peak, highest.get(candidate, 0))
         outcomes.append(
             stats.Outcome(
                 candidate=candidate,
@@ -341,6 +348,7 @@ def collect(run: RunDirectory) -> ReportData:
                 cause=trial.cause,
                 died_inside=verdict.died_inside(trial),
                 unscored=verdict.unscored(trial),
+                profile=sys.intern(trial.profile),
             )
         )
         if trial.verdict != "passed":
@@ -350,10 +358,13 @@ def collect(run: RunDirectory) -> ReportData:
             if len(failing) < LISTED_FAILURES:
                 failing.append((trial.trial_id, trial.verdict, cause))
     outcomes = stats.count_deaths(outcomes)
-    decision = stats.decide(outcomes, list(measures))
+    sweep = sweeps.collect(manifest, outcomes, peaks)
+    decision = (
+        stats.decide(outcomes, list(measures)) if sweep is None else _of_sweep(sweep, outcomes, measures)
+    )
     ran = {name: sum(each.counts.values()) for name, each in measures.items()}
-    again = stats.excesses({name: (measures[name].sums["reattempted"], n) for name, n in ran.items()})
-    lost = stats.excesses({name: (measures[name].counts["infra_error"], n) for name, n in ran.items()})
+    again = _excesses(manifest, {name: (measures[name].sums["reattempted"], n) for name, n in ran.items()})
+    lost = _excesses(manifest, {name: (measures[name].counts["infra_error"], n) for name, n in ran.items()})
     repetitions = manifest.config.trials
     # best first, as the decision ranks them
     candidates = [
@@ -387,7 +398,9 @@ def collect(run: RunDirectory) -> ReportData:
         failing=failing,
         warnings=[*manifest.notes, *_not_run(manifest), *run.warnings, *warnings],
         doubts=[
-            *_doubts(candidates, manifest, len(outcomes), max_error_rate),
+            *_missing(manifest, len(outcomes)),
+            # What the box costs is what a sweep measures
+            *(_doubts(candidates, max_error_rate) if sweep is None else ()),
             *suspect.harness(
                 suspect.counted([(each.candidate, each.cause, each.count) for each in causes.values()]),
                 ran,
@@ -396,7 +409,22 @@ def collect(run: RunDirectory) -> ReportData:
         ],
         max_error_rate=max_error_rate,
         prompt_varies=prompts.differ(run, sampled.values()),
+        sweep=sweep,
     )
+
+
+def _of_sweep(sweep: Sweep, outcomes: Sequence[stats.Outcome], experiments: Iterable[str]) -> stats.Decision:
+    """The sweep's decision, with the scores of its experiments in the order of candidates and profiles."""
+    return replace(sweep.decision, scores=tuple(stats.score_set(name, outcomes) for name in experiments))
+
+
+def _excesses(manifest: Manifest, counted: Mapping[str, tuple[int, int]]) -> dict[str, stats.Excess]:
+    """As `stats.excesses`, of the candidates under one profile: what differs between profiles is the box."""
+    by_profile: dict[str, dict[str, tuple[int, int]]] = {}
+    for name, each in counted.items():
+        by_profile.setdefault(manifest.profile(name).name, {})[name] = each
+    found = (stats.excesses(each) for each in by_profile.values())
+    return {name: excess for each in found for name, excess in each.items()}
 
 
 def _slices(outcomes: Iterable[stats.Outcome], parts: Mapping[str, Mapping[str, str]]) -> list[SliceReport]:
@@ -465,17 +493,19 @@ def _candidate(
     )
 
 
-def _doubts(
-    candidates: Sequence[CandidateReport], manifest: Manifest, finished: int, max_error_rate: float
-) -> list[str]:
+def _missing(manifest: Manifest, finished: int) -> list[str]:
+    if finished >= manifest.trials_planned:
+        return []
+    return [f"only {finished} of {manifest.trials_planned} planned trials have a verdict"]
+
+
+def _doubts(candidates: Sequence[CandidateReport], max_error_rate: float) -> list[str]:
     """Why the numbers may not decide.
 
     The limit applies to the error rate of every candidate: a bad measurement of one candidate must not hide
     behind good ones of the others.
     """
     doubts = []
-    if finished < manifest.trials_planned:
-        doubts.append(f"only {finished} of {manifest.trials_planned} planned trials have a verdict")
     for candidate in candidates:
         rate = candidate.infra_error_rate
         if rate is not None and rate > max_error_rate:

@@ -10,6 +10,7 @@ from enum import StrEnum
 from statistics import fmean
 
 from bakeoff.record.base import VerdictName
+from bakeoff.record.trial import DEFAULT_PROFILE
 from bakeoff.stats.excess import Excess, excesses
 from bakeoff.stats.intervals import Estimate, estimate, estimate_errors
 
@@ -36,6 +37,7 @@ class Outcome:
     cause: str | None = None
     died_inside: bool = False  # the cause of any of its attempts is in `verdict.INSIDE_CAUSES`
     unscored: bool = False  # its evaluators could not score its answer
+    profile: str = DEFAULT_PROFILE
     # One of these, and its candidate has them more often than another: a failure. See `count_deaths`
     excess: Excess | None = None
 
@@ -88,14 +90,15 @@ def count_deaths(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """The outcomes, marked where a trial that died inside its container, or broke an evaluator, is a failure.
 
     Leaving it out is fair only while that hits candidates alike. What one candidate alone does is no noise of the box,
-    and a candidate that does this whenever it would fail must not gain by it. Call this once, on the outcomes of
-    everything that is compared.
+    and a candidate that does this whenever it would fail must not gain by it. What differs between profiles is the box,
+    so candidates are compared within each. Call this once, on the outcomes of everything that is compared.
     """
-    counted: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    counted: dict[str, dict[str, tuple[int, int]]] = defaultdict(lambda: defaultdict(lambda: (0, 0)))
     for o in outcomes:
-        died, trials = counted[o.candidate]
-        counted[o.candidate] = (died + o.own_doing, trials + 1)
-    own = {name: each for name, each in excesses(counted).items() if each.beyond_noise}
+        died, trials = counted[o.profile][o.candidate]
+        counted[o.profile][o.candidate] = (died + o.own_doing, trials + 1)
+    found = [each for of_profile in counted.values() for each in excesses(of_profile).items()]
+    own = {name: each for name, each in found if each.beyond_noise}
     return [replace(o, excess=own.get(o.candidate)) if o.own_doing else o for o in outcomes]
 
 

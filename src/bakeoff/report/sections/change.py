@@ -18,7 +18,9 @@ MISSING = "not given"
 
 
 def blocks(data: ReportData) -> Iterator[Block]:
-    """What this run supports, beside what harness.yaml says of the change."""
+    """What this run supports, beside what harness.yaml says of the change. A sweep supports no change of model."""
+    if data.sweep is not None:
+        return
     change = data.manifest.config.change or Change()
     yield Heading("Change record")
     rows: list[tuple[str, Phrase]] = [

@@ -29,6 +29,10 @@ def _in_short(data: ReportData) -> Iterator[Phrase]:
     yield (Strong("Like production:"), f" {answer}.")
 
 
+def _profiles(data: ReportData) -> str:
+    return f"{figures.count(len(data.sweep.profiles), 'profile')}, " if data.sweep else ""
+
+
 def blocks(data: ReportData) -> Iterator[Block]:
     """No heading: the first sentence of the report is the decision itself."""
     manifest = data.manifest
@@ -39,7 +43,7 @@ def blocks(data: ReportData) -> Iterator[Block]:
             "Run ",
             Code(manifest.run_id),
             f", {when}, state: {manifest.state}, bakeoff {manifest.bakeoff_version}. ",
-            f"{figures.count(len(data.candidates), 'candidate')}, "
+            f"{figures.count(len(manifest.candidates), 'candidate')}, {_profiles(data)}"
             f"{figures.count(manifest.dataset.rows, 'example')}, "
             f"{data.n} of {manifest.trials_planned or figures.UNKNOWN} planned trials have a verdict.",
         )
