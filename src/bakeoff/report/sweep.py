@@ -50,7 +50,7 @@ class Sweep:
     @property
     def decision(self) -> stats.Decision:
         """What the box does, and which one to use: the first sentence of the report. A sweep has no winner."""
-        said = [_effect(name, study) for name, study in self.studies.items()]
+        said = [_effect(name, study, self.profiles) for name, study in self.studies.items()]
         said += [each.sentence for each in self.rankings if each.interaction.shown]
         return stats.Decision(" ".join(said), (), None, None, (), (), (), ())
 
@@ -126,17 +126,29 @@ def _needs(
     return sorted(needs, key=lambda each: (-each.peak, each.example_id))
 
 
-def _effect(candidate: str, study: stats.SweepStudy) -> str:
+def _effect(candidate: str, study: stats.SweepStudy, profiles: Sequence[Profile]) -> str:
     floor, ceiling = study.levels[0], study.levels[-1]
     said = (
-        f"{candidate}: from {floor.experiment} to {ceiling.experiment}, infrastructure errors go from "
+        f"{candidate}: from {profiles[0].name} to {profiles[-1].name}, infrastructure errors go from "
         f"{figures.score(floor.infra)} to {figures.score(ceiling.infra)}"
     )
     whole = study.deployed[0] if study.deployed else None
     if whole is not None and whole.difference is not None:
         noise = "more than noise" if whole.shown else "within noise"
         said += (
-            f" and the score as deployed moves by {figures.points(whole.difference)} points, which is {noise} "
+            f", and the score as deployed moves by {figures.points(whole.difference)} points, which is {noise} "
             f"({figures.p_words(whole.p_value)})"
         )
-    return f"{said}. {study.recommendation.reason}"
+    return f"{said}. {_use(study, profiles)}"
+
+
+def _use(study: stats.SweepStudy, profiles: Sequence[Profile]) -> str:
+    advice = study.recommendation
+    names = {level.experiment: profile.name for level, profile in zip(study.levels, profiles, strict=True)}
+    if advice.experiment is not None:
+        return f"Use {names[advice.experiment]}."
+    if advice.verdict == "none":
+        return "No profile can be recommended."
+    more = advice.repetitions_needed
+    would = "" if more is None else f"; about {figures.count(more, 'repetition')} of each task would"
+    return f"This sample cannot say which profile to use{would}."

@@ -73,11 +73,11 @@ def run(
 
 def test_the_first_sentence_says_what_the_box_does_and_which_profile_to_use(tmp_path: Path) -> None:
     data = run(tmp_path)
-    assert "from steady@1x to steady@uncapped, infrastructure errors go from 33.3 % to 0.0 %" in data.sentence
+    assert "steady: from 1x to uncapped, infrastructure errors go from 33.3 % to 0.0 %" in data.sentence
     assert "moves by +33.3 points, which is more than noise" in data.sentence
-    assert (
-        "steady@2x is the smallest level shown to have fewer than 5.0 % infrastructure errors"
-        in data.sentence
+    assert "Use 2x." in data.sentence
+    assert "steady@2x is the smallest level shown to have fewer than 5.0 % infrastructure" in markdown.render(
+        data
     )
     assert data.sweep is not None
     assert data.sweep.recommended is not None
@@ -121,7 +121,7 @@ def test_a_sample_that_is_too_small_recommends_nothing_and_says_how_much_would(t
     data = run(tmp_path, tasks=6, repetitions=2)
     assert data.sweep is not None
     assert data.sweep.recommended is None
-    assert "About" in data.sentence
+    assert "This sample cannot say which profile to use; about" in data.sentence
     assert "resources:\n" not in markdown.render(data)
 
 

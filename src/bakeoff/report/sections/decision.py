@@ -20,7 +20,7 @@ def _in_short(data: ReportData) -> Iterator[Phrase]:
     yield (
         Strong("Infrastructure error rate:"),
         f" {figures.percent(data.infra_error_rate)} ({data.infra_errors} of {data.n} trials), at most "
-        f"{figures.percent(max(rates, default=None))} for one candidate.",
+        f"{figures.percent(max(rates, default=None))} for one {'experiment' if data.sweep else 'candidate'}.",
     )
     found = production.differences(data)
     answer = "harness.yaml does not say what production is like" if found is None else "no known difference"
@@ -58,7 +58,7 @@ def blocks(data: ReportData) -> Iterator[Block]:
                 f"doubts the decision would be: {data.decision.sentence}",
             ),
         )
-    if simulated := [row.name for row in data.candidates if row.simulated]:
+    if simulated := [each.name for each in manifest.candidates if each.simulated]:
         yield Callout(
             "simulated",
             f"{', '.join(simulated)} made no call to any model. These numbers say how the harness and the box "

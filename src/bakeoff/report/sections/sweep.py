@@ -161,7 +161,7 @@ def _which(data: ReportData, sweep: Sweep) -> Iterator[Block]:
                 figures.points(each.difference),
                 figures.interval(each.lower, each.upper),
                 {"equivalent": "yes", "different": "no", "not shown": "not shown"}[each.verdict],
-                figures.number(each.repetitions_needed),
+                figures.number(each.repetitions_needed if each.verdict == "not shown" else None),
             )
             for study in sweep.studies.values()
             for each in study.equivalences
