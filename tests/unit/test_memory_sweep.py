@@ -10,7 +10,8 @@ from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from statistics import mean
+from statistics import fmean
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import pytest
@@ -18,18 +19,20 @@ import pytest
 from bakeoff import datasets
 from bakeoff.config import loading
 from bakeoff.gateway.models.simulated import parse, plan
+from bakeoff.run import preflight
 from data_desk import memory, tables, tools
 from data_desk.tables import MIB, TABLES
 
 DEMONSTRATION = Path(__file__).parents[2] / "examples" / "memory_sweep"
+DOCS = (DEMONSTRATION.parents[1] / "docs" / "sweep.md").read_text()
 CONFIG = loading.load(DEMONSTRATION / "harness.yaml")
-EXAMPLES = datasets.load(CONFIG).examples
+DATASET = datasets.load(CONFIG)
+EXAMPLES = DATASET.examples
 CANDIDATES = {candidate.name: candidate.model for candidate in CONFIG.candidates}
+SKILL = 0.99
 
 LEVELS = {"1x": 1, "1.5x": 1.5, "2x": 2, "3x": 3, "5x": 5, "uncapped": None}
-AGENT_MIB = (
-    80  # what the container holds before the first tool call: the supervisor and an agent of LangChain
-)
+AGENT_MIB = 80  # in the container before the first tool call: the supervisor and an agent of LangChain
 HOST_MIB = 8192  # what an uncapped container sees free
 READINGS = 4000
 
@@ -49,7 +52,7 @@ def sizes(table: str) -> list[float]:
 
 
 def share_above(table: str, mib: float) -> float:
-    return mean(size > mib for size in sizes(table))
+    return fmean(size > mib for size in sizes(table))
 
 
 def steps(example: Any, candidate: str) -> Any:
@@ -62,31 +65,27 @@ def room(level: str, agent: float = AGENT_MIB) -> float:
     return HOST_MIB if factor is None else factor * CONFIG.resources.memory / MIB - agent
 
 
-@pytest.fixture
-def fate(tmp_path, monkeypatch):
-    """The fate of an example under a candidate at a level: the real tools choose and answer, sizes are drawn."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(tools, "size_today", lambda table: 0)
-
-    def fate(example: Any, candidate: str, level: str, agent: float = AGENT_MIB) -> Fate:
-        free, infra, right = room(level, agent), 0.0, True
-        monkeypatch.setattr(memory, "free", lambda: int(free * MIB))
+def fate(example: Any, candidate: str, level: str, agent: float = AGENT_MIB) -> Fate:
+    """The real tools choose and answer; how large a table is that day is drawn."""
+    free, died, right = room(level, agent), 0.0, True
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as workdir:
+        patch.chdir(workdir)
+        patch.setattr(tools, "size_today", lambda table: 0)
+        patch.setattr(memory, "free", lambda: int(free * MIB))
         for step in steps(example, candidate):
             answer = getattr(tools, step.name)(**step.args)
             right = right and step.result in json.dumps(answer)
             if answer.get("way") == "whole":
-                infra = share_above(step.args["table"], free)
+                died = share_above(step.args["table"], free)
             elif "file" in answer:
-                infra = share_above(step.args["table"], min(free, CONFIG.resources.disk / MIB))
-        return Fate(infra, right)
-
-    return fate
+                died = share_above(step.args["table"], min(free, CONFIG.resources.disk / MIB))
+    return Fate(died, right)
 
 
-@pytest.fixture
-def sweep(fate):
+@cache
+def sweep(agent: float = AGENT_MIB) -> dict[tuple[str, str], dict[str, Fate]]:
     """The whole demonstration as it should come out: (candidate, level) -> the fate of every example."""
-    return lambda agent=AGENT_MIB: {
+    return {
         (candidate, level): {example.id: fate(example, candidate, level, agent) for example in EXAMPLES}
         for candidate in CANDIDATES
         for level in LEVELS
@@ -94,20 +93,29 @@ def sweep(fate):
 
 
 def infra(fates: dict[str, Fate]) -> float:
-    return 100 * mean(each.infra for each in fates.values())
+    return 100 * fmean(each.infra for each in fates.values())
 
 
 def as_deployed(fates: dict[str, Fate]) -> float:
-    return 100 * mean(each.right * (1 - each.infra) for each in fates.values())
+    return 100 * SKILL * fmean(each.right * (1 - each.infra) for each in fates.values())
+
+
+def score(fates: dict[str, Fate]) -> float:
+    """The pooled score of the trials that complete."""
+    return as_deployed(fates) / fmean(1 - each.infra for each in fates.values())
 
 
 def on_clean(swept: Any, candidate: str, level: str) -> float:
     """The score on the examples whose trials complete at every level, for this candidate."""
     clean = [e.id for e in EXAMPLES if all(swept[candidate, other][e.id].infra < 0.005 for other in LEVELS)]
-    return 100 * mean(swept[candidate, level][name].right for name in clean)
+    return 100 * SKILL * fmean(swept[candidate, level][name].right for name in clean)
 
 
 # --- the dataset ------------------------------------------------------------------------------------
+
+
+def test_a_run_would_start():
+    preflight.check(CONFIG, DATASET, environ={})
 
 
 def test_there_are_forty_questions_of_six_kinds():
@@ -118,14 +126,14 @@ def test_there_are_forty_questions_of_six_kinds():
     }  # fmt: skip
 
 
-def test_every_reference_is_what_the_tools_say_where_there_is_room_except_of_unanswerable_questions(fate):
+def test_every_reference_is_what_the_tools_say_where_there_is_room_except_of_unanswerable_questions():
     for example in EXAMPLES:
         for candidate in CANDIDATES:
             assert fate(example, candidate, "uncapped").right is (example.metadata["kind"] != "unanswerable")
 
 
 def test_both_candidates_are_equally_skilled_and_differ_in_the_room_that_they_leave():
-    assert len({parse(model).skill for model in CANDIDATES.values()}) == 1
+    assert {parse(model).skill for model in CANDIDATES.values()} == {SKILL}
     differing = [e.metadata["kind"] for e in EXAMPLES if steps(e, "eager") != steps(e, "careful")]
     assert set(differing) == {"tight", "large"}
 
@@ -140,18 +148,18 @@ def test_the_numbers_are_the_same_at_every_size():
 # --- what a sweep should show -----------------------------------------------------------------------
 
 
-def test_infra_errors_fall_as_published(sweep):
+def test_infra_errors_fall_as_published():
     """Published: 5.8 % at 1x, 2.1 % at 3x, 0.5 % uncapped."""
     swept = sweep()
-    rates = [mean(infra(swept[candidate, level]) for candidate in CANDIDATES) for level in LEVELS]
+    rates = [fmean(infra(swept[candidate, level]) for candidate in CANDIDATES) for level in LEVELS]
     assert rates == sorted(rates, reverse=True)
     assert rates[0] == pytest.approx(5.8, abs=0.6)
-    assert rates[3] == pytest.approx(2.1, abs=0.4)
+    assert rates[3] == pytest.approx(2.1, abs=0.5)
     assert rates[5] == pytest.approx(0.5, abs=0.2)
 
 
 @pytest.mark.parametrize("candidate", CANDIDATES)
-def test_each_candidate_s_infra_errors_fall_with_headroom(sweep, candidate):
+def test_each_candidate_s_infra_errors_fall_with_headroom(candidate):
     swept = sweep()
     rates = [infra(swept[candidate, level]) for level in LEVELS]
     assert all(after <= before + 0.1 for before, after in pairwise(rates))
@@ -159,24 +167,24 @@ def test_each_candidate_s_infra_errors_fall_with_headroom(sweep, candidate):
 
 
 @pytest.mark.parametrize("candidate", CANDIDATES)
-def test_the_score_is_flat_to_three_times_and_then_rises(sweep, candidate):
+def test_the_score_is_flat_to_three_times_and_then_rises(candidate):
     swept = sweep()
     scores = {level: on_clean(swept, candidate, level) for level in LEVELS}
     assert scores["1x"] == scores["1.5x"] == scores["2x"] == scores["3x"]
     assert 5 < scores["uncapped"] - scores["3x"] < 15
 
 
-def test_beyond_three_times_the_score_rises_faster_than_errors_fall(sweep):
+def test_beyond_three_times_the_score_rises_faster_than_errors_fall():
     swept = sweep()
 
     def change(measure: Any, start: str, end: str) -> float:
-        return mean(measure(swept[c, end]) - measure(swept[c, start]) for c in CANDIDATES)
+        return fmean(measure(swept[c, end]) - measure(swept[c, start]) for c in CANDIDATES)
 
     assert change(as_deployed, "1x", "3x") < -change(infra, "1x", "3x")
     assert change(as_deployed, "3x", "uncapped") > -2 * change(infra, "3x", "uncapped") > 0
 
 
-def test_the_box_decides_which_candidate_leads(sweep):
+def test_the_box_decides_which_candidate_leads():
     swept = sweep()
     lead = {
         level: as_deployed(swept["eager", level]) - as_deployed(swept["careful", level]) for level in LEVELS
@@ -186,8 +194,23 @@ def test_the_box_decides_which_candidate_leads(sweep):
     assert lead["uncapped"] == pytest.approx(0, abs=0.1)
 
 
+def test_the_pooled_score_falls_where_kills_take_trials_that_would_fail():
+    assert score(sweep()["eager", "1x"]) - score(sweep()["eager", "3x"]) > 0.5
+
+
+def test_the_docs_say_what_is_expected():
+    swept = sweep()
+    for level, factor in LEVELS.items():
+        memory_mib = "" if factor is None else f" {factor * CONFIG.resources.memory / MIB:.0f} MiB"
+        rates = [f"{infra(swept[candidate, level]):.1f} %" for candidate in CANDIDATES]
+        scores = [f"{as_deployed(swept[candidate, level]):.1f}" for candidate in CANDIDATES]
+        clean = [f"{on_clean(swept, candidate, level):.1f}" for candidate in CANDIDATES]
+        row = f"| {level} |{memory_mib} | {' | '.join([*rates, *scores, *clean])} |"
+        assert row in DOCS, row
+
+
 @pytest.mark.parametrize("agent", [65, 100])
-def test_the_shape_does_not_hang_on_the_memory_of_the_agent_itself(sweep, agent):
+def test_the_shape_does_not_hang_on_the_memory_of_the_agent_itself(agent):
     swept = sweep(agent)
     for candidate in CANDIDATES:
         rates = {level: infra(swept[candidate, level]) for level in LEVELS}

@@ -25,7 +25,7 @@ class Table:
     packed: bool = False  # it cannot be read row by row, and nobody knows its size before it is unpacked
     backlog: float = 0.0  # probability that a backlog has come in too
     backlog_mib: float = 0.0  # in place of `mib` then
-    rows: int = 2000
+    rows: int = 500
 
 
 class Row(NamedTuple):
@@ -36,7 +36,7 @@ class Row(NamedTuple):
     note: bytes
 
 
-LETTERS = Table(15, 0.45, packed=True, backlog=0.24, backlog_mib=390)
+LETTERS = Table(15, 0.4, packed=True, backlog=0.24, backlog_mib=385)
 TABLES = {
     # they fit into every box
     "parcels": Table(6, 0.2),
