@@ -50,6 +50,7 @@ class _Reference(Section):
 
     answer: Any = None
     trajectory: list[_Call] | None = None
+    ways: dict[str, list[_Call]] | None = None  # other trajectories that are right, for simulated models
 
 
 class _Metadata(Section):

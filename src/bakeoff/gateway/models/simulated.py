@@ -7,6 +7,8 @@
     errors    the catalogue to draw from when it errs, joined by `+` (all of `ERRORS`)
     recover   1: a call that did not return its `result` is made once more (0)
     terse     1: answers with the reference answer alone, not in a sentence; for `match: exact` (0)
+    way       the trajectory to play where the reference has several: its name in `outputs.ways`. An example without
+              `ways`, or a model without this option, has `outputs.trajectory` alone
 
 A reference call may carry `result`, a text that the tool's real answer must contain. Where it does not (an
 error, a killed process), the model cannot know the answer and gives a wrong one: this is how a resource fault
@@ -67,6 +69,7 @@ class Skill:
     errors: tuple[str, ...] = ()  # empty: all
     recover: bool = False
     terse: bool = False
+    way: str = ""  # empty: the reference trajectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,7 @@ _OPTIONS: dict[str, Callable[[str, str], Any]] = {
     "errors": _error_names,
     "recover": _switch,
     "terse": _switch,
+    "way": lambda _, value: value,
 }
 
 
@@ -173,7 +177,7 @@ def plan(skill: Skill, seed: int, reference: JsonDict) -> Plan:
             dict(call.get("args") or {}),
             None if call.get("result") is None else str(call["result"]),
         )
-        for call in reference.get("trajectory") or ()
+        for call in _trajectory(skill, reference)
     )
     # a string seed is hashed, so that neighbouring seeds differ
     dice = random.Random(f"bakeoff simulated {seed}")  # noqa: S311
@@ -183,6 +187,17 @@ def plan(skill: Skill, seed: int, reference: JsonDict) -> Plan:
     applicable = [name for name in wanted if _applies(name, steps)] or ["wrong_answer"]
     name = dice.choice(applicable)
     return ERRORS[name](steps, dice)
+
+
+def _trajectory(skill: Skill, reference: JsonDict) -> Sequence[JsonDict]:
+    """The calls to play. Raises ValueError where the reference has several ways, and none of that name."""
+    ways = reference.get("ways")
+    if not skill.way or not ways:
+        return reference.get("trajectory") or ()
+    if skill.way not in ways:
+        raise ValueError(f"way={skill.way}: the reference has only {', '.join(ways)}")
+    calls: Sequence[JsonDict] = ways[skill.way]
+    return calls
 
 
 def _applies(name: str, steps: Sequence[Step]) -> bool:

@@ -215,3 +215,27 @@ def test_a_bad_specification_is_named(spec, problem):
 def test_the_true_pass_rate_is_the_skill():
     assert true_pass_rate("simulated:skill=0.85,latency=0.1") == 0.85
     assert check(candidate("simulated:skill=0.85,latency=0.1")) is None
+
+
+WAYS = {
+    "answer": "refunded 12.50",
+    "trajectory": [{"name": "refund", "args": {"at_once": True}}],
+    "ways": {"careful": [{"name": "get_order", "args": {}}, {"name": "refund", "args": {"at_once": False}}]},
+}
+
+
+@pytest.mark.parametrize(
+    ("spec", "reference", "calls"),
+    [
+        ("skill=1", WAYS, [("refund", {"at_once": True})]),
+        ("skill=1,way=careful", WAYS, [("get_order", {}), ("refund", {"at_once": False})]),
+        ("skill=1,way=careful", NO_STEPS, []),
+    ],
+)
+def test_it_takes_its_way_where_the_reference_has_several(spec, reference, calls):
+    assert [(step.name, step.args) for step in plan(parse(spec), 1, reference).steps] == calls
+
+
+def test_a_way_that_the_reference_does_not_have_is_an_error():
+    with pytest.raises(ModelCallError, match="way=quick: the reference has only careful"):
+        play("simulated:skill=1,way=quick", WAYS)
