@@ -309,6 +309,9 @@ def test_a_largest_box_with_many_errors_leaves_no_level_to_recommend() -> None:
     found = study(sweep(["LPLP"] * 12, ["LPPP"] * 12), names(2)).recommendation
     assert (found.verdict, found.experiment) == ("none", None)
     assert "above the bound of 2.0 %" in found.reason
+    assert "outside" not in found.reason
+    lost = study(sweep(["IPIP"] * 12, ["LIPP"] * 12), names(2)).recommendation
+    assert "12 of them came from outside the sandbox" in lost.reason
 
 
 def test_the_lowest_level_is_recommended_if_it_has_few_errors_itself() -> None:

@@ -1,7 +1,7 @@
 """Planned differences between the profiles of a sweep, asked in an order fixed beforehand.
 
-Reference: Maurer, Hothorn & Lehmacher 1995, *Multiple Comparisons in Drug Clinical Trials and Preclinical Assays*,
-in Vollmar (ed.), Biometrie in der chemisch-pharmazeutischen Industrie 6.
+Reference: Maurer, Hothorn & Lehmacher 1995, *Multiple Comparisons in Drug Clinical Trials and Preclinical Assays:
+A-Priori Ordered Hypotheses*, in Vollmar (ed.), Biometrie in der chemisch-pharmazeutischen Industrie 6.
 """
 
 from __future__ import annotations

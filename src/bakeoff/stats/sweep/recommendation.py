@@ -123,9 +123,13 @@ def _not_below(levels: Sequence[Level], infra_bound: float) -> Recommendation:
         f"{figures.percent(seen.mean)} of {seen.trials} trials at {largest.experiment}, the largest level, ended as "
         f"infrastructure errors"
     )
+    causes = f" {largest.outside} of them came from outside the sandbox." if largest.outside else ""
     if lower_bound(seen.mean, largest.infra_trials) > infra_bound:
-        return Recommendation("none", None, f"{ended}, which is above the bound of {bound}.", None)
-    sure = f"{ended}, but the rate may be up to {figures.percent(largest.infra_upper)}, which is not below {bound}."
+        return Recommendation("none", None, f"{ended}, which is above the bound of {bound}.{causes}", None)
+    sure = (
+        f"{ended}, but the rate may be up to {figures.percent(largest.infra_upper)}, which is not below {bound}."
+        f"{causes}"
+    )
     needed = repetitions_below(infra_bound, largest) if seen.mean < infra_bound else None
     return Recommendation("cannot say", None, sure + _would(needed), needed)
 
