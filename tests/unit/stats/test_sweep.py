@@ -274,10 +274,10 @@ def test_a_box_that_changes_what_completed_tasks_score_is_another_test() -> None
 
 def test_a_smaller_level_that_may_be_below_the_bound_keeps_another_test_from_deciding() -> None:
     usual, other = "PFPFPFPFPF", "PPPFPPPPPF"
-    levels = many(f"{usual} LLLLLLLLLL", f"{usual} LPPPPPPPPP", f"{other} PPPPPPPPPP")
-    found = study(sweep(*levels), names(3), margin=0.03)
-    assert found.smallest == "3"
-    assert found.equivalences[1].verdict == "different"
+    levels = many(f"{usual} LLLLLLLLLL", f"{usual} LPPPPPPPPP", f"{other} LPPPPPPPPP", f"{other} PPPPPPPPPP")
+    found = study(sweep(*levels), names(4), margin=0.03)
+    assert found.smallest == "4"
+    assert [each.verdict for each in found.equivalences] == ["equivalent", "different", "different"]
     assert found.recommendation.verdict == "cannot say"
     assert "2 may do" in found.recommendation.reason
     assert found.recommendation.repetitions_needed is not None

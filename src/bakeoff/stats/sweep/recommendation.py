@@ -102,8 +102,10 @@ def _another_test(
     different = {each.high for each in equivalences if each.verdict == "different"}
     names = [each.experiment for each in levels]
     for each in reversed(levels[: names.index(smallest)]):
-        if each.infra is None or each.infra.mean >= infra_bound or each.experiment in different:
+        if each.infra is None or each.infra.mean >= infra_bound:
             break
+        if each.experiment in different:
+            continue
         needed = repetitions_below(infra_bound, each)
         may = (
             f" {each.experiment} may do: {figures.percent(each.infra.mean)} of its trials ended as infrastructure "
