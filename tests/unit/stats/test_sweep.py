@@ -24,9 +24,13 @@ from tests.unit.stats.test_stats import outcomes
 UNIT = (-1.0, 1.0)
 
 
-def sweep(*levels: Sequence[str]) -> list[Outcome]:
+def sweep(*levels: Sequence[str], cluster_size: int = 1) -> list[Outcome]:
     """One level after the other, named 1, 2, ...; one text an example, one letter a repetition: P, F, I or L."""
-    return [o for name, rows in enumerate(levels, 1) for o in outcomes(f"{name}", *rows)]
+    return [
+        o
+        for name, rows in enumerate(levels, 1)
+        for o in outcomes(f"{name}", *rows, cluster_size=cluster_size)
+    ]
 
 
 def names(count: int) -> list[str]:
@@ -36,9 +40,7 @@ def names(count: int) -> list[str]:
 # --- what is counted --------------------------------------------------------------------------------
 
 
-def test_a_trial_killed_by_a_limit_counts_as_failed_and_one_that_the_provider_lost_counts_under_no_profile() -> (
-    None
-):
+def test_a_killed_trial_counts_as_failed_and_one_that_the_provider_lost_under_no_profile() -> None:
     found = study(sweep(["LP", "PP"], ["PP", "IP"]), names(2))
     # the block of e1 that the provider hit is left out of both levels
     assert (found.tasks, found.repetitions) == (2, 1.5)
@@ -132,6 +134,16 @@ def test_few_differing_tasks_of_one_repetition_have_the_exact_p_value_and_an_int
     assert found.p_value == 0.125
     assert found.lower is not None
     assert found.lower <= 0
+
+
+@pytest.mark.parametrize("cluster_size", [1, 2])
+def test_tasks_that_all_turn_in_one_repetition_are_shown_without_a_spread(cluster_size: int) -> None:
+    found = study(sweep(["F"] * 12, ["P"] * 12, cluster_size=cluster_size), names(2)).deployed[0]
+    assert found.shown
+    assert found.p_value == 2.0 ** (1 - 12 // cluster_size)
+    assert found.upper == 1.0
+    assert found.lower is not None
+    assert 0 < found.lower < 1
 
 
 # --- the trend of errors ----------------------------------------------------------------------------
@@ -423,7 +435,8 @@ def test_a_level_is_not_shown_below_a_rate_that_it_has() -> None:
 def test_nothing_is_ever_nan(data: st.DataObject) -> None:
     levels, tasks = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))
     rows = st.lists(st.text("PFIL", max_size=3), min_size=tasks, max_size=tasks)
-    found = study(count_deaths(sweep(*(data.draw(rows) for _ in range(levels)))), names(levels))
+    drawn = sweep(*(data.draw(rows) for _ in range(levels)), cluster_size=data.draw(st.integers(1, 2)))
+    found = study(count_deaths(drawn), names(levels))
 
     def check(value: object) -> None:
         if isinstance(value, dict):

@@ -46,7 +46,7 @@ class Sum:
     blocks: int
     tasks: int
     bounds: tuple[float, float]  # the smallest and the largest sum that there can be
-    per_block: float  # variance of one block's value within its task, on average
+    per_block: float  # variance of a block's value within its task, on average
     extra: float  # what is added to the variance of the mean, times blocks²
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -133,14 +133,16 @@ def _clustered(
     differing = [total for total in by_cluster.values() if abs(total) > ZERO]
     total = sum(map(len, sums.values()))
     mean, df = fmean(values), equivalent_clusters(clusters) - 1
-    pooled = [value for each in sums.values() for value in each]
-    within = _variance(pooled) if total > 1 else 0.0
+    cautious = math.sqrt(se**2 + extra / total**2)
     if len(differing) < FEW_CLUSTERS:
-        se = math.sqrt(se**2 + extra / total**2)
-        p = sign_flip_p(differing)
+        se, p = cautious, sign_flip_p(differing)
+    elif se < ZERO:  # every cluster differs by the same amount
+        se, p = cautious, 2.0 ** (1 - len(differing))
     else:
         p = t_two_sided(mean / se, df)
-    return Sum(mean, se, df, p, total, len(values), bounds, within, extra)
+    # that of all blocks: not less than within a task
+    per_block = _variance([value for each in sums.values() for value in each])
+    return Sum(mean, se, df, p, total, len(values), bounds, per_block, extra)
 
 
 def _variance(values: Sequence[float]) -> float:
