@@ -146,6 +146,13 @@ def test_tasks_that_all_turn_in_one_repetition_are_shown_without_a_spread(cluste
     assert 0 < found.lower < 1
 
 
+def test_one_cluster_that_ran_once_has_a_difference_and_nothing_to_judge_it_by() -> None:
+    found = study(sweep(["F", "P"], ["P", "P"], cluster_size=2), names(2))
+    only = found.deployed[0]
+    assert (only.difference, only.se, only.lower, only.upper, only.p_value) == (0.5, None, None, None, 1.0)
+    assert found.equivalences[0].verdict == "not shown"
+
+
 # --- the trend of errors ----------------------------------------------------------------------------
 
 
@@ -252,6 +259,10 @@ def test_a_task_without_a_completed_trial_leaves_its_parts_between_bounds() -> N
     assert (parts.behaviour.low, parts.behaviour.high) == pytest.approx((-0.125, 0.125))
     assert parts.total == pytest.approx(parts.errors.low + parts.behaviour.high)
     assert found.bounds == pytest.approx((-0.25, 0.25))
+    reverse = study(sweep(["PPFF", "PPPP"], ["LLLL", "PPPP"]), names(2)).decomposition
+    assert reverse is not None
+    assert (reverse.errors.low, reverse.errors.high) == pytest.approx((-0.375, -0.125))
+    assert (reverse.behaviour.low, reverse.behaviour.high) == pytest.approx((-0.125, 0.125))
 
 
 # --- the recommendation -----------------------------------------------------------------------------

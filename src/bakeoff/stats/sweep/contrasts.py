@@ -36,7 +36,8 @@ class Contrast:
         """`found` as the difference between `low` and `high`."""
         if found is None:
             return cls(low, high, None, None, None, None, None, asked)
-        return cls(low, high, found.mean, found.se, *found.interval(), found.p_value, asked)
+        lower, upper = (None, None) if found.se is None else found.interval()
+        return cls(low, high, found.mean, found.se, lower, upper, found.p_value, asked)
 
 
 def difference(values: Values, low: int, high: int) -> Sum | None:

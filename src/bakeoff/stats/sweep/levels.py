@@ -81,6 +81,6 @@ def _score(values: Values, at: int) -> Estimate | None:
     if found is None:
         return None
     p, n = found.mean, found.blocks
-    if p in (0.0, 1.0):
+    if p in (0.0, 1.0) or found.se is None:
         return Estimate(p, *wilson(p, n), found.se, n, found.tasks, "wilson")
     return Estimate(p, *wilson(p, p * (1 - p) / found.se**2), found.se, n, found.tasks, "wilson-effective")
