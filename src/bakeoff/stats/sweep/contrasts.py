@@ -1,7 +1,7 @@
 """Planned differences between the profiles of a sweep, asked in an order fixed beforehand.
 
-Reference: Maurer, Hothorn & Lehmacher 1995, *Multiple Comparisons in Drug Clinical Trials and Preclinical Assays*,
-in Vollmar (ed.), Biometrie in der chemisch-pharmazeutischen Industrie 6.
+Reference: Maurer, Hothorn & Lehmacher 1995, *Multiple Comparisons in Drug Clinical Trials and Preclinical Assays:
+A-Priori Ordered Hypotheses*, in Vollmar (ed.), Biometrie in der chemisch-pharmazeutischen Industrie 6.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class Contrast:
         """`found` as the difference between `low` and `high`."""
         if found is None:
             return cls(low, high, None, None, None, None, None, asked)
-        return cls(low, high, found.mean, found.se, *found.interval(), found.p_value, asked)
+        lower, upper = (None, None) if found.se is None else found.interval()
+        return cls(low, high, found.mean, found.se, lower, upper, found.p_value, asked)
 
 
 def difference(values: Values, low: int, high: int) -> Sum | None:

@@ -45,8 +45,9 @@ def decompose(blocks: Blocks, inference: Inference) -> Decomposition | None:
     """The last experiment minus the first; None without a block."""
     if not blocks.by_task or len(blocks.experiments) < 2:
         return None
-    errors_low, behaviour_high = _parts(blocks, 0.0, inference)
-    errors_high, behaviour_low = _parts(blocks, 1.0, inference)
+    # A pass rate that nothing is known of raises `errors` at the floor, and lowers it at the ceiling
+    errors_low, behaviour_high = _parts(blocks, (0.0, 1.0), inference)
+    errors_high, behaviour_low = _parts(blocks, (1.0, 0.0), inference)
     return Decomposition(
         errors_low[0] + behaviour_high[0],
         _part(errors_low, errors_high),
@@ -55,6 +56,7 @@ def decompose(blocks: Blocks, inference: Inference) -> Decomposition | None:
 
 
 Found = tuple[float, float | None]  # estimate, half the width of its interval
+Unknown = tuple[float, float]  # at the floor, at the ceiling
 
 
 def _part(low: Found, high: Found) -> Part:
@@ -63,8 +65,8 @@ def _part(low: Found, high: Found) -> Part:
     return Part(low[0], high[0], lower, upper)
 
 
-def _parts(blocks: Blocks, unknown: float, inference: Inference) -> tuple[Found, Found]:
-    """`errors` and `behaviour`, where a task without a completed trial would pass at the rate `unknown`."""
+def _parts(blocks: Blocks, unknown: Unknown, inference: Inference) -> tuple[Found, Found]:
+    """`errors` and `behaviour`, where what has no completed trial would pass at the rate `unknown`."""
     terms = {task: _terms(own, unknown) for task, own in blocks.by_task.items()}
     found: list[Found] = []
     for part in (0, 1):
@@ -79,7 +81,7 @@ def _parts(blocks: Blocks, unknown: float, inference: Inference) -> tuple[Found,
             for task, own in blocks.by_task.items()
         }
         spread = Values(pseudo, blocks.cluster_of, inference).weighted({0: 1.0, 1: -1.0})
-        half = None if spread is None else t_quantile(0.975, spread.df) * spread.se
+        half = None if spread is None or spread.se is None else t_quantile(0.975, spread.df) * spread.se
         found.append((fmean(each[part] for each in terms.values()), half))
     return found[0], found[1]
 
@@ -88,9 +90,9 @@ def _without(blocks: Sequence[Block], i: int) -> Sequence[Block]:
     return [*blocks[:i], *blocks[i + 1 :]]
 
 
-def _terms(blocks: Sequence[Block], unknown: float) -> tuple[float, float]:
+def _terms(blocks: Sequence[Block], unknown: Unknown) -> tuple[float, float]:
     """One task's `errors` and `behaviour`."""
-    (c_low, s_low), (c_high, s_high) = (_rates(blocks, end, unknown) for end in (0, -1))
+    (c_low, s_low), (c_high, s_high) = (_rates(blocks, end, unknown[end]) for end in (0, -1))
     return (s_low + s_high) / 2 * (c_high - c_low), (c_low + c_high) / 2 * (s_high - s_low)
 
 

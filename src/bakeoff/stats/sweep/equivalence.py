@@ -42,8 +42,8 @@ def equivalence(low: str, high: str, found: Sum | None, margin: float) -> Equiva
     if -margin < lower and upper < margin:
         return Equivalence(low, high, margin, found.mean, lower, upper, "equivalent", None)
     verdict: Literal["different", "not shown"] = "different" if found.p_value < ALPHA else "not shown"
-    needed = repetitions(margin, found.tasks, found.per_block, found.extra)
-    more = needed if needed * found.tasks > found.blocks else None
+    needed = None if found.se is None else repetitions(margin, found.tasks, found.per_block, found.extra)
+    more = needed if needed and needed * found.tasks > found.blocks else None
     return Equivalence(low, high, margin, found.mean, lower, upper, verdict, more)
 
 

@@ -25,6 +25,7 @@ class Level:
     infra: Estimate | None
     infra_upper: float | None  # one-sided 95 % bound of that share
     infra_trials: float  # behind it: the effective number of trials
+    outside: int  # infrastructure errors that did not arise inside the sandbox, which no profile changes
     as_deployed: Estimate | None  # over all tasks, without blocks that an error from outside hit
     clean: Estimate | None  # over tasks of which no trial was killed under any profile
 
@@ -39,6 +40,7 @@ def level(experiment: str, outcomes: Sequence[Outcome], at: int, complete: Value
         infra,
         None if infra is None else upper_bound(infra.mean, behind),
         behind,
+        sum(not o.completed and not o.died_inside for o in outcomes),
         _score(complete, at),
         _score(clean, at),
     )
@@ -79,6 +81,6 @@ def _score(values: Values, at: int) -> Estimate | None:
     if found is None:
         return None
     p, n = found.mean, found.blocks
-    if p in (0.0, 1.0):
+    if p in (0.0, 1.0) or found.se is None:
         return Estimate(p, *wilson(p, n), found.se, n, found.tasks, "wilson")
     return Estimate(p, *wilson(p, p * (1 - p) / found.se**2), found.se, n, found.tasks, "wilson-effective")

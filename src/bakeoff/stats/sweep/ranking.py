@@ -91,16 +91,21 @@ def _sentence(
     if floor.difference is None or ceiling.difference is None or interaction.difference is None:
         return f"{pair[0]} and {pair[1]} have no task in common that counts at {ends[0]} and at {ends[1]}."
     said = f"At {ends[0]} {_standing(pair, floor)}; at {ends[1]} {_standing(pair, ceiling)}."
-    p = figures.p_words(interaction.p_value or 0.0)
-    change = f"{_points(interaction.difference)} between the two ({p})"
+    change = (
+        f"{_points(interaction.difference)} between the two ({figures.p_words(interaction.p_value or 0.0)})"
+    )
+    both = floor.shown and ceiling.shown
     turned = floor.difference * ceiling.difference < 0
-    if interaction.shown and turned and floor.shown and ceiling.shown:
-        return f"{said} The box decides who is ahead: the difference changes by {change}."
     if interaction.shown:
-        who = "may decide who is ahead" if turned else "changes by how much"
-        return f"{said} The box {who}: the difference changes by {change}."
-    if floor.shown and ceiling.shown and not turned:
-        return f"{said} The order holds; that the difference changes, by {change}, is not more than noise."
+        decides = {
+            (True, True): "The box decides who is ahead",
+            (True, False): "The box changes the lead, and may decide who is ahead",
+            (False, True): "The order holds, but the box changes the lead",
+            (False, False): "The box changes the lead",
+        }
+        return f"{said} {decides[turned, both]}: the difference changes by {change}."
+    if both and not turned:
+        return f"{said} The order holds; the difference changes by {change}, not more than noise."
     return f"{said} Whether the box changes the order cannot be told: the difference changes by {change}."
 
 

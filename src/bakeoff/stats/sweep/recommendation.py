@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +13,7 @@ from bakeoff.stats.sweep.equivalence import Equivalence
 from bakeoff.stats.sweep.levels import Level, lower_bound, upper_bound
 from bakeoff.text import figures
 
-MOST = 10_000  # repetitions; a larger need is not said
+MOST = 1000  # repetitions; a larger need is not said
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def recommend(
     chosen = next(each for each in levels if each.experiment == smallest)
     few = (
         f"{smallest} is the smallest level shown to have fewer than {bound} infrastructure errors "
-        f"(at most {figures.percent(chosen.infra_upper)})"
+        f"(at most {figures.percent(chosen.infra_upper, 2)})"
     )
     if smallest == base:
         return Recommendation("level", smallest, f"{few}, and it is the smallest level of all.", None)
@@ -101,8 +102,10 @@ def _another_test(
     different = {each.high for each in equivalences if each.verdict == "different"}
     names = [each.experiment for each in levels]
     for each in reversed(levels[: names.index(smallest)]):
-        if each.infra is None or each.infra.mean >= infra_bound or each.experiment in different:
+        if each.infra is None or each.infra.mean >= infra_bound:
             break
+        if each.experiment in different:
+            continue
         needed = repetitions_below(infra_bound, each)
         may = (
             f" {each.experiment} may do: {figures.percent(each.infra.mean)} of its trials ended as infrastructure "
@@ -122,15 +125,19 @@ def _not_below(levels: Sequence[Level], infra_bound: float) -> Recommendation:
         f"{figures.percent(seen.mean)} of {seen.trials} trials at {largest.experiment}, the largest level, ended as "
         f"infrastructure errors"
     )
+    causes = f" {largest.outside} of them came from outside the sandbox." if largest.outside else ""
     if lower_bound(seen.mean, largest.infra_trials) > infra_bound:
-        return Recommendation("none", None, f"{ended}, which is above the bound of {bound}.", None)
-    sure = f"{ended}, but the rate may be up to {figures.percent(largest.infra_upper)}, which is not below {bound}."
+        return Recommendation("none", None, f"{ended}, which is above the bound of {bound}.{causes}", None)
+    sure = (
+        f"{ended}, but the rate may be up to {figures.percent(largest.infra_upper)}, which is not below {bound}."
+        f"{causes}"
+    )
     needed = repetitions_below(infra_bound, largest) if seen.mean < infra_bound else None
     return Recommendation("cannot say", None, sure + _would(needed), needed)
 
 
 def repetitions_below(infra_bound: float, level: Level) -> int | None:
-    """Repetitions of each task with which `level` is shown below the bound in four of five, if its rate stays.
+    """Repetitions of each task, in all, with which `level` is shown below the bound in four of five, if its rate stays.
 
     From the binomial distribution of the errors and Wilson's bound; None: more than `MOST`, or no trial to go by.
     """
@@ -150,10 +157,8 @@ def repetitions_below(infra_bound: float, level: Level) -> int | None:
 
 def _most_errors(infra_bound: float, trials: int) -> int:
     """With how many errors at most the rate is shown below the bound; -1: not even with none."""
-    most = math.floor(infra_bound * trials)
-    while most >= 0 and upper_bound(most / trials, trials) >= infra_bound:
-        most -= 1
-    return most
+    possible = range(math.ceil(infra_bound * trials) + 1)
+    return bisect_left(possible, infra_bound, key=lambda errors: upper_bound(errors / trials, trials)) - 1
 
 
 def _would(needed: int | None) -> str:

@@ -40,17 +40,19 @@ class Sum:
     """A weighted sum of rates: its mean over tasks, standard error and degrees of freedom."""
 
     mean: float
-    se: float
+    se: float | None  # None: there is one cluster, which says nothing about others
     df: float
     p_value: float  # of a sum of 0, two-sided
     blocks: int
     tasks: int
     bounds: tuple[float, float]  # the smallest and the largest sum that there can be
-    per_block: float  # variance of one block's value within its task, on average
+    per_block: float  # variance of a block's value within its task, on average
     extra: float  # what is added to the variance of the mean, times blocks²
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
-        """The two-sided interval."""
+        """The two-sided interval; without a standard error everything that is possible."""
+        if self.se is None:
+            return self.bounds
         half = t_quantile((1 + confidence) / 2, self.df) * self.se
         low, high = max(self.bounds[0], self.mean - half), min(self.bounds[1], self.mean + half)
         # an interval without 0 would contradict an exact test
@@ -68,7 +70,7 @@ class Values:
     def weighted(self, weights: Mapping[int, float]) -> Sum | None:
         """The mean over tasks of the weighted sum of the experiments' rates; None without a block.
 
-        Where no task has two blocks, tasks count as a sample, and None is also the answer of a single cluster.
+        Where no task has two blocks, tasks count as a sample.
 
         Args:
             weights: by the experiment's index.
@@ -121,26 +123,28 @@ def _clustered(
     extra: float,
     bounds: tuple[float, float],
     cluster_of: Mapping[str, str],
-) -> Sum | None:
-    """As `compare` does it: clusters of tasks are a sample. None with one cluster."""
+) -> Sum:
+    """As `compare` does it: clusters of tasks are a sample."""
     values, clusters = [fmean(each) for each in sums.values()], [cluster_of[task] for task in sums]
     se = clustered_se(values, clusters)
+    total = sum(map(len, sums.values()))
     if se is None:
-        return None
+        return Sum(fmean(values), None, 1.0, 1.0, total, len(values), bounds, 0.0, extra)
     by_cluster: dict[str, float] = defaultdict(float)
     for value, cluster in zip(values, clusters, strict=True):
         by_cluster[cluster] += value
     differing = [total for total in by_cluster.values() if abs(total) > ZERO]
-    total = sum(map(len, sums.values()))
     mean, df = fmean(values), equivalent_clusters(clusters) - 1
-    pooled = [value for each in sums.values() for value in each]
-    within = _variance(pooled) if total > 1 else 0.0
+    cautious = math.sqrt(se**2 + extra / total**2)
     if len(differing) < FEW_CLUSTERS:
-        se = math.sqrt(se**2 + extra / total**2)
-        p = sign_flip_p(differing)
+        se, p = cautious, sign_flip_p(differing)
+    elif se < ZERO:  # every cluster differs by the same amount
+        se, p = cautious, 2.0 ** (1 - len(differing))
     else:
         p = t_two_sided(mean / se, df)
-    return Sum(mean, se, df, p, total, len(values), bounds, within, extra)
+    # that of all blocks: not less than within a task
+    per_block = _variance([value for each in sums.values() for value in each])
+    return Sum(mean, se, df, p, total, len(values), bounds, per_block, extra)
 
 
 def _variance(values: Sequence[float]) -> float:
