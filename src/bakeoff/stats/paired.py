@@ -26,7 +26,7 @@ from bakeoff.stats.intervals import (
     CONFIDENCE,
     ZERO,
     clustered_se,
-    equivalent_clusters,
+    difference_df,
     t_quantile,
     t_two_sided,
     wilson,
@@ -141,7 +141,7 @@ def compare(
 
     An example's difference is that of its two mean pass rates over completed repetitions, and all examples weigh the
     same. With one example per cluster and no infrastructure errors this is the paired t-test. For clusters of
-    different sizes it is the form of Bell & McCaffrey (2002): see `clustered_se` and `equivalent_clusters`.
+    different sizes it is the form of Bell & McCaffrey (2002): see `clustered_se` and `difference_df`.
 
     Args:
         counting: how infrastructure errors count; `worst_case` counts those of `first` as failures and those
@@ -229,7 +229,7 @@ def _tested(
         return Comparison(first, second, 0, 0)
     mean, se = fmean(differences), clustered_se(differences, clusters)
     sums = _sums(differences, clusters)
-    g, equal = len(sums), equivalent_clusters(clusters)
+    g = len(sums)
     bound = math.inf if trials is None else 1.0
     if se is None:
         return Comparison(first, second, n, g, mean, None, None, None, 1.0, 1.0, None, "sign-flip")
@@ -244,10 +244,11 @@ def _tested(
         u = wilson(0.0, g)[1]
         low, high = max(-1.0, (1 - u) * mean - u), min(1.0, (1 - u) * mean + u)
         return Comparison(first, second, n, g, mean, 0.0, low, high, p, p, mde, "no-spread")
-    t = t_quantile((1 + CONFIDENCE) / 2, equal - 1)
+    df = difference_df(differences, clusters)
+    t = t_quantile((1 + CONFIDENCE) / 2, df)
     differing = [total for total in sums.values() if abs(total) > ZERO]
     if len(differing) >= FEW_CLUSTERS:
-        low, high, p = mean - t * se, mean + t * se, t_two_sided(mean / se, equal - 1)
+        low, high, p = mean - t * se, mean + t * se, t_two_sided(mean / se, df)
         return Comparison(
             first, second, n, g, mean, se, max(-bound, low), min(bound, high), p, p, mde, "paired-t"
         )
@@ -290,7 +291,7 @@ def _spread(differences: Sequence[float], clusters: Sequence[str], trials: float
     elif differing < FEW_CLUSTERS:
         se = _cautious(se, n, g, trials)
     sizes = tuple(Counter(clusters).values())
-    return Spread(se, equivalent_clusters(clusters), sizes, differing, fmean(differences))
+    return Spread(se, 1 + difference_df(differences, clusters), sizes, differing, fmean(differences))
 
 
 def seen_se(se: float, clusters: int) -> float:

@@ -39,6 +39,7 @@ from bakeoff.stats import (
     wilson,
 )
 from bakeoff.stats.detectable import expected_power
+from bakeoff.stats.intervals import LEAST_DF, difference_df, within_correlation
 from bakeoff.text import figures
 from tests.studies import interval_study, stats_study
 
@@ -105,8 +106,13 @@ def cluster_fit(values: list[float], clusters: list[str]) -> Any:
     )
 
 
-def bell_mccaffrey(values: list[float], clusters: list[str]) -> tuple[float, float]:
-    """Standard error and degrees of freedom of a mean, by the matrices of Bell & McCaffrey (2002) themselves."""
+def bell_mccaffrey(
+    values: list[float], clusters: list[str], correlation: float = 0.0
+) -> tuple[float, float]:
+    """Standard error and degrees of freedom of a mean, by the matrices of Bell & McCaffrey (2002) themselves.
+
+    The degrees of freedom are those of values with this `correlation` within a cluster.
+    """
     import numpy as np
     from scipy.linalg import block_diag, inv, sqrtm
 
@@ -118,7 +124,8 @@ def bell_mccaffrey(values: list[float], clusters: list[str]) -> tuple[float, flo
     adjust = block_diag(*[inv(sqrtm(np.eye(m) - hat[:m, :m]).real) for m in sizes])
     member = block_diag(*[np.ones((m, 1)) for m in sizes])
     weights = member.T @ adjust @ (np.eye(n) - hat) / n  # a cluster's part of the sandwich, as a sum over y
-    spread = weights @ weights.T
+    covariance = (1 - correlation) * np.eye(n) + correlation * member @ member.T
+    spread = weights @ covariance @ weights.T
     return float(np.linalg.norm(weights @ y)), float(np.trace(spread) ** 2 / np.trace(spread @ spread))
 
 
@@ -200,13 +207,36 @@ def test_paired_differences_of_uneven_clusters_are_bell_and_mccaffreys() -> None
     for o in rows:
         rates[o.candidate][int(o.example_id[1:])] += o.value / 2
     differences = [x - y for x, y in zip(rates["a"], rates["b"], strict=True)]
-    se, df = bell_mccaffrey(differences, clusters)
+    correlation = within_correlation(differences, clusters)
+    se, df = bell_mccaffrey(differences, clusters, correlation)
     got = compare(rows, "a", "b")
     mean = sum(differences) / 60
-    assert df < 6, "not twelve"
+    assert LEAST_DF < df < 6, "not twelve"
     assert (got.method, got.clusters, got.se) == ("paired-t", 13, pytest.approx(se))
     assert got.p_value == pytest.approx(2 * stats.t.sf(abs(mean) / se, df), abs=1e-9)
     assert (got.low, got.high) == pytest.approx(stats.t.interval(0.95, df, mean, se), abs=1e-9)
+
+
+@pytest.mark.slow
+def test_the_correlation_within_clusters_is_that_of_the_analysis_of_variance() -> None:
+    import statsmodels.api as sm
+    from statsmodels.formula.api import ols
+
+    values, clusters = correlated(3)
+    table = sm.stats.anova_lm(ols("value ~ C(cluster)", {"value": values, "cluster": clusters}).fit())
+    between, within = table["mean_sq"]
+    counts = [clusters.count(one) for one in set(clusters)]
+    size = (72 - sum(count**2 for count in counts) / 72) / (len(counts) - 1)
+    want = (between - within) / (between + (size - 1) * within)
+    assert within_correlation(values, clusters) == pytest.approx(want, abs=1e-9)
+    assert within_correlation([0.0, 1.0, 0.0], ["a", "a", "b"]) == 0.0
+
+
+def test_values_that_go_together_leave_fewer_degrees_of_freedom() -> None:
+    uneven, even = ["a"] * 20 + list("bcdefgh"), [f"c{i // 3}" for i in range(27)]
+    together = [1.0] * 20 + [0.0, 1.0] * 3 + [0.0]
+    assert difference_df(together, uneven) == min(LEAST_DF, equivalent_clusters(uneven) - 1)
+    assert difference_df([float(i < 9) for i in range(27)], even) == 8
 
 
 def test_paired_differences_are_the_paired_t_test() -> None:
