@@ -17,6 +17,7 @@ from bakeoff.stats.detectable import (
     FEW_CLUSTERS,
     POWER,
     Spread,
+    falling,
     minimum_detectable_effect,
     power_of,
 )
@@ -117,7 +118,9 @@ def _of_rerun(side: Sequence[list[float]], clusters: Sequence[str], variance: fl
         level[cluster] *= _level(fmean(values), len(values))
     differing = math.fsum(1 - chance for chance in level.values())
     sizes = tuple(Counter(clusters).values())
-    return Spread(seen_se(math.sqrt(variance), len(sizes)), equivalent_clusters(clusters), sizes, differing)
+    se = seen_se(math.sqrt(variance), len(sizes))
+    rates = [fmean(values) for values in side]
+    return Spread(se, equivalent_clusters(clusters), sizes, differing, 0.0, *falling(rates, clusters))
 
 
 def _level(p: float, trials: int) -> float:
