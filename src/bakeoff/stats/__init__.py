@@ -5,7 +5,14 @@ Examples are a sample, and repetitions of one example are not independent, so st
 cannot be estimated (one cluster, all passes) the result is a bound that needs no spread.
 """
 
-from bakeoff.stats.decision import Decision, deaths_are_failures, decide, depends_on_counting
+from bakeoff.stats.decision import (
+    Decision,
+    deaths_are_failures,
+    decide,
+    depends_on_counting,
+    rare_kinds,
+    would_show,
+)
 from bakeoff.stats.detectable import ALPHA, Spread, minimum_detectable_effect, power_of
 from bakeoff.stats.excess import Excess, excesses
 from bakeoff.stats.intervals import (
@@ -38,6 +45,7 @@ from bakeoff.stats.scores import (
     count_deaths,
     counted_in_score,
     pass_at_k,
+    pass_bounds,
     pass_hat_k,
     score_set,
 )
@@ -71,9 +79,11 @@ __all__ = [
     "holm",
     "minimum_detectable_effect",
     "pass_at_k",
+    "pass_bounds",
     "pass_hat_k",
     "plan",
     "power_of",
+    "rare_kinds",
     "score_set",
     "sensitivities",
     "sign_flip_p",
@@ -81,4 +91,5 @@ __all__ = [
     "t_quantile",
     "t_two_sided",
     "wilson",
+    "would_show",
 ]

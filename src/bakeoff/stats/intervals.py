@@ -115,14 +115,14 @@ def equivalent_clusters(clusters: Sequence[str]) -> float:
 
 @lru_cache(maxsize=1024)
 def spread_df(sizes: tuple[int, ...], correlation: float = 0.0) -> float:
-    """Satterthwaite's degrees of freedom of `clustered_se` with clusters of these `sizes`; 0 for one cluster.
+    """Satterthwaite's degrees of freedom of `clustered_se` with clusters of these `sizes`; 0 for none or one.
 
     tr(O)² / tr(O²), where O is the covariance of the corrected residual sums of the clusters, if all values have one
     variance and those of one cluster have this `correlation`, in [0, 1]: Bell & McCaffrey (2002) for 0, Pustejovsky
     & Tipton (2018) otherwise. For clusters of one size it is their number - 1, whatever the correlation.
     """
-    if len(set(sizes)) == 1:
-        return len(sizes) - 1.0
+    if len(set(sizes)) <= 1:
+        return max(0.0, len(sizes) - 1.0)
     total = math.fsum(sizes)
     shares = [size / total for size in sizes]
     own = [size + size * (size - 1) * correlation for size in sizes]  # variance of a cluster's sum
