@@ -37,7 +37,17 @@ from bakeoff.stats.paired import (
     sign_flip_p,
     spread_of,
 )
-from bakeoff.stats.power import Power, plan
+from bakeoff.stats.power import (
+    Bought,
+    Margin,
+    Power,
+    below_repetitions,
+    bought,
+    margin,
+    margin_power,
+    margin_repetitions,
+    plan,
+)
 from bakeoff.stats.scores import (
     Counting,
     Outcome,
@@ -52,16 +62,20 @@ from bakeoff.stats.scores import (
 
 __all__ = [
     "ALPHA",
+    "Bought",
     "Comparison",
     "Counting",
     "Decision",
     "Estimate",
     "Excess",
+    "Margin",
     "Outcome",
     "Power",
     "ScoreSet",
     "Sensitivity",
     "Spread",
+    "below_repetitions",
+    "bought",
     "clustered_se",
     "compare",
     "compare_all",
@@ -77,6 +91,9 @@ __all__ = [
     "estimate_errors",
     "excesses",
     "holm",
+    "margin",
+    "margin_power",
+    "margin_repetitions",
     "minimum_detectable_effect",
     "pass_at_k",
     "pass_bounds",

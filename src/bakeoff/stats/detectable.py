@@ -123,20 +123,34 @@ def _turned(shift: float, spread: Spread, whole_clusters: bool) -> tuple[float, 
 
 
 def minimum_detectable_effect(
-    spread: Spread, alpha: float = ALPHA, whole_clusters: bool = False
+    spread: Spread, alpha: float = ALPHA, whole_clusters: bool = False, clusters: int | None = None
 ) -> float | None:
     """The smallest true difference of rates found with 80 % probability at `alpha`; None: a difference of 1 is not.
 
-    In a large sample, (z_{1-alpha/2} + z_{power}) * SE: Miller (2024). See `power_of` for `whole_clusters`.
+    In a large sample, (z_{1-alpha/2} + z_{power}) * SE: Miller (2024). See `power_of` for the other two.
     """
 
     def power(step: int) -> float:
-        return power_of(step / STEPS, spread, alpha, whole_clusters=whole_clusters)
+        return power_of(step / STEPS, spread, alpha, clusters, whole_clusters)
 
     if power(STEPS) < POWER:
         return None
     # bisect, because loading scipy's root finders costs every report half a second
     return bisect_left(range(STEPS), POWER, lo=1, key=power) / STEPS
+
+
+def detectable(
+    spread: Spread, alpha: float = ALPHA, clusters: int | None = None
+) -> tuple[float | None, float | None]:
+    """`minimum_detectable_effect` if single examples change, and if whole clusters do: never the smaller of the two.
+
+    The second is None also where every example is a cluster.
+    """
+    single = minimum_detectable_effect(spread, alpha, clusters=clusters)
+    if single is None or not spread.grouped:
+        return single, None
+    whole = minimum_detectable_effect(spread, alpha, True, clusters)
+    return single, None if whole is None else max(single, whole)
 
 
 def expected_power(effect: float, se: float, turned: float, known: float, df: float, alpha: float) -> float:

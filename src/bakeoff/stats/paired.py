@@ -21,7 +21,7 @@ from itertools import combinations, product
 from statistics import fmean
 from typing import Literal
 
-from bakeoff.stats.detectable import ALPHA, FEW_CLUSTERS, Spread, falling, minimum_detectable_effect
+from bakeoff.stats.detectable import ALPHA, FEW_CLUSTERS, Spread, detectable, falling
 from bakeoff.stats.intervals import (
     CONFIDENCE,
     ZERO,
@@ -295,8 +295,7 @@ def _detectable(paired: _Paired, alpha: float) -> tuple[float | None, float | No
     spread = None if paired.trials is None else _spread(paired)
     if spread is None:
         return None, None
-    whole = minimum_detectable_effect(spread, alpha, whole_clusters=True) if spread.grouped else None
-    return minimum_detectable_effect(spread, alpha), whole
+    return detectable(spread, alpha)
 
 
 def _around(mean: float, clusters: int) -> tuple[float, float]:
