@@ -11,6 +11,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypedDict
 
 from bakeoff import stats, verdict
 from bakeoff.record.base import VerdictName
@@ -82,8 +83,12 @@ class CandidateReport:
     simulated: bool
     counts: Mapping[VerdictName, int]
     scores: stats.ScoreSet
-    pass_at_k: float | None  # chance that at least one of `ReportData.repetitions` trials passes
-    pass_hat_k: float | None  # chance that all of them pass; both None with one repetition
+    # Chance that at least one of `ReportData.repetitions` trials passes, and that all do. None with one repetition, and
+    # where trials of some example are missing: then the chance lies within the bounds
+    pass_at_k: float | None
+    pass_hat_k: float | None
+    pass_at_k_bounds: tuple[float, float] | None
+    pass_hat_k_bounds: tuple[float, float] | None
     evaluators: Mapping[str, float]  # mean score of each evaluator over the trials it scored
     total_cost_usd: float | None  # of all trials; None when any price is unknown
     cost_usd: Spread | None  # None also when any price is unknown
@@ -373,18 +378,17 @@ def collect(run: RunDirectory) -> ReportData:
             measures[scores.candidate],
             again.get(scores.candidate),
             manifest,
-            pass_at_k=stats.pass_at_k(outcomes, scores.candidate, repetitions) if repetitions > 1 else None,
-            pass_hat_k=stats.pass_hat_k(outcomes, scores.candidate, repetitions) if repetitions > 1 else None,
+            [o for o in outcomes if o.candidate == scores.candidate],
         )
         for scores in decision.scores
     ]
-    warnings += suspect.candidates(decision.scores, lost)
+    max_error_rate = manifest.config.infra.max_error_rate
+    warnings += suspect.candidates(decision.scores, lost, max_error_rate)
     if contended := sum(each.contended for each in candidates):
         warnings.append(
             f"{contended} of {len(outcomes)} trials got less CPU than was reserved for them, since the host was busy "
             "with something else: read times, and verdicts that depend on time, with care"
         )
-    max_error_rate = manifest.config.infra.max_error_rate
     return ReportData(
         manifest=manifest,
         run_dir=str(run.path),
@@ -460,9 +464,7 @@ def _candidate(
     measures: _Measures,
     again: stats.Excess | None,
     manifest: Manifest,
-    *,
-    pass_at_k: float | None,
-    pass_hat_k: float | None,
+    outcomes: Sequence[stats.Outcome],
 ) -> CandidateReport:
     row = manifest.candidate(scores.candidate)
     sums = measures.sums
@@ -487,8 +489,7 @@ def _candidate(
         uncounted=sums["uncounted"],
         reattempted=sums["reattempted"],
         reattempted_more=again,
-        pass_at_k=pass_at_k,
-        pass_hat_k=pass_hat_k,
+        **_passes(outcomes, scores.candidate, manifest.config.trials),
         **spreads,
     )
 
@@ -497,6 +498,25 @@ def _missing(manifest: Manifest, finished: int) -> list[str]:
     if finished >= manifest.trials_planned:
         return []
     return [f"only {finished} of {manifest.trials_planned} planned trials have a verdict"]
+
+
+class _Passes(TypedDict):
+    pass_at_k: float | None
+    pass_hat_k: float | None
+    pass_at_k_bounds: tuple[float, float] | None
+    pass_hat_k_bounds: tuple[float, float] | None
+
+
+def _passes(outcomes: Sequence[stats.Outcome], candidate: str, k: int) -> _Passes:
+    if k < 2:
+        return _Passes(pass_at_k=None, pass_hat_k=None, pass_at_k_bounds=None, pass_hat_k_bounds=None)
+    complete = all(o.counted(stats.Counting.SCORE) is not None for o in outcomes)
+    return _Passes(
+        pass_at_k=stats.pass_at_k(outcomes, candidate, k) if complete else None,
+        pass_hat_k=stats.pass_hat_k(outcomes, candidate, k) if complete else None,
+        pass_at_k_bounds=stats.pass_bounds(stats.pass_at_k, outcomes, candidate, k),
+        pass_hat_k_bounds=stats.pass_bounds(stats.pass_hat_k, outcomes, candidate, k),
+    )
 
 
 def _doubts(candidates: Sequence[CandidateReport], max_error_rate: float) -> list[str]:

@@ -5,7 +5,14 @@ Examples are a sample, and repetitions of one example are not independent, so st
 cannot be estimated (one cluster, all passes) the result is a bound that needs no spread.
 """
 
-from bakeoff.stats.decision import Decision, deaths_are_failures, decide, depends_on_counting
+from bakeoff.stats.decision import (
+    Decision,
+    deaths_are_failures,
+    decide,
+    depends_on_counting,
+    rare_kinds,
+    would_show,
+)
 from bakeoff.stats.detectable import ALPHA, Spread, minimum_detectable_effect, power_of
 from bakeoff.stats.excess import Excess, excesses
 from bakeoff.stats.intervals import (
@@ -30,7 +37,17 @@ from bakeoff.stats.paired import (
     sign_flip_p,
     spread_of,
 )
-from bakeoff.stats.power import Power, plan
+from bakeoff.stats.power import (
+    Bought,
+    Margin,
+    Power,
+    below_repetitions,
+    bought,
+    margin,
+    margin_power,
+    margin_repetitions,
+    plan,
+)
 from bakeoff.stats.scores import (
     Counting,
     Outcome,
@@ -38,6 +55,7 @@ from bakeoff.stats.scores import (
     count_deaths,
     counted_in_score,
     pass_at_k,
+    pass_bounds,
     pass_hat_k,
     score_set,
 )
@@ -58,6 +76,7 @@ from bakeoff.stats.sweep import (
 
 __all__ = [
     "ALPHA",
+    "Bought",
     "Comparison",
     "Contrast",
     "Counting",
@@ -67,6 +86,7 @@ __all__ = [
     "Estimate",
     "Excess",
     "Level",
+    "Margin",
     "Outcome",
     "Part",
     "Power",
@@ -77,6 +97,8 @@ __all__ = [
     "Spread",
     "SweepStudy",
     "Trend",
+    "below_repetitions",
+    "bought",
     "clustered_se",
     "compare",
     "compare_all",
@@ -92,12 +114,17 @@ __all__ = [
     "estimate_errors",
     "excesses",
     "holm",
+    "margin",
+    "margin_power",
+    "margin_repetitions",
     "minimum_detectable_effect",
     "pass_at_k",
+    "pass_bounds",
     "pass_hat_k",
     "plan",
     "power_of",
     "rankings",
+    "rare_kinds",
     "repetitions_for",
     "score_set",
     "sensitivities",
@@ -107,4 +134,5 @@ __all__ = [
     "t_quantile",
     "t_two_sided",
     "wilson",
+    "would_show",
 ]

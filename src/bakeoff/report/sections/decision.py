@@ -75,6 +75,6 @@ def blocks(data: ReportData) -> Iterator[Block]:
     yield Plot(
         "score",
         "Score with its 95 % interval",
-        "Share of trials that passed, infrastructure errors excluded. If two intervals overlap widely, the "
-        "two candidates may be equal.",
+        "Share of trials that passed, infrastructure errors excluded. Overlapping intervals do not say that two "
+        "candidates are equal: the table of pairs compares them on the same examples.",
     )
