@@ -5,6 +5,8 @@ Examples are a sample, and repetitions of one example are not independent, so st
 cannot be estimated (one cluster, all passes) the result is a bound that needs no spread.
 """
 
+from bakeoff.stats.answerable import Sample, noise_of, repetitions_for, smallest_margin, unanswerable
+from bakeoff.stats.conditional import Rise, Share, rise_of_mean, rise_of_share, share_against
 from bakeoff.stats.decision import Decision, deaths_are_failures, decide, depends_on_counting
 from bakeoff.stats.detectable import ALPHA, Spread, minimum_detectable_effect, power_of
 from bakeoff.stats.excess import Excess, excesses
@@ -51,8 +53,11 @@ __all__ = [
     "Excess",
     "Outcome",
     "Power",
+    "Rise",
+    "Sample",
     "ScoreSet",
     "Sensitivity",
+    "Share",
     "Spread",
     "clustered_se",
     "compare",
@@ -70,15 +75,22 @@ __all__ = [
     "excesses",
     "holm",
     "minimum_detectable_effect",
+    "noise_of",
     "pass_at_k",
     "pass_hat_k",
     "plan",
     "power_of",
+    "repetitions_for",
+    "rise_of_mean",
+    "rise_of_share",
     "score_set",
     "sensitivities",
+    "share_against",
     "sign_flip_p",
+    "smallest_margin",
     "spread_of",
     "t_quantile",
     "t_two_sided",
+    "unanswerable",
     "wilson",
 ]
