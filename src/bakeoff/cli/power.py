@@ -51,11 +51,33 @@ def power(
         stats.plan(outcomes, first, second, effect, stats.ALPHA / (family if first != second else 1))
         for first, second in pairs
     ]
+    margin, unanswerable = _gates(side, found)
     if as_json:
         facts = {"run_id": side.manifest.run_id, "effect": effect, "warnings": list(side.warnings)}
+        facts |= {"smallest_max_drop": margin, "unanswerable_gates": unanswerable}
         typer.echo(escape.json_text(facts | {"comparisons": [asdict(each) for each in found]}, indent=2))
         return
     _print(side, found, effect)
+    if margin is not None:
+        typer.echo(
+            f"A nightly gate can answer max_drop: {stats.round_up(margin):g} or more, if nothing changes."
+        )
+    for says in unanswerable:
+        typer.echo(escape.terminal(says))
+
+
+def _gates(side: Side, found: list[Power]) -> tuple[float | None, list[str]]:
+    """The smallest `max_drop` that a rerun of this run can answer, and the gates that it cannot."""
+    from bakeoff import stats
+    from bakeoff.config.schema import Gates
+
+    noise = stats.noise_of((name, t.example_id, t.verdict) for name, own in side.trials.items() for t in own)
+    examples, repetitions = len(side.examples), round(max(each.repetitions for each in found))
+    if not examples or not repetitions:
+        return None, []
+    sample = stats.Sample(examples, repetitions, len(side.trials), noise)
+    margin = None if noise is None else stats.smallest_margin(examples, repetitions, noise)
+    return margin, stats.unanswerable(Gates.model_validate(side.manifest.config.gates), sample)
 
 
 def _pairs(side: Side) -> list[str]:

@@ -70,7 +70,7 @@ def run(
         max_concurrency=max_concurrency,
     )
     from bakeoff import backends
-    from bakeoff.run import progress
+    from bakeoff.run import margins, progress
 
     stopped = RunDirectory.resolve(resume, out) if resume else None
     display = progress.display(quiet=quiet)
@@ -80,7 +80,8 @@ def run(
         task = runs.plan(harness, overrides, stopped=stopped)
         if dry_run:
             admitted = runs.check_only(task)
-            _print_plan(task, admitted, contents.read(task.config), as_json)
+            unknown = margins.unanswerable(task.config, len(task.dataset.examples), out)
+            _print_plan(task, admitted, contents.read(task.config), unknown, as_json=as_json)
             return
         with closing(backends.connect()) as backend:
             directory = runs.execute(task, backend, display, out, record)
@@ -122,8 +123,10 @@ def _facts(task: Task, image: Contents) -> dict[str, Any]:
     }
 
 
-def _print_plan(task: Task, admitted: Admission | None, image: Contents, as_json: bool) -> None:
-    facts = _facts(task, image)
+def _print_plan(
+    task: Task, admitted: Admission | None, image: Contents, unknown_gates: list[str], *, as_json: bool
+) -> None:
+    facts = _facts(task, image) | {"unanswerable_gates": unknown_gates}
     if as_json:
         typer.echo(escape.json_text(facts, indent=2))
         return
@@ -151,6 +154,8 @@ def _print_plan(task: Task, admitted: Admission | None, image: Contents, as_json
     console.print(table)
     if admitted is None:
         console.print("No Docker Engine answers, so nothing was checked against the host.")
+    for says in unknown_gates:
+        console.print(f"note: {escape.terminal(says)}")
     console.print("Nothing was started.")
 
 

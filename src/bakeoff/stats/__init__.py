@@ -5,7 +5,14 @@ Examples are a sample, and repetitions of one example are not independent, so st
 cannot be estimated (one cluster, all passes) the result is a bound that needs no spread.
 """
 
-from bakeoff.stats.answerable import Sample, noise_of, repetitions_for, smallest_margin, unanswerable
+from bakeoff.stats.answerable import (
+    Sample,
+    noise_of,
+    repetitions_for,
+    round_up,
+    smallest_margin,
+    unanswerable,
+)
 from bakeoff.stats.conditional import Rise, Share, rise_of_mean, rise_of_share, share_against
 from bakeoff.stats.decision import Decision, deaths_are_failures, decide, depends_on_counting
 from bakeoff.stats.detectable import ALPHA, Spread, minimum_detectable_effect, power_of
@@ -83,6 +90,7 @@ __all__ = [
     "repetitions_for",
     "rise_of_mean",
     "rise_of_share",
+    "round_up",
     "score_set",
     "sensitivities",
     "share_against",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 from bakeoff.config.schema import Gates
-from bakeoff.record.trial import TrialRecord
+from bakeoff.record.base import VerdictName
 from bakeoff.stats.conditional import LEAST_P, MOST_NOISE, noise_within
 from bakeoff.stats.detectable import ALPHA, POWER
 from bakeoff.stats.intervals import CAUTION, CONFIDENCE
@@ -64,13 +64,17 @@ def repetitions_for(margin: float, examples: int, noise: float = MOST_NOISE) -> 
     return needed if needed <= MOST else None
 
 
-def noise_of(trials: Iterable[TrialRecord]) -> float | None:
-    """The largest noise of any candidate of a run; None: no example ran twice."""
-    passed: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for trial in trials:
-        if trial.verdict != "infra_error":
-            passed[trial.experiment][trial.example_id].append(float(trial.verdict == "passed"))
-    return max((n for each in passed.values() if (n := noise_within(each)) is not None), default=None)
+def noise_of(trials: Iterable[tuple[str, str, VerdictName]]) -> float | None:
+    """The noise of the candidate of a run that varies most; None: no example ran twice.
+
+    Args:
+        trials: candidate, example id and verdict of each.
+    """
+    failed: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for candidate, example_id, verdict in trials:
+        if verdict != "infra_error":
+            failed[candidate][example_id].append(float(verdict == "failed"))
+    return max((n for own in failed.values() if (n := noise_within(own)) is not None), default=None)
 
 
 def unanswerable(gates: Gates, sample: Sample) -> list[str]:
@@ -78,6 +82,11 @@ def unanswerable(gates: Gates, sample: Sample) -> list[str]:
     if not sample.examples:
         return []
     return [*_rises(gates, sample), *_increases(gates, sample), *_infra(gates, sample)]
+
+
+def round_up(share: float) -> float:
+    """To whole points, as one writes a gate."""
+    return math.ceil(100 * share - 1e-9) / 100
 
 
 def _rises(gates: Gates, sample: Sample) -> Iterator[str]:
@@ -96,20 +105,20 @@ def _rises(gates: Gates, sample: Sample) -> Iterator[str]:
             continue
         more = repetitions_for(margin, n, expected)
         ways = [
-            *([f"{name}: {math.ceil(100 * sure) / 100:g}"] if sure is not None else []),
+            *([f"{name}: {round_up(sure):g}"] if sure is not None else []),
             *([figures.count(more, "repetition")] if more is not None else []),
             "more examples",
         ]
-        can = "can answer none" if sure is None else f"can answer {100 * sure:.1f} points"
-        of = "" if expected != assumed else f" ({why})"
+        can = "can answer none" if sure is None else f"answer {100 * sure:.1f} points or more"
+        of = f" ({why})" if name == "max_drop" else ""
         yield (
-            f"{name}: {margin:g} asks about {100 * margin:g} points, and {_times(n, r)} {can} in four comparisons of "
-            f"five{of}. Otherwise it is unknown, exit code 3. What would do: {' or '.join(ways)}."
+            f"{name}: {margin:g} mostly stays unknown (exit code 3) where nothing changes: {_times(n, r)} {can} "
+            f"in four comparisons of five{of}. What would do: {' or '.join(ways)}."
         )
     if any(m is not None for m in (gates.max_drop, gates.max_time_limit, gates.max_turn_limit)):
         least = _least_p(sample)
         if least >= ALPHA / gates.nights / sample.candidates:
-            yield f"No drop can fail a gate: {_times(n, r)} cannot tell any from noise."
+            yield f"No drop or rise can fail a gate: {_times(n, r)} cannot tell any from noise."
 
 
 def _increases(gates: Gates, sample: Sample) -> Iterator[str]:
@@ -132,7 +141,7 @@ def _infra(gates: Gates, sample: Sample) -> Iterator[str]:
     yield (
         f"max_infra: {bound:g} is unknown even without any error: {figures.count(trials, 'trial')} of a candidate show "
         f"at best that its rate is below {figures.percent(sure)}. What would do: "
-        f"max_infra: {math.ceil(100 * sure) / 100:g} or {what}."
+        f"max_infra: {round_up(sure):g} or {what}."
     )
 
 
