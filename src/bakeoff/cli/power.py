@@ -74,10 +74,12 @@ def power(
             for pair, alpha in zip(pairs, alphas, strict=True)
         ]
     below = None if max_infra is None else _below(side, max_infra)
+    answerable, unanswerable = _gates(side, found)
     if as_json:
         facts = {"run_id": side.manifest.run_id, "effect": effect, "warnings": list(side.warnings)}
         facts |= {"comparisons": [asdict(each) for each in found]}
         facts |= {"margins": [asdict(each) for each in margins], "budgets": [asdict(each) for each in buys]}
+        facts |= {"smallest_max_drop": answerable, "unanswerable_gates": unanswerable}
         facts |= {"max_infra": max_infra, "max_infra_repetitions": below}
         typer.echo(escape.json_text(facts, indent=2))
         return
@@ -86,6 +88,12 @@ def power(
     _print_budgets(buys)
     if max_infra is not None:
         _print_below(side, max_infra, below)
+    if answerable is not None:
+        typer.echo(
+            f"A nightly gate can answer max_drop: {stats.round_up(answerable):g} or more, if nothing changes."
+        )
+    for says in unanswerable:
+        typer.echo(escape.terminal(says))
 
 
 def _dollars(side: Side, pair: tuple[str, str]) -> float | None:
@@ -102,6 +110,20 @@ def _below(side: Side, most: float) -> int | None:
     from bakeoff import stats
 
     return stats.below_repetitions(most, most / 2, len(side.examples)) if side.examples else None
+
+
+def _gates(side: Side, found: list[Power]) -> tuple[float | None, list[str]]:
+    """The smallest `max_drop` that a rerun of this run can answer, and the gates that it cannot."""
+    from bakeoff import stats
+    from bakeoff.config.schema import Gates
+
+    noise = stats.noise_of((name, t.example_id, t.verdict) for name, own in side.trials.items() for t in own)
+    examples, repetitions = len(side.examples), round(max(each.repetitions for each in found))
+    if not examples or not repetitions:
+        return None, []
+    sample = stats.Sample(examples, repetitions, len(side.trials), noise)
+    margin = None if noise is None else stats.smallest_margin(examples, repetitions, noise)
+    return margin, stats.unanswerable(Gates.model_validate(side.manifest.config.gates), sample)
 
 
 def _pairs(side: Side) -> list[str]:

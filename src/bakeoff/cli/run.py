@@ -163,11 +163,13 @@ def _facts(task: Task, image: Contents, expected: Forecast | None) -> dict[str, 
 
 def _print_plan(task: Task, admitted: Admission | None, out: Path, as_json: bool) -> None:
     from bakeoff.harness import contents
+    from bakeoff.run import margins
     from bakeoff.run.forecast import forecast
 
     image = contents.read(task.config)
     expected = forecast(task, out, admitted.slots if admitted else 1)
-    facts = _facts(task, image, expected)
+    unknown_gates = margins.unanswerable(task.config, len(task.dataset.examples), out)
+    facts = _facts(task, image, expected) | {"unanswerable_gates": unknown_gates}
     if as_json:
         typer.echo(escape.json_text(facts, indent=2))
         return
@@ -193,6 +195,8 @@ def _print_plan(task: Task, admitted: Admission | None, out: Path, as_json: bool
     console.print(table)
     if admitted is None:
         console.print("No Docker Engine answers, so nothing was checked against the host.")
+    for says in unknown_gates:
+        console.print(f"note: {escape.terminal(says)}")
     console.print("Nothing was started.")
 
 

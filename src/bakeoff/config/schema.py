@@ -209,19 +209,24 @@ class Change(Section):
 
 
 class Gates(Section):
-    """What `bakeoff compare` asks of the newer run; a missing gate is not asked. Shares: 0.02 is 2 %."""
+    """What `bakeoff compare` asks of the newer run; a missing gate is not asked. Shares: 0.02 is 2 %.
 
-    max_drop: Annotated[float, Field(ge=0, le=1)] | None = (
-        None  # largest fall of a score, in shares of all trials
-    )
-    max_infra: Annotated[float, Field(ge=0, le=1)] | None = (
-        None  # largest share of trials ending as infra errors
-    )
+    A gate passes if it is shown that the bound holds; `unknown` is neither passed nor failed (docs/ci.md).
+    """
+
+    # largest fall of a score, in shares of all trials
+    max_drop: Annotated[float, Field(ge=0, le=1)] | None = None
+    # largest share of trials ending as infra errors
+    max_infra: Annotated[float, Field(ge=0, le=1)] | None = None
+    # largest rise of the share of trials that the time limit (`model.time_limit`) or the turn limit ended
+    max_time_limit: Annotated[float, Field(ge=0, le=1)] | None = None
+    max_turn_limit: Annotated[float, Field(ge=0, le=1)] | None = None
     max_cost_increase: Annotated[float, Field(ge=0)] | None = None  # largest rise of a trial's mean cost
     max_latency_increase: Annotated[float, Field(ge=0)] | None = None  # largest rise of its mean working time
-    must_pass: list[str] = Field(
-        default_factory=list
-    )  # `suite=benchmark,severity<=0`: no trial of these may fail
+    # `suite=benchmark,severity<=0`: no trial of these may fail
+    must_pass: list[str] = Field(default_factory=list)
+    # the chance that a gate fails in any of so many comparisons, if nothing changes, is at most 5 %
+    nights: Annotated[int, Field(ge=1)] = 1
 
 
 class Config(Section):

@@ -5,6 +5,15 @@ Examples are a sample, and repetitions of one example are not independent, so st
 cannot be estimated (one cluster, all passes) the result is a bound that needs no spread.
 """
 
+from bakeoff.stats.answerable import (
+    Sample,
+    noise_of,
+    repetitions_for,
+    round_up,
+    smallest_margin,
+    unanswerable,
+)
+from bakeoff.stats.conditional import Rise, Share, rise_of_mean, rise_of_share, share_against
 from bakeoff.stats.decision import (
     Decision,
     deaths_are_failures,
@@ -70,7 +79,6 @@ from bakeoff.stats.sweep import (
     SweepStudy,
     Trend,
     rankings,
-    repetitions_for,
     study,
 )
 
@@ -92,8 +100,11 @@ __all__ = [
     "Power",
     "Ranking",
     "Recommendation",
+    "Rise",
+    "Sample",
     "ScoreSet",
     "Sensitivity",
+    "Share",
     "Spread",
     "SweepStudy",
     "Trend",
@@ -118,6 +129,7 @@ __all__ = [
     "margin_power",
     "margin_repetitions",
     "minimum_detectable_effect",
+    "noise_of",
     "pass_at_k",
     "pass_bounds",
     "pass_hat_k",
@@ -126,13 +138,19 @@ __all__ = [
     "rankings",
     "rare_kinds",
     "repetitions_for",
+    "rise_of_mean",
+    "rise_of_share",
+    "round_up",
     "score_set",
     "sensitivities",
+    "share_against",
     "sign_flip_p",
+    "smallest_margin",
     "spread_of",
     "study",
     "t_quantile",
     "t_two_sided",
+    "unanswerable",
     "wilson",
     "would_show",
 ]

@@ -52,6 +52,18 @@ def test_six_clusters_could_show_nothing(tmp_path: Path) -> None:
     assert "nothing" in power(tmp_path).stdout
 
 
+def test_gates_that_such_a_run_cannot_answer_are_named(tmp_path: Path) -> None:
+    manifest = synthetic.manifest(examples=36, config={"gates": {"max_drop": 0.01, "max_infra": 0.9}})
+    synthetic.run_directory(tmp_path, synthetic.trials(examples=36), manifest)
+    told = json.loads(power(tmp_path, "--json").stdout)
+    [gate] = told["unanswerable_gates"]
+    assert gate.startswith("max_drop: 0.01 mostly stays unknown")
+    assert 0.01 < told["smallest_max_drop"] < 0.3
+    shown = power(tmp_path).stdout
+    assert "A nightly gate can answer max_drop: 0." in shown
+    assert "max_drop: 0.01 mostly stays unknown" in " ".join(shown.split())
+
+
 def test_bad_input(tmp_path: Path) -> None:
     assert power(tmp_path).returncode == 2
     run(tmp_path)
