@@ -41,6 +41,7 @@ from bakeoff.stats.scores import (
     pass_hat_k,
     score_set,
 )
+from bakeoff.stats.sequential import LookResult, Looks, look
 
 __all__ = [
     "ALPHA",
@@ -49,6 +50,8 @@ __all__ = [
     "Decision",
     "Estimate",
     "Excess",
+    "LookResult",
+    "Looks",
     "Outcome",
     "Power",
     "ScoreSet",
@@ -69,6 +72,7 @@ __all__ = [
     "estimate_errors",
     "excesses",
     "holm",
+    "look",
     "minimum_detectable_effect",
     "pass_at_k",
     "pass_hat_k",

@@ -18,7 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, product
-from statistics import fmean
+from statistics import NormalDist, fmean
 from typing import Literal
 
 from bakeoff.stats.detectable import ALPHA, FEW_CLUSTERS, Spread, minimum_detectable_effect
@@ -57,6 +57,9 @@ class Comparison:
     # 80 % power, after correction; None: no effect could be detected.
     minimum_detectable_effect: float | None = None
     method: Literal["paired-t", "sign-flip", "no-spread", "none"] = "none"
+    # Of a run that may stop early: the last look at this pair, 0 before the first, and what `p_value` must be below
+    look: int | None = None
+    boundary: float | None = None
 
     @property
     def distinguishable(self) -> bool:
@@ -98,6 +101,25 @@ class Sensitivity:
         """Whether the conclusion depends on how they are counted."""
         return len({comparison.conclusion for comparison in self.by.values()}) > 1
 
+    @property
+    def better(self) -> str | None:
+        """Who is significantly better, and would be in production: what it left unfinished must not make it so."""
+        conclusions = {self.by[way].conclusion for way in (Counting.SCORE, Counting.AS_DEPLOYED)}
+        return self.first if conclusions == {1} else self.second if conclusions == {-1} else None
+
+    @property
+    def worse(self) -> str | None:
+        """Who is significantly worse, by the same rule."""
+        return {self.first: self.second, self.second: self.first}.get(self.better or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Two-sided errors: of the interval, and of the test that the detectable effect is about."""
+
+    interval: float = 1 - CONFIDENCE
+    test: float = ALPHA
+
 
 @dataclass
 class _Rates:
@@ -135,7 +157,13 @@ def sign_flip_p(cluster_sums: Sequence[float]) -> float:
 
 
 def compare(
-    outcomes: Iterable[Outcome], first: str, second: str, counting: Counting = Counting.SCORE, pairs: int = 1
+    outcomes: Iterable[Outcome],
+    first: str,
+    second: str,
+    counting: Counting = Counting.SCORE,
+    pairs: int = 1,
+    *,
+    levels: Levels | None = None,
 ) -> Comparison:
     """Compare two candidates on the examples that both completed at least once. `p_adjusted` is the unadjusted p.
 
@@ -148,9 +176,10 @@ def compare(
             of `second` as passes, `best_case` the reverse.
         pairs: the total number of comparisons; the detectable effect is computed at the level alpha / pairs, Holm's
             first and strictest step.
+        levels: None: 95 % of the interval, and alpha / pairs.
     """
     kept = [o for o in outcomes if o.candidate in (first, second)]
-    return _compared(kept, [(first, second)], counting, pairs)[0]
+    return _compared(kept, [(first, second)], counting, levels or Levels(test=ALPHA / pairs))[0]
 
 
 def spread_of(outcomes: Iterable[Outcome], first: str, second: str) -> Spread | None:
@@ -171,7 +200,7 @@ def compare_pairs(
     outcomes: Sequence[Outcome], pairs: Sequence[Pair], counting: Counting = Counting.SCORE
 ) -> tuple[Comparison, ...]:
     """These pairs of candidates, with p-values adjusted by Holm over the pairs that have one."""
-    compared = _compared(outcomes, pairs, counting, max(1, len(pairs)))
+    compared = _compared(outcomes, pairs, counting, Levels(test=ALPHA / max(1, len(pairs))))
     adjusted = iter(holm([pair.p_value for pair in compared if pair.p_value is not None]))
     return tuple(
         pair if pair.p_value is None else replace(pair, p_adjusted=next(adjusted)) for pair in compared
@@ -196,11 +225,11 @@ def compare_measures(
     """`first` minus `second` of something measured (seconds, dollars), paired by example, as in `compare`."""
     common = sorted(of_first.keys() & of_second.keys())
     differences = [of_first[e] - of_second[e] for e in common]
-    return _tested(first, second, differences, [cluster_of[e] for e in common], trials=None, alpha=ALPHA)
+    return _tested(first, second, differences, [cluster_of[e] for e in common], trials=None, levels=Levels())
 
 
 def _compared(
-    outcomes: Sequence[Outcome], pairs: Sequence[Pair], counting: Counting, hypotheses: int
+    outcomes: Sequence[Outcome], pairs: Sequence[Pair], counting: Counting, levels: Levels
 ) -> list[Comparison]:
     opposite = {Counting.WORST_CASE: Counting.BEST_CASE, Counting.BEST_CASE: Counting.WORST_CASE}
     ours = _Rates.of(outcomes, counting)
@@ -208,7 +237,7 @@ def _compared(
     compared = []
     for first, second in pairs:
         differences, clusters, trials = _paired(ours, theirs, first, second)
-        compared.append(_tested(first, second, differences, clusters, trials, ALPHA / hypotheses))
+        compared.append(_tested(first, second, differences, clusters, trials, levels))
     return compared
 
 
@@ -221,7 +250,12 @@ def _paired(ours: _Rates, theirs: _Rates, first: str, second: str) -> tuple[list
 
 
 def _tested(
-    first: str, second: str, differences: list[float], clusters: list[str], trials: float | None, alpha: float
+    first: str,
+    second: str,
+    differences: list[float],
+    clusters: list[str],
+    trials: float | None,
+    levels: Levels,
 ) -> Comparison:
     """`trials` is the number of one candidate's trials behind differences of rates; None: not rates, so unbounded."""
     n = len(differences)
@@ -234,17 +268,17 @@ def _tested(
     if se is None:
         return Comparison(first, second, n, g, mean, None, None, None, 1.0, 1.0, None, "sign-flip")
     spread = None if trials is None else _spread(differences, clusters, trials)
-    mde = None if spread is None else minimum_detectable_effect(spread, alpha)
+    mde = None if spread is None else minimum_detectable_effect(spread, levels.test)
     if se < ZERO:
         p = 1.0 if abs(mean) < ZERO else 2.0 ** (1 - g)
         if trials is None:
             return Comparison(first, second, n, g, mean, 0.0, None, None, p, p, None, "no-spread")
         # Every cluster differs by `mean`. At most a share u of all clusters does not (Wilson's bound on 0 of g), and
         # those lie in [-1, 1]. That bounds the true mean.
-        u = wilson(0.0, g)[1]
+        u = wilson(0.0, g, NormalDist().inv_cdf(1 - levels.interval / 2))[1]
         low, high = max(-1.0, (1 - u) * mean - u), min(1.0, (1 - u) * mean + u)
         return Comparison(first, second, n, g, mean, 0.0, low, high, p, p, mde, "no-spread")
-    t = t_quantile((1 + CONFIDENCE) / 2, equal - 1)
+    t = t_quantile(1 - levels.interval / 2, equal - 1)
     differing = [total for total in sums.values() if abs(total) > ZERO]
     if len(differing) >= FEW_CLUSTERS:
         low, high, p = mean - t * se, mean + t * se, t_two_sided(mean / se, equal - 1)
@@ -253,7 +287,7 @@ def _tested(
         )
     cautious = _cautious(se, n, g, trials)
     low, high, p = mean - t * cautious, mean + t * cautious, sign_flip_p(differing)
-    if p >= ALPHA:  # an interval without 0 would contradict the exact test
+    if p >= levels.interval:  # an interval without 0 would contradict the exact test
         low, high = min(low, 0.0), max(high, 0.0)
     return Comparison(
         first, second, n, g, mean, se, max(-bound, low), min(bound, high), p, p, mde, "sign-flip"
