@@ -35,6 +35,14 @@ def run(
     max_concurrency: Annotated[int | None, typer.Option(help="Trials at once, at most.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory ceiling of a container, such as 512MiB.")] = None,
     cpus: Annotated[float | None, typer.Option(help="CPU ceiling of a container.")] = None,
+    stop_early: Annotated[
+        bool | None,
+        typer.Option(
+            "--stop-early/--no-stop-early",
+            help="Look at the results between repetitions; drop who has lost, stop when it is decided.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the order and of everything random.")] = None,
     out: Annotated[Path, typer.Option(help="Where the run directory goes.")] = Path("runs"),
     resume: Annotated[
@@ -68,6 +76,7 @@ def run(
         cpus=cpus,
         seed=seed,
         max_concurrency=max_concurrency,
+        stop_early=stop_early,
     )
     from bakeoff import backends
     from bakeoff.run import progress
@@ -116,6 +125,7 @@ def _facts(task: Task, image: Contents) -> dict[str, Any]:
         },
         "reserve": {"cpus": reserve.cpus, "memory_bytes": reserve.memory},
         "max_concurrency": config.max_concurrency,
+        "looks": list(task.looks),
         "seed": config.seed,
         "order": [trial.trial_id for trial in task.trials],
         "image": image.listing(),
@@ -143,6 +153,7 @@ def _print_plan(task: Task, admitted: Admission | None, image: Contents, as_json
         ("each reserves", f"{reserve.cpus:g} CPUs, {_mib(reserve.memory)}"),
         ("at once", str(admitted.slots if admitted else facts["max_concurrency"])),
         ("model calls", f"about {facts['estimated_model_calls']}, if every candidate follows the reference"),
+        *_looks(task),
         ("first", ", ".join(trial.trial_id for trial in task.trials[:4])),
     )
     for name, value in [*rows, *image.summary()]:
@@ -152,6 +163,18 @@ def _print_plan(task: Task, admitted: Admission | None, image: Contents, as_json
     if admitted is None:
         console.print("No Docker Engine answers, so nothing was checked against the host.")
     console.print("Nothing was started.")
+
+
+def _looks(task: Task) -> list[tuple[str, str]]:
+    if not task.looks:
+        return []
+    after = ", ".join(map(str, task.looks))
+    return [
+        (
+            "looks",
+            f"after {after} repetitions of every example; the run may end at each, or drop who has lost",
+        )
+    ]
 
 
 def _mib(size: int) -> str:

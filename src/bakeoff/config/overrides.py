@@ -8,7 +8,7 @@ from typing import Any
 from bakeoff.config.checks import SMALLEST_CPUS, SMALLEST_MEMORY
 from bakeoff.config.fitting import nearest
 from bakeoff.config.located import CommandLine
-from bakeoff.config.schema import Config
+from bakeoff.config.schema import Config, StopEarly
 from bakeoff.config.sizes import SizeError, parse_size
 
 
@@ -28,6 +28,7 @@ class Overrides:
     cpus: float | None = None
     seed: int | None = None
     max_concurrency: int | None = None
+    stop_early: bool | None = None
 
 
 def apply(overrides: Overrides, config: Config) -> Config:
@@ -49,6 +50,8 @@ def apply(overrides: Overrides, config: Config) -> Config:
         if (value := getattr(overrides, key)) is not None:
             _at_least(key, value, 1, "Write a whole number from 1.")
             changes[key] = value
+    if overrides.stop_early is not None:
+        changes["stop_early"] = (config.stop_early or StopEarly()) if overrides.stop_early else None
     if overrides.seed is not None:
         changes["seed"] = overrides.seed
     if overrides.candidates:

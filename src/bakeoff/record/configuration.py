@@ -76,6 +76,10 @@ class Infra(Record):
     startup_seconds: float
 
 
+class StopEarly(Record):
+    looks: int
+
+
 class Production(Record):
     cpus: float | None = None
     memory: int | None = None
@@ -106,6 +110,7 @@ class Configuration(Record):
     candidates: list[JsonDict]  # for readers: `Manifest.candidates`
     dataset: str
     trials: int
+    stop_early: StopEarly | None = None
     evaluators: list[Evaluator]
     infra: Infra
     seed: int

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from bakeoff import stats, verdict
 from bakeoff.record.base import VerdictName
-from bakeoff.record.manifest import Manifest
+from bakeoff.record.manifest import Manifest, StopEarly
 from bakeoff.record.store import HTML_REPORT, REPORT, RunDirectory
 from bakeoff.record.trial import ResourceLimits, TrialRecord
 from bakeoff.report import excerpt, prompts, suspect
@@ -175,7 +175,7 @@ class ReportData:
 
     manifest: Manifest
     run_dir: str
-    repetitions: int  # of each example, as planned: the k of pass@k and pass^k
+    repetitions: int  # of each example, by every candidate: the k of pass@k and pass^k
     candidates: Sequence[CandidateReport]  # best first
     causes: Sequence[CauseReport]
     slices: Sequence[SliceReport]
@@ -192,6 +192,12 @@ class ReportData:
     def n(self) -> int:
         """Finished trials."""
         return sum(candidate.n for candidate in self.candidates)
+
+    def trials_left_out(self, candidate: str) -> int:
+        """Its planned trials that looks at the results left out."""
+        if (plan := self.manifest.stop_early) is None:
+            return 0
+        return self.manifest.dataset.rows * (plan.repetitions[-1] - plan.repetitions_of(candidate))
 
     @property
     def infra_errors(self) -> int:
@@ -310,6 +316,27 @@ def _tools(trial: TrialRecord) -> dict[str, float]:
     return {"tool_errors": trial.attempts[-1].evidence.harness.tool_errors} if trial.attempts else {}
 
 
+def outcome(trial: TrialRecord, clusters: Mapping[str, str]) -> stats.Outcome:
+    """What statistics needs of a trial. `clusters`: by example; an example without one is its own."""
+    # one string an example instead of one a trial
+    example = sys.intern(trial.example_id)
+    return stats.Outcome(
+        candidate=sys.intern(trial.experiment),
+        example_id=example,
+        cluster=sys.intern(str(clusters.get(example) or example)),
+        repetition=trial.repetition,
+        verdict=trial.verdict,
+        cause=trial.cause,
+        died_inside=verdict.died_inside(trial),
+        unscored=verdict.unscored(trial),
+    )
+
+
+def looks(plan: StopEarly) -> stats.Looks:
+    """How far a run has come that may stop early, for statistics."""
+    return stats.Looks(tuple(plan.repetitions), plan.pairs, len(plan.looks), plan.dropped)
+
+
 def collect(run: RunDirectory) -> ReportData:
     """Read a run. Raises InputError when its files are damaged."""
     manifest = run.manifest()
@@ -327,22 +354,10 @@ def collect(run: RunDirectory) -> ReportData:
     for trial in run.trials():
         if len(sampled) < prompts.SAMPLED:
             sampled.setdefault(trial.example_id, trial.trial_id)
-        # one string an example instead of one a trial
-        candidate, example = sys.intern(trial.experiment), sys.intern(trial.example_id)
+        outcomes.append(outcome(trial, parts["cluster"]))
+        candidate = outcomes[-1].candidate
         measures.setdefault(candidate, _Measures()).add(trial)
         effective[trial.resources.effective] += 1
-        outcomes.append(
-            stats.Outcome(
-                candidate=candidate,
-                example_id=example,
-                cluster=sys.intern(str(parts["cluster"].get(example) or example)),
-                repetition=trial.repetition,
-                verdict=trial.verdict,
-                cause=trial.cause,
-                died_inside=verdict.died_inside(trial),
-                unscored=verdict.unscored(trial),
-            )
-        )
         if trial.verdict != "passed":
             cause = trial.cause or "infra.unknown"
             first = causes.get((candidate, cause)) or _first_case(candidate, cause, trial)
@@ -350,11 +365,13 @@ def collect(run: RunDirectory) -> ReportData:
             if len(failing) < LISTED_FAILURES:
                 failing.append((trial.trial_id, trial.verdict, cause))
     outcomes = stats.count_deaths(outcomes)
-    decision = stats.decide(outcomes, list(measures))
+    early = manifest.stop_early
+    decision = stats.decide(outcomes, list(measures), looks(early) if early else None)
     ran = {name: sum(each.counts.values()) for name, each in measures.items()}
     again = stats.excesses({name: (measures[name].sums["reattempted"], n) for name, n in ran.items()})
     lost = stats.excesses({name: (measures[name].counts["infra_error"], n) for name, n in ran.items()})
-    repetitions = manifest.config.trials
+    # of every candidate: those of a dropped one are fewer
+    repetitions = min(map(early.repetitions_of, measures)) if early else manifest.config.trials
     # best first, as the decision ranks them
     candidates = [
         _candidate(
@@ -474,8 +491,8 @@ def _doubts(
     behind good ones of the others.
     """
     doubts = []
-    if finished < manifest.trials_planned:
-        doubts.append(f"only {finished} of {manifest.trials_planned} planned trials have a verdict")
+    if finished < manifest.trials_due:
+        doubts.append(f"only {finished} of {manifest.trials_due} planned trials have a verdict")
     for candidate in candidates:
         rate = candidate.infra_error_rate
         if rate is not None and rate > max_error_rate:

@@ -21,6 +21,7 @@ from bakeoff.report.sections import (
     production,
     reproduce,
     scoreboard,
+    stopping,
 )
 
 ORDER = (
@@ -31,6 +32,7 @@ ORDER = (
     headroom,
     host,
     scoreboard,
+    stopping,
     failures,
     change,
     reproduce,
