@@ -12,6 +12,7 @@ has fresh chances in 30 % of the clusters; a worse one never solves a share of t
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -83,6 +84,11 @@ DIFFERENT = (
     Design(40, 1, 5, 0.8, (0.0, 0.2)),
     Design(13, 3, 5, 0.8, (0.0, 0.3)),
     Design(8, 10, 5, 0.8, (0.0, 0.4)),
+    # hard: few clusters, or of different sizes, of which 30 % turn
+    *(Design(8, 10, 5, rate, (0.0, 0.3 * rate)) for rate in (0.5, 0.8)),
+    Design(13, 0, 5, 0.5, (0.0, 0.15), sizes=(1, 6)),
+    *(Design(13, 0, 5, 0.8, (0.0, 0.24), sizes=(1, most)) for most in (20, 60)),
+    Design(40, 0, 5, 0.8, (0.0, 0.24), sizes=(1, 8)),
     Design(89, 1, 5, 0.8, (0.0, 0.3, 0.3)),
     Design(200, 1, 5, 0.8, (0.0, 0.02, 0.1, 0.2, 0.3)),
     Design(200, 1, 5, 0.8, (0.0, 0.2, 0.2, 0.2, 0.2)),
@@ -286,27 +292,48 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--design", default="", help="only designs whose name contains this")
     options = parser.parse_args()
-    print("| equal candidates | | wrong | wrong, no futility | peeking | saved | interval |")
-    print("| :-- | --: | --: | --: | --: | --: | --: |")
-    for design in EQUAL:
-        if options.design in design.name:
-            drawn = passes(design, options.runs, np.random.default_rng(options.seed))
-            found, bare = judged(design, drawn), judged(design, drawn, futility=False)
-            cells = [found.wrong, bare.wrong, found.peeking, found.saved, min(found.coverage, bare.coverage)]
-            cells = [percent(each) for each in cells]
-            print(f"| {design.name} | {len(design.worse)} | {' | '.join(cells)} |", flush=True)
-    print()
-    print(
-        "| one is best | behind it | wins | without looks | saved | interval | without looks | overstated |"
+    table(
+        ("equal candidates", "", "wrong", "no futility", "peeking", "saved", "interval"),
+        [_equal(design, options) for design in EQUAL if options.design in design.name],
     )
-    print("| :-- | :-- | --: | --: | --: | --: | --: | --: |")
-    for design in DIFFERENT:
-        if options.design in design.name:
-            found = study(design, options.runs, options.seed)
-            behind = ", ".join(f"{100 * gap:g}" for gap in design.worse[1:])
-            cells = [found.winner, found.fixed, found.saved, found.coverage, found.coverage_fixed]
-            cells = [percent(each) for each in cells] + [f"{found.excess:.1f} points"]
-            print(f"| {design.name} | {behind} | {' | '.join(cells)} |", flush=True)
+    table(
+        (
+            "one is best",
+            "behind it",
+            "wins",
+            "no looks",
+            "saved",
+            "interval",
+            "no futility",
+            "no looks",
+            "overstated",
+        ),
+        [_different(design, options) for design in DIFFERENT if options.design in design.name],
+    )
+
+
+def _equal(design: Design, options: argparse.Namespace) -> list[str]:
+    drawn = passes(design, options.runs, np.random.default_rng(options.seed))
+    found, bare = judged(design, drawn), judged(design, drawn, futility=False)
+    shares = (found.wrong, bare.wrong, found.peeking, found.saved, min(found.coverage, bare.coverage))
+    return [design.name, str(len(design.worse)), *map(percent, shares)]
+
+
+def _different(design: Design, options: argparse.Namespace) -> list[str]:
+    drawn = passes(design, options.runs, np.random.default_rng(options.seed))
+    found, bare = judged(design, drawn), judged(design, drawn, futility=False)
+    behind = ", ".join(f"{100 * gap:g}" for gap in design.worse[1:])
+    shares = (found.winner, found.fixed, found.saved, found.coverage, bare.coverage, found.coverage_fixed)
+    return [design.name, behind, *map(percent, shares), f"{found.excess:.1f} points"]
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print the rows in Markdown."""
+    print(f"| {' | '.join(headings)} |")
+    print(f"| :-- {'| --: ' * (len(headings) - 1)}|")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+    print()
 
 
 if __name__ == "__main__":

@@ -114,6 +114,7 @@ def test_nothing_is_decided_about_a_candidate_with_too_many_infra_errors(tmp_pat
     assert early(bench).looks[0].dropped == []
 
 
+@pytest.mark.slow
 def test_a_look_can_be_taken_in_a_process_of_its_own(tmp_path: Path) -> None:
     answers = {"good": Model("right"), "bad": Model("wrong")}
     bench = Bench(
