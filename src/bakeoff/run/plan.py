@@ -55,13 +55,13 @@ def check_looks(config: Config, *, by_option: bool) -> None:
         return
     place = CommandLine() if by_option else config
     if config.trials < 2:
-        hint = "Raise `trials` (`--trials 5`), or run without it: one repetition leaves nothing to look at."
+        hint = "Raise `trials` (`--trials 5`), or run with `--no-stop-early`: one repetition leaves nothing to look at."
         raise place.error(("stop_early",), "needs two repetitions or more", hint)
     if len(config.candidates) < 2:
-        hint = "Run two candidates or more, or run without it: one alone cannot win or lose."
+        hint = "Run two candidates or more, or run with `--no-stop-early`: one alone cannot win or lose."
         raise place.error(("stop_early",), "needs two candidates or more", hint)
     if len(profiles(config)) > 1:
-        hint = "Run one profile, or run without it: every profile needs all its repetitions."
+        hint = "Run one profile, or run with `--no-stop-early`: every profile needs all its repetitions."
         raise place.error(("stop_early",), "cannot be combined with several profiles", hint)
 
 
