@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from bakeoff.record.trial import (
     TrialRecord,
     Usage,
 )
+from bakeoff.run import looks
+from bakeoff.stats import sequential
 
 START = datetime(2026, 7, 22, 14, 15, 3, tzinfo=UTC)
 MIB = 2**20
@@ -325,3 +328,38 @@ def write_files(run: RunDirectory, record: TrialRecord) -> None:
     ]
     extra = {"trial_id": record.trial_id, "attempt": number, "unmatched_tool_calls": []}
     run.write_trajectory(record.trial_id, {"schema_version": "ATIF-v1.8", "steps": steps, "extra": extra})
+
+
+def early_run(
+    out: Path,
+    candidates: Sequence[str] = ("steady", "hasty"),
+    skills: Sequence[float] = (0.95, 0.3),
+    *,
+    examples: int = 40,
+    repetitions: int = 5,
+    **changes: Any,
+) -> RunDirectory:
+    """A finished run with `--stop-early`: its trials as far as its looks let it go."""
+    plan = looks.plan(sequential.planned(repetitions), len(candidates))
+    assert plan is not None
+    alone = {f"case-{number:03d}": f"case-{number:03d}" for number in range(examples)}
+    made = manifest(
+        candidates,
+        examples,
+        repetitions,
+        dataset={"clusters": alone},
+        stop_early=plan.model_dump(),
+        **changes,
+    )
+    run = run_directory(out, [], made)
+    everything = list(trials(candidates, examples, repetitions, skills=skills))
+    for begin, end in pairwise((0, *plan.repetitions)):
+        plan = run.manifest().stop_early
+        if plan is None or plan.ended:
+            break
+        for record in everything:
+            if begin < record.repetition <= end and record.candidate not in plan.dropped:
+                run.append(record)
+        plan = plan.model_copy(update={"looks": [*plan.looks, looks.judge(run)]})
+        run.update_manifest(stop_early=plan.model_dump())
+    return run

@@ -21,7 +21,7 @@ from statistics import fmean
 
 from bakeoff import stats
 from bakeoff.stats.sweep.contrasts import difference
-from bakeoff.stats.sweep.equivalence import equivalence
+from bakeoff.stats.sweep.equivalence import equivalence, repetitions
 from bakeoff.stats.sweep.strata import Values, inference_of
 from tests.studies.stats_study import ALIKE, REDRAWN
 
@@ -326,13 +326,13 @@ def edge(repetitions: int, runs: int) -> Counts:
 
 
 def promised(design: Design, margin: float, runs: int, seed: int = 1) -> tuple[int, Counts]:
-    """The repetitions that `repetitions_for` states for a margin, and how often they show equal profiles equivalent."""
+    """The repetitions that `repetitions` states for a margin, and how often they show equal profiles equivalent."""
     rng = random.Random(zlib.crc32(f"promised {design.name} {margin} {seed}".encode()))
     counts = Counts()
     needed = 0
     for _ in range(runs):
         base = chances(design, rng)
-        needed = stats.repetitions_for(margin, base)
+        needed = repetitions(margin, len(base), 2 * fmean(p * (1 - p) for p in base), 2.0)
         found = difference(drawn([base, base], needed, rng), 0, 1)
         counts.add("found", equivalence("a", "b", found, margin).verdict == "equivalent")
     return needed, counts

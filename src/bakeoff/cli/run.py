@@ -39,6 +39,14 @@ Trials = Annotated[int | None, typer.Option(help="Repetitions of each example.")
 AtOnce = Annotated[int | None, typer.Option(help="Trials at once, at most.")]
 Memory = Annotated[str | None, typer.Option(help="Memory ceiling of a container, such as 512MiB.")]
 Cpus = Annotated[float | None, typer.Option(help="CPU ceiling of a container.")]
+StopEarly = Annotated[
+    bool | None,
+    typer.Option(
+        "--stop-early/--no-stop-early",
+        help="Look at the results between repetitions; drop who has lost, stop when it is decided.",
+        show_default=False,
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of the order and of everything random.")]
 Out = Annotated[Path, typer.Option(help="Where the run directory goes.")]
 Resume = Annotated[
@@ -77,6 +85,7 @@ def run(
     max_concurrency: AtOnce = None,
     memory: Memory = None,
     cpus: Cpus = None,
+    stop_early: StopEarly = None,
     seed: Seed = None,
     out: Out = Path("runs"),
     resume: Resume = None,
@@ -97,6 +106,7 @@ def run(
         cpus=cpus,
         seed=seed,
         max_concurrency=max_concurrency,
+        stop_early=stop_early,
     )
     carry_out(harness, overrides, Wanted(out, resume, record, dry_run, as_json, quiet))
 
@@ -155,6 +165,7 @@ def _facts(task: Task, image: Contents, expected: Forecast | None) -> dict[str, 
         "reserve": {"cpus": reserve.cpus, "memory_bytes": reserve.memory},
         "profiles": [profile.model_dump(mode="json") for profile in task.profiles],
         "max_concurrency": config.max_concurrency,
+        "looks": list(task.looks),
         "seed": config.seed,
         "order": [trial.trial_id for trial in task.trials],
         "image": image.listing(),
@@ -187,6 +198,7 @@ def _print_plan(task: Task, admitted: Admission | None, out: Path, as_json: bool
         ("at once", str(admitted.slots if admitted else facts["max_concurrency"])),
         ("model calls", f"about {facts['estimated_model_calls']}, if every candidate follows the reference"),
         *_expected(expected),
+        *_looks(task),
         ("first", ", ".join(trial.trial_id for trial in task.trials[:4])),
     )
     for name, value in [*rows, *image.summary()]:
@@ -229,3 +241,15 @@ def _expected(expected: Forecast | None) -> Iterator[tuple[str, str]]:
     time = "time not known" if expected.seconds is None else f"about {expected.seconds / 60:.1f} minutes"
     money = "money not known" if expected.usd is None else f"{expected.usd:.2f} USD"
     yield "time, money", f"{time}, {money}, by the means of {expected.run_id}"
+
+
+def _looks(task: Task) -> list[tuple[str, str]]:
+    if not task.looks:
+        return []
+    after = ", ".join(map(str, task.looks))
+    return [
+        (
+            "looks",
+            f"after {after} repetitions of every example; the run may end at each, or drop who has lost",
+        )
+    ]

@@ -209,6 +209,7 @@ def _notes(base: Side, head: Side, changed: Sequence[Change]) -> list[str]:
     ):
         if ours != theirs:
             notes.append(f"The {what} differs ({ours} and {theirs}): read the change of latency with care.")
+    notes += [note for side in (base, head) if (note := side.on_looks())]
     if head.manifest.started_at < base.manifest.started_at:
         notes.append("HEAD is older than BASE.")
     return notes

@@ -92,14 +92,22 @@ class Side:
         own = self.trials.get(candidate, ())
         return sum(t.verdict == "infra_error" for t in own) / len(own) if own else None
 
+    def on_looks(self) -> str | None:
+        """What to know of a run that stopped early; None of any other."""
+        if (plan := self.manifest.stop_early) is None or not plan.not_run:
+            return None
+        return (
+            f"{self.label} stopped early: {plan.not_run} of {self.manifest.trials_planned} planned trials did not "
+            "run, so candidates have fewer repetitions. On average it overstates the leader's score and "
+            "understates those of dropped candidates."
+        )
+
     def doubts(self, candidates: Sequence[str]) -> list[str]:
         """Why this run's numbers of these candidates may not decide."""
         doubts = []
         manifest, finished = self.manifest, sum(map(len, self.trials.values()))
-        if finished < manifest.trials_planned:
-            doubts.append(
-                f"{self.label} has a verdict on {finished} of {manifest.trials_planned} planned trials"
-            )
+        if finished < manifest.trials_due:
+            doubts.append(f"{self.label} has a verdict on {finished} of {manifest.trials_due} planned trials")
         elif manifest.state != "finished":
             doubts.append(f"{self.label} is not finished: its state is {manifest.state}")
         most = manifest.config.infra.max_error_rate

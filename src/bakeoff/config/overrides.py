@@ -8,7 +8,7 @@ from typing import Any
 from bakeoff.config.checks import SMALLEST_CPUS, SMALLEST_MEMORY, sweep_contradictions
 from bakeoff.config.fitting import fit, nearest
 from bakeoff.config.located import CommandLine
-from bakeoff.config.schema import Config, Resources, Sweep
+from bakeoff.config.schema import Config, Resources, StopEarly, Sweep
 from bakeoff.config.sizes import SizeError, parse_size
 
 
@@ -29,6 +29,7 @@ class Overrides:
     seed: int | None = None
     max_concurrency: int | None = None
     sweep: dict[str, Any] | None = None  # of `sweep:` what the options give; None: this is no sweep
+    stop_early: bool | None = None
 
 
 def apply(overrides: Overrides, config: Config) -> Config:
@@ -50,6 +51,8 @@ def apply(overrides: Overrides, config: Config) -> Config:
         if (value := getattr(overrides, key)) is not None:
             _at_least(key, value, 1, "Write a whole number from 1.")
             changes[key] = value
+    if overrides.stop_early is not None:
+        changes["stop_early"] = (config.stop_early or StopEarly()) if overrides.stop_early else None
     if overrides.seed is not None:
         changes["seed"] = overrides.seed
     if overrides.candidates:

@@ -181,6 +181,16 @@ class Infra(Section):
     startup_seconds: Annotated[float, Field(gt=0)] = 120.0  # container start to the agent's first step
 
 
+class StopEarly(Section):
+    """When a run may end before its last repetition: docs/statistics.md, "Stopping early"."""
+
+    looks: Annotated[int, Field(ge=2, le=20)] = 5  # at most, spread evenly over the repetitions
+
+
+def _yes_or_no(value: object) -> object:
+    return {True: {}, False: None}[value] if isinstance(value, bool) else value
+
+
 class Production(Section):
     """What the same harness gets in production, as far as it is known: the report names each difference.
 
@@ -239,6 +249,8 @@ class Config(Section):
     candidates: list[Candidate]
     dataset: str
     trials: Annotated[int, Field(ge=1)] = 1
+    # `true`, or how many looks
+    stop_early: Annotated[StopEarly | None, BeforeValidator(_yes_or_no)] = None
     evaluators: list[EvaluatorSpec]
     infra: Infra = Infra()
     seed: int = 0

@@ -105,9 +105,9 @@ def read(run: RunDirectory, *, allow_inconclusive: bool = False) -> Source:
             hint=f"Finish it with `bakeoff run --resume {shlex.quote(str(run.path))}`; nothing was published.",
         )
     report = data.collect(run)
-    if report.n != manifest.trials_planned:
+    if report.n != manifest.trials_due:
         raise InputError(
-            f"this run is damaged: {report.n} of {manifest.trials_planned} trials can be read whole",
+            f"this run is damaged: {report.n} of {manifest.trials_due} trials can be read whole",
             file=str(run.path),
             hint="Restore its trials.jsonl; nothing was published.",
         )

@@ -85,6 +85,10 @@ class Sweep(Record):
     max_infra: float
 
 
+class StopEarly(Record):
+    looks: int
+
+
 class Production(Record):
     cpus: float | None = None
     memory: int | None = None
@@ -115,6 +119,7 @@ class Configuration(Record):
     candidates: list[JsonDict]  # for readers: `Manifest.candidates`
     dataset: str
     trials: int
+    stop_early: StopEarly | None = None
     evaluators: list[Evaluator]
     infra: Infra
     seed: int

@@ -1,6 +1,7 @@
 """The fingerprint: short digests of everything that must be equal for two results to be comparable.
 
-Candidates, repetitions, concurrency, the reserve and the seed are left out: they may differ between comparable runs.
+Candidates, repetitions (whether these may stop early too), concurrency, the reserve and the seed are left out: they may
+differ between comparable runs.
 """
 
 from __future__ import annotations

@@ -149,6 +149,7 @@ class Overrides(Record):
     seed: int | None = None
     max_concurrency: int | None = None
     sweep: JsonDict | None = None
+    stop_early: bool | None = None
 
 
 class NotRun(Record):
@@ -156,6 +157,64 @@ class NotRun(Record):
 
     trials: int
     reason: str
+
+
+class PairAtLook(Record):
+    """Two candidates at a look. Each p-value is significant below its boundary."""
+
+    first: str
+    second: str
+    difference: float | None  # of `score`, `first` minus `second`
+    p_value: float | None
+    boundary: float | None
+    p_as_deployed: float | None
+    boundary_as_deployed: float | None
+    better: str | None  # significantly, both ways
+    conditional_power: float | None  # of a pair that is not decided
+
+
+class Look(Record):
+    """What a look at a run decided, when it was made."""
+
+    taken_at: datetime
+    pairs: list[PairAtLook]  # of the candidates that were still in
+    dropped: list[str]  # their remaining trials do not run
+    futile: bool
+    ends_run: bool
+    not_run: int  # trials that this look left out
+
+
+class StopEarly(Record):
+    """When the run may end before its last repetition: the plan, made before its first trial, and the looks since."""
+
+    alpha: float  # all looks and pairs together
+    pairs: int
+    repetitions: list[int]  # of each example, at each look
+    critical: list[float]  # |z| at alpha / pairs
+    boundaries: list[float]  # the same as a two-sided p-value
+    futile_below: float  # conditional power, from `futile_from` of the repetitions on
+    futile_from: float
+    looks: list[Look] = Field(default_factory=list)
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """By candidate, the look that dropped it, 1-based."""
+        return {name: number for number, look in enumerate(self.looks, start=1) for name in look.dropped}
+
+    @property
+    def ended(self) -> bool:
+        """Whether a look ended the run; the last one always does."""
+        return bool(self.looks) and self.looks[-1].ends_run
+
+    def repetitions_of(self, candidate: str) -> int:
+        """The repetitions after which it was dropped, or the run ended; those planned where neither is so."""
+        last = self.dropped.get(candidate, len(self.looks) if self.ended else len(self.repetitions))
+        return self.repetitions[last - 1]
+
+    @property
+    def not_run(self) -> int:
+        """Trials that the looks left out."""
+        return sum(look.not_run for look in self.looks)
 
 
 def _only_default(profiles: list[Profile]) -> bool:
@@ -204,7 +263,13 @@ class Manifest(Record):
     host_worst: OrEmpty[HostWorst] = None  # None: the host was not sampled
     observed_harness: OrEmpty[ObservedHarness] = None  # None: no harness asked anything
     not_run: OrEmpty[NotRun] = None
+    stop_early: StopEarly | None = Field(default=None, exclude_if=lambda plan: plan is None)
     notes: list[str] = Field(default_factory=list)  # warnings that bear on the numbers
+
+    @property
+    def trials_due(self) -> int:
+        """Trials that a finished run has: those planned, without what a look left out."""
+        return self.trials_planned - (self.stop_early.not_run if self.stop_early else 0)
 
     @property
     def experiments(self) -> dict[str, Candidate]:

@@ -15,7 +15,7 @@ from typing import TypedDict
 
 from bakeoff import stats, verdict
 from bakeoff.record.base import VerdictName
-from bakeoff.record.manifest import Manifest
+from bakeoff.record.manifest import Manifest, StopEarly
 from bakeoff.record.store import HTML_REPORT, REPORT, RunDirectory
 from bakeoff.record.trial import ResourceLimits, TrialRecord
 from bakeoff.report import excerpt, prompts, suspect
@@ -182,7 +182,7 @@ class ReportData:
 
     manifest: Manifest
     run_dir: str
-    repetitions: int  # of each example, as planned: the k of pass@k and pass^k
+    repetitions: int  # of each example, by every candidate: the k of pass@k and pass^k
     candidates: Sequence[CandidateReport]  # best first
     causes: Sequence[CauseReport]
     slices: Sequence[SliceReport]
@@ -200,6 +200,12 @@ class ReportData:
     def n(self) -> int:
         """Finished trials."""
         return sum(candidate.n for candidate in self.candidates)
+
+    def trials_left_out(self, candidate: str) -> int:
+        """Its planned trials that looks at the results left out."""
+        if (plan := self.manifest.stop_early) is None:
+            return 0
+        return self.manifest.dataset.rows * (plan.repetitions[-1] - plan.repetitions_of(candidate))
 
     @property
     def infra_errors(self) -> int:
@@ -318,6 +324,28 @@ def _tools(trial: TrialRecord) -> dict[str, float]:
     return {"tool_errors": trial.attempts[-1].evidence.harness.tool_errors} if trial.attempts else {}
 
 
+def outcome(trial: TrialRecord, clusters: Mapping[str, str]) -> stats.Outcome:
+    """What statistics needs of a trial. `clusters`: by example; an example without one is its own."""
+    # one string an example instead of one a trial
+    example = sys.intern(trial.example_id)
+    return stats.Outcome(
+        candidate=sys.intern(trial.experiment),
+        example_id=example,
+        cluster=sys.intern(str(clusters.get(example) or example)),
+        repetition=trial.repetition,
+        verdict=trial.verdict,
+        cause=trial.cause,
+        died_inside=verdict.died_inside(trial),
+        unscored=verdict.unscored(trial),
+        profile=sys.intern(trial.profile),
+    )
+
+
+def looks(plan: StopEarly) -> stats.Looks:
+    """How far a run has come that may stop early, for statistics."""
+    return stats.Looks(tuple(plan.repetitions), plan.pairs, len(plan.looks), plan.dropped)
+
+
 def collect(run: RunDirectory) -> ReportData:
     """Read a run. Raises InputError when its files are damaged."""
     manifest = run.manifest()
@@ -336,26 +364,13 @@ def collect(run: RunDirectory) -> ReportData:
     for trial in run.trials():
         if len(sampled) < prompts.SAMPLED:
             sampled.setdefault(trial.example_id, trial.trial_id)
-        # one string an example instead of one a trial
-        candidate, example = sys.intern(trial.experiment), sys.intern(trial.example_id)
+        outcomes.append(outcome(trial, parts["cluster"]))
+        candidate = outcomes[-1].candidate
         measures.setdefault(candidate, _Measures()).add(trial)
         effective[trial.resources.effective] += 1
         if manifest.config.sweep and (peak := trial.resources.observed.memory_peak_bytes) is not None:
-            highest = peaks.setdefault(example, {})
+            highest = peaks.setdefault(outcomes[-1].example_id, {})
             highest[candidate] = max(peak, highest.get(candidate, 0))
-        outcomes.append(
-            stats.Outcome(
-                candidate=candidate,
-                example_id=example,
-                cluster=sys.intern(str(parts["cluster"].get(example) or example)),
-                repetition=trial.repetition,
-                verdict=trial.verdict,
-                cause=trial.cause,
-                died_inside=verdict.died_inside(trial),
-                unscored=verdict.unscored(trial),
-                profile=sys.intern(trial.profile),
-            )
-        )
         if trial.verdict != "passed":
             cause = trial.cause or "infra.unknown"
             first = causes.get((candidate, cause)) or _first_case(candidate, cause, trial)
@@ -363,14 +378,17 @@ def collect(run: RunDirectory) -> ReportData:
             if len(failing) < LISTED_FAILURES:
                 failing.append((trial.trial_id, trial.verdict, cause))
     outcomes = stats.count_deaths(outcomes)
-    sweep = sweeps.collect(manifest, outcomes, peaks)
+    sweep, early = sweeps.collect(manifest, outcomes, peaks), manifest.stop_early
     decision = (
-        stats.decide(outcomes, list(measures)) if sweep is None else _of_sweep(sweep, outcomes, measures)
+        stats.decide(outcomes, list(measures), looks(early) if early else None)
+        if sweep is None
+        else _of_sweep(sweep, outcomes, measures)
     )
     ran = {name: sum(each.counts.values()) for name, each in measures.items()}
     again = _excesses(manifest, {name: (measures[name].sums["reattempted"], n) for name, n in ran.items()})
     lost = _excesses(manifest, {name: (measures[name].counts["infra_error"], n) for name, n in ran.items()})
-    repetitions = manifest.config.trials
+    # of every candidate: those of a dropped one are fewer
+    repetitions = min(map(early.repetitions_of, measures)) if early else manifest.config.trials
     # best first, as the decision ranks them
     candidates = [
         _candidate(
@@ -495,9 +513,9 @@ def _candidate(
 
 
 def _missing(manifest: Manifest, finished: int) -> list[str]:
-    if finished >= manifest.trials_planned:
+    if finished >= manifest.trials_due:
         return []
-    return [f"only {finished} of {manifest.trials_planned} planned trials have a verdict"]
+    return [f"only {finished} of {manifest.trials_due} planned trials have a verdict"]
 
 
 class _Passes(TypedDict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from bakeoff.record.base import JsonDict
+from bakeoff.record.manifest import StopEarly
 from bakeoff.report.data import CandidateReport, CauseReport, ReportData
 from bakeoff.report.sweep import Sweep
 from bakeoff.stats import ScoreSet
@@ -17,6 +18,8 @@ def summary(data: ReportData) -> JsonDict:
     `decision` (one sentence), `winner` (a candidate's name; null if none can be distinguished, or
     inconclusive), `inconclusive`, `doubts` (why), `simulated`, `trials`, `trials_planned`, `infra_errors`,
     `infra_error_rate`, `max_error_rate`, `fingerprint`, `warnings`, `candidates`, `causes`.
+    `stop_early`: null, or of a run that may stop early `looks` (planned), `taken`, `ended` (by one of these), `dropped`
+    (candidate -> look), `trials_not_run`.
 
     A candidate: `name`, `model`, `simulated`, `n`, `passed`, `failed`, `infra_error`, `infra_error_rate`;
     `score` and `interval` ([low, high], 95 %); `scores`, the four scores, each `{value, interval}`:
@@ -47,6 +50,7 @@ def summary(data: ReportData) -> JsonDict:
         "simulated": data.simulated,
         "trials": data.n,
         "trials_planned": manifest.trials_planned,
+        "stop_early": _stop_early(manifest.stop_early),
         "infra_errors": data.infra_errors,
         "infra_error_rate": data.infra_error_rate,
         "max_error_rate": data.max_error_rate,
@@ -68,6 +72,18 @@ def _sweep(sweep: Sweep) -> JsonDict:
         "profiles": [profile.model_dump(mode="json") for profile in sweep.profiles],
         "candidates": {name: asdict(study) for name, study in sweep.studies.items()},
         "rankings": [asdict(each) for each in sweep.rankings],
+    }
+
+
+def _stop_early(plan: StopEarly | None) -> JsonDict | None:
+    if plan is None:
+        return None
+    return {
+        "looks": len(plan.repetitions),
+        "taken": len(plan.looks),
+        "ended": plan.ended,
+        "dropped": plan.dropped,
+        "trials_not_run": plan.not_run,
     }
 
 

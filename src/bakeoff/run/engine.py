@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -35,6 +35,7 @@ from bakeoff.record.trial import (
     TrialSpec,
 )
 from bakeoff.run import admission, host_monitor
+from bakeoff.run.batches import Batches, Looking
 from bakeoff.run.host_monitor import HostMonitor
 from bakeoff.run.ledger import Ledger
 from bakeoff.run.models import Models
@@ -82,6 +83,7 @@ class Engine:
         slots: how many run at once, at most.
         ledger: entered.
         monitor: started.
+        looking: what may end the run between its batches; None: nothing.
     """
 
     task: Task
@@ -95,12 +97,13 @@ class Engine:
     slots: int
     monitor: HostMonitor
     display: Display
+    looking: Looking | None = None
 
     def __post_init__(self) -> None:
         self._examples = {example.id: example for example in self.task.dataset.examples}
         self._files = {digest: path for path, digest in self.task.dataset.file_digests.items()}
         self._profiles = {profile.name: profile for profile in self.task.profiles}
-        self._waiting = deque(self.trials)
+        self._batches = Batches(self.trials, self.looking)
         self._holdings = Holdings()
         self._stopping, self._abandoned = threading.Event(), threading.Event()
         # Held while a large answer is scored, since evaluators copy it
@@ -135,7 +138,7 @@ class Engine:
             self._broken.append(error)
         if self._broken:
             raise self._broken[0]
-        return not (self._stopping.is_set() or self._waiting)
+        return not (self._stopping.is_set() or self._batches.left)
 
     def stop(self) -> None:
         """Start no more trials and cancel those that run; they will run again on resume. From any thread."""
@@ -163,19 +166,17 @@ class Engine:
                         return
 
     def _slot(self, calls: ThreadPoolExecutor) -> None:
-        while not (self._stopping.is_set() or self.models.spending.exhausted):
-            try:
-                trial = self._waiting.popleft()
-            except IndexError:
-                return
-            try:
-                self._trial(trial, calls)
-            except Stopped:
-                self._waiting.append(trial)
-                return
-            except BaseException as error:  # noqa: BLE001 - re-raised by `run`; the other slots must stop first
-                self._broken.append(error)
-                self.stop()
+        try:
+            while trial := self._batches.take(self._stopping.is_set, lambda: self.models.spending.exhausted):
+                try:
+                    self._trial(trial, calls)
+                except Stopped:
+                    self._batches.give_back(trial)
+                    return
+                self._batches.done()
+        except BaseException as error:  # noqa: BLE001 - re-raised by `run`; the other slots must stop first
+            self._broken.append(error)
+            self.stop()
 
     # --- one trial
 

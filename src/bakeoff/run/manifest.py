@@ -27,6 +27,7 @@ from bakeoff.record.manifest import (
 )
 from bakeoff.record.messages import text_of
 from bakeoff.record.store import RunDirectory, new_run_id
+from bakeoff.run import looks
 from bakeoff.run.task import Task
 from bakeoff.scoring import code_digests
 from bakeoff.version import __version__
@@ -61,6 +62,7 @@ def at_start(task: Task, host: Host, image: Image, slots: int) -> Manifest:
         host=host,
         max_concurrency=slots,
         trials_planned=len(task.trials),
+        stop_early=looks.plan(task.looks, len(config.candidates)),
         command=["bakeoff", *sys.argv[1:]],
         overrides=Overrides(**asdict(task.overrides)),
         notes=[*_notes(config, image), *gateway.notes(config, task.environ)],
@@ -135,7 +137,7 @@ def at_end(
     Args:
         run: where the trials are.
         task: what was run.
-        finished: whether every trial has a verdict.
+        finished: whether every trial has a verdict, but those that a look left out.
         spending: the run's money.
         worst: the host's worst moments of this stretch.
     """
@@ -157,7 +159,7 @@ def at_end(
     if notes:
         changes["notes"] = [*before.notes, *notes]
     if not finished and spending.exhausted:
-        left = before.trials_planned - sum(1 for _ in run.trials())
+        left = before.trials_due - sum(1 for _ in run.trials())
         limit, spent = spending.limit_usd or 0.0, spending.spent_usd
         reason = f"the budget of {limit:g} USD is spent ({spent:.4f} USD)"
         changes["not_run"] = NotRun(trials=left, reason=reason)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
+from bakeoff.config.located import CommandLine
 from bakeoff.config.schema import UNCAPPED, Config, Level, Resources, Sweep
 from bakeoff.record.trial import DEFAULT_PROFILE, Example, Profile, ResourceLimits, TrialSpec, trial_id
+from bakeoff.stats import sequential
 
 
 def trials(config: Config, examples: Sequence[Example]) -> list[TrialSpec]:
@@ -15,10 +18,15 @@ def trials(config: Config, examples: Sequence[Example]) -> list[TrialSpec]:
 
     Trials of one example and repetition run next to each other across candidates and profiles. The blocks, and the
     trials within a block, come in seeded random order, so that drift of the host or of the hour favours none.
+    In a run that may stop early, all blocks before a look come before those after it.
     """
     dice = random.Random(config.seed)  # noqa: S311 - an order, not a secret
-    blocks = [(example.id, repetition) for example in examples for repetition in range(1, config.trials + 1)]
-    dice.shuffle(blocks)
+    ends = looks(config) or (config.trials,)
+    blocks = []
+    for begin, end in pairwise((0, *ends)):
+        batch = [(example.id, repetition) for example in examples for repetition in range(begin + 1, end + 1)]
+        dice.shuffle(batch)
+        blocks += batch
     planned = []
     for example_id, repetition in blocks:
         experiments = [
@@ -27,6 +35,34 @@ def trials(config: Config, examples: Sequence[Example]) -> list[TrialSpec]:
         dice.shuffle(experiments)
         planned += [_trial(config.seed, *experiment, example_id, repetition) for experiment in experiments]
     return planned
+
+
+def looks(config: Config) -> tuple[int, ...]:
+    """The repetitions of each example at each look; none where the run may not stop early."""
+    return sequential.planned(config.trials, config.stop_early.looks) if config.stop_early else ()
+
+
+def check_looks(config: Config, *, by_option: bool) -> None:
+    """Refuse to stop early where there is nothing to decide between repetitions.
+
+    Args:
+        by_option: whether the command line asks for it, and not the file.
+
+    Raises:
+        InputError: names the key or the option.
+    """
+    if config.stop_early is None:
+        return
+    place = CommandLine() if by_option else config
+    if config.trials < 2:
+        hint = "Raise `trials` (`--trials 5`), or run with `--no-stop-early`: one repetition leaves nothing to look at."
+        raise place.error(("stop_early",), "needs two repetitions or more", hint)
+    if len(config.candidates) < 2:
+        hint = "Run two candidates or more, or run with `--no-stop-early`: one alone cannot win or lose."
+        raise place.error(("stop_early",), "needs two candidates or more", hint)
+    if len(profiles(config)) > 1:
+        hint = "Run one profile, or run with `--no-stop-early`: every profile needs all its repetitions."
+        raise place.error(("stop_early",), "cannot be combined with several profiles", hint)
 
 
 def _trial(seed: int, candidate: str, profile: str, example_id: str, repetition: int) -> TrialSpec:

@@ -62,6 +62,9 @@ class Display:
     def finished(self, record: TrialRecord) -> None:
         """The trial has its verdict."""
 
+    def left_out(self, counts: Mapping[str, int]) -> None:
+        """How many of the planned trials will not run after all, per experiment."""
+
     def memory(self, trial_id: str, used_bytes: int) -> None:
         """What the trial's container uses now."""
 
@@ -112,6 +115,11 @@ class _Board:
     def plan(self, counts: Mapping[str, int]) -> None:
         self.tallies = {experiment: _Tally(planned) for experiment, planned in counts.items()}
         self.began = self.clock()
+
+    def leave_out(self, counts: Mapping[str, int]) -> None:
+        for experiment, trials in counts.items():
+            tally = self.tallies.setdefault(experiment, _Tally(planned=0))
+            tally.planned = max(tally.done, tally.planned - trials)
 
     def start(self, trial_id: str) -> None:
         self.running[trial_id] = _Running(self.clock())
@@ -204,6 +212,10 @@ class Lines(Display):
                 self._said = self._clock()
                 self._say(self._board.summary())
 
+    def left_out(self, counts: Mapping[str, int]) -> None:
+        with self._lock:
+            self._board.leave_out(counts)
+
     def step(self, text: str) -> None:
         with self._lock:
             self._say(text)
@@ -254,6 +266,10 @@ class Dashboard(Display):
     def memory(self, trial_id: str, used_bytes: int) -> None:
         with self._lock:
             self._board.measure(trial_id, used_bytes)
+
+    def left_out(self, counts: Mapping[str, int]) -> None:
+        with self._lock:
+            self._board.leave_out(counts)
 
     def step(self, text: str) -> None:
         _print(self._console, text)

@@ -24,6 +24,7 @@ def run(
     cpus: float | None = None,
     seed: int | None = None,
     max_concurrency: int | None = None,
+    stop_early: bool | None = None,
     out: str | Path = "runs",
     resume: str | None = None,
     record: str | Path | None = None,
@@ -46,6 +47,7 @@ def run(
         cpus: ceiling of a container.
         seed: of the order and of everything random.
         max_concurrency: trials at once, at most.
+        stop_early: look at the results between repetitions, and stop when they decide; None: as harness.yaml says.
         out: where the run directory goes.
         resume: continue a run that was stopped: its id, its path, or `latest`.
         record: record every model call in this directory.
@@ -70,6 +72,7 @@ def run(
         cpus=cpus,
         seed=seed,
         max_concurrency=max_concurrency,
+        stop_early=stop_early,
     )
     stopped = RunDirectory.resolve(resume, out) if resume else None
     if stopped is not None and story.lacks_report(stopped):

@@ -28,6 +28,7 @@ from bakeoff.run.admission import Admission
 from bakeoff.run.engine import Engine
 from bakeoff.run.host_monitor import HostMonitor
 from bakeoff.run.ledger import Ledger
+from bakeoff.run.looks import Looks
 from bakeoff.run.progress import Display
 from bakeoff.run.task import Task
 from bakeoff.scoring import Scorer
@@ -148,6 +149,7 @@ def execute(
             HostMonitor(local=backend.local) as monitor,
             Ledger(backend.host_id, directory.run_id, ready.admitted.capacity) as ledger,
         ):
+            early = directory.manifest().stop_early
             engine = Engine(
                 task=task,
                 trials=resume.remaining(directory, task.trials),
@@ -160,6 +162,7 @@ def execute(
                 slots=ready.admitted.slots,
                 monitor=monitor,
                 display=display,
+                looking=Looks(directory, early, display) if early else None,
             )
             finished = _run(engine)
             spending, worst = ready.shared.spending, monitor.worst()
@@ -172,9 +175,10 @@ def execute(
 
 def _run(engine: Engine) -> bool:
     """Run the trials, while signals stop them and the display shows them; whether all have a verdict."""
-    planned, task = engine.trials, engine.task
+    task, looking = engine.task, engine.looking
+    planned = [trial for trial in engine.trials if looking is None or looking.goes_on(trial)]
     if task.resumed is not None:
-        done = len(task.trials) - len(planned)
+        done = len(task.trials) - len(engine.trials)
         engine.display.step(
             f"resuming {task.resumed.run_id}: {done} of {len(task.trials)} trials are finished"
         )

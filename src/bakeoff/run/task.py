@@ -25,6 +25,7 @@ class Task:
     Attributes:
         dataset: the selected examples, with the digest of the whole.
         trials: all of them, in the order of their admission; those that a stopped run has finished too.
+        looks: repetitions of each example at each look; none where the run may not stop early.
         resumed: the stopped run that goes on.
     """
 
@@ -34,6 +35,7 @@ class Task:
     trials: list[TrialSpec]
     overrides: Overrides
     resumed: RunDirectory | None = None
+    looks: tuple[int, ...] = ()
 
     @cached_property
     def environ(self) -> Mapping[str, str]:
@@ -64,7 +66,8 @@ def read(
         InputError: the first thing wrong with either.
     """
     config = loading.load(path, overrides)
+    plan.check_looks(config, by_option=bool(overrides.stop_early))
     selected = datasets.load(config, pinned=pinned)
     selected = datasets.select(selected, overrides.examples, overrides.suites)
     trials = plan.trials(config, selected.examples)
-    return Task(config, selected, plan.profiles(config), trials, overrides, resumed)
+    return Task(config, selected, plan.profiles(config), trials, overrides, resumed, plan.looks(config))

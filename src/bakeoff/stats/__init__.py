@@ -68,6 +68,7 @@ from bakeoff.stats.scores import (
     pass_hat_k,
     score_set,
 )
+from bakeoff.stats.sequential import LookResult, Looks, look
 from bakeoff.stats.sweep import (
     Contrast,
     Decomposition,
@@ -94,6 +95,8 @@ __all__ = [
     "Estimate",
     "Excess",
     "Level",
+    "LookResult",
+    "Looks",
     "Margin",
     "Outcome",
     "Part",
@@ -125,6 +128,7 @@ __all__ = [
     "estimate_errors",
     "excesses",
     "holm",
+    "look",
     "margin",
     "margin_power",
     "margin_repetitions",

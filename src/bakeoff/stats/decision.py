@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -11,6 +11,7 @@ from bakeoff.stats.excess import Excess
 from bakeoff.stats.intervals import equivalent_clusters
 from bakeoff.stats.paired import Comparison, Sensitivity, sensitivities
 from bakeoff.stats.scores import Counting, Outcome, ScoreSet, score_set
+from bakeoff.stats.sequential import Looks, sensitivities_at
 from bakeoff.text import figures
 
 NAMED = 5  # candidates in one sentence
@@ -34,30 +35,38 @@ class Decision:
 
     def better_than(self, candidate: str) -> list[str]:
         """Who is significantly better than it, in `score` and in `as_deployed`."""
-        return [pair.first for pair in self.sensitivities if pair.second == candidate and _ahead(pair)]
+        return [pair.better for pair in self.sensitivities if pair.better and pair.worse == candidate]
 
 
-def decide(outcomes: Sequence[Outcome], candidates: Sequence[str] | None = None) -> Decision:
+def decide(
+    outcomes: Sequence[Outcome], candidates: Sequence[str] | None = None, looks: Looks | None = None
+) -> Decision:
     """Rank the candidates, compare every pair and put the result in words.
 
     Args:
         outcomes: those of all candidates.
         candidates: all names, including candidates without an outcome; None: the names in `outcomes`.
+        looks: of a run that may stop early. A candidate that was dropped comes after all others: another one was
+            significantly better. So the last one left is the winner, over some perhaps by way of another.
     """
     names = list(candidates) if candidates is not None else sorted({o.candidate for o in outcomes})
+    dropped = looks.dropped if looks else {}
     sets = sorted((score_set(name, outcomes) for name in names), key=_best_first)
+    sets.sort(key=lambda s: s.candidate in dropped)
     ranked = [s.candidate for s in sets if s.score is not None]
-    counted = sensitivities(outcomes, list(combinations(ranked, 2)))
+    pairs = list(combinations(ranked, 2))
+    counted = sensitivities_at(outcomes, pairs, looks) if looks else sensitivities(outcomes, pairs)
     comparisons = tuple(pair.by[Counting.SCORE] for pair in counted)
     by_name = {s.candidate: s for s in sets}
     clusters = list({o.example_id: o.cluster for o in outcomes}.values())
     leader = ranked[0] if ranked else None
     against = [c for c in comparisons if c.first == leader]
-    rivals = tuple(pair.second for pair in counted if pair.first == leader and not _ahead(pair))
+    ours = [pair for pair in counted if pair.first == leader and pair.second not in dropped]
+    rivals = tuple(pair.second for pair in ours if pair.better != leader)
     winner = leader if against and not rivals else None
     return Decision(
-        sentence=_sentence(ranked, against, rivals, by_name),
-        caveats=tuple(_caveats(sets, counted, clusters)),
+        sentence=_sentence(ranked, against, rivals, by_name, dropped),
+        caveats=(*_on_looks(looks), *_caveats(sets, counted, clusters)),
         winner=winner,
         leader=leader,
         rivals=rivals,
@@ -65,11 +74,6 @@ def decide(outcomes: Sequence[Outcome], candidates: Sequence[str] | None = None)
         comparisons=comparisons,
         sensitivities=counted,
     )
-
-
-def _ahead(pair: Sensitivity) -> bool:
-    """Whether the first is better, and would be in production: what it left unfinished must not make it the winner."""
-    return all(pair.by[way].conclusion == 1 for way in (Counting.SCORE, Counting.AS_DEPLOYED))
 
 
 def _best_first(s: ScoreSet) -> tuple[float, str]:
@@ -97,6 +101,7 @@ def _sentence(
     against: Sequence[Comparison],
     rivals: Sequence[str],
     by_name: Mapping[str, ScoreSet],
+    dropped: Collection[str],
 ) -> str:
     if not ranked:
         return "No trial was completed, so there is nothing to say about any candidate."
@@ -105,8 +110,10 @@ def _sentence(
         score = leader.score
         interval = f", 95 % interval {_percent(score.low)} to {_percent(score.high)}" if score else ""
         return f"{_rated(leader)}{interval}, has no other candidate to compare with."
-    corrected = ", corrected for the number of comparisons" if len(against) > 1 else ""
-    if overtaken := [c for c in against if c.conclusion < 0]:
+    for_what = ["the looks"] if against[0].look is not None else []
+    for_what += ["the number of comparisons"] if len(against) > 1 else []
+    corrected = f", corrected for {' and '.join(for_what)}" if for_what else ""
+    if overtaken := [c for c in against if c.conclusion < 0 and c.second not in dropped]:
         by_most = min(overtaken, key=lambda c: c.difference or 0.0)
         better = by_name[by_most.second]
         return (
@@ -114,12 +121,15 @@ def _sentence(
             f"both completed: {_lead(by_most.reversed(), corrected)}. Their scores are of different examples."
         )
     if not rivals:
-        closest = min(against, key=lambda c: c.difference or 0.0)
-        least_sure = max(against, key=lambda c: c.p_adjusted or 0.0)
+        direct = [c for c in against if c.conclusion > 0] or against
+        closest = min(direct, key=lambda c: c.difference or 0.0)
+        least_sure = max(direct, key=lambda c: c.p_adjusted or 0.0)
         named = [closest] if least_sure.p_adjusted == closest.p_adjusted else [closest, least_sure]
+        lost = [c.second for c in against if c not in direct]
         return (
             f"{_rated(leader)} is better than {_listed([_rated(by_name[c.second]) for c in against])}: "
-            f"{' and '.join(_lead(c, corrected) for c in named)}."
+            f"{' and '.join(_lead(c, corrected) for c in named)}"
+            f"{f'; {_listed(lost)} lost to another candidate' if lost else ''}."
         )
     level = any(_mean(by_name[name]) == _mean(leader) for name in rivals)
     ahead = [] if level else ["leads"]
@@ -164,7 +174,8 @@ def _lead(c: Comparison, corrected: str) -> str:
 def _interval(c: Comparison, corrected: str) -> str:
     if c.low is None or c.high is None:
         return ""
-    kind = "uncorrected 95 % interval" if corrected else "95 % interval"
+    uncorrected = "uncorrected " if corrected and c.look is None else ""
+    kind = f"{uncorrected}95 % interval" if c.look is None else "95 % repeated interval"
     return f", {kind} {100 * c.low:.1f} to {100 * c.high:.1f}"
 
 
@@ -172,6 +183,16 @@ def _listed(names: Sequence[str]) -> str:
     if len(names) > NAMED + 1:
         names = [*names[:NAMED], f"{len(names) - NAMED} others"]
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _on_looks(looks: Looks | None) -> Iterable[str]:
+    if looks and 0 < looks.taken < len(looks.repetitions):
+        yield (
+            f"This is what look {looks.taken} of {len(looks.repetitions)} showed. The lead is overstated on "
+            "average when a run stops early."
+        )
+    elif looks and looks.dropped:
+        yield "Candidates were dropped early. By how much they lose is overstated on average."
 
 
 def _caveats(
@@ -203,7 +224,7 @@ def _lucky(sets: Sequence[ScoreSet], counted: Sequence[Sensitivity]) -> Iterable
     """The winner's curse: what is chosen for its high number is on average lower than that number."""
     ranked = [s.candidate for s in sets if s.score is not None]
     against = [pair for pair in counted if pair.first == ranked[0]] if ranked else []
-    if len(ranked) >= SEVERAL and not all(map(_ahead, against)):
+    if len(ranked) >= SEVERAL and not all(pair.better == pair.first for pair in against):
         yield (
             f"{ranked[0]} has the highest of {len(ranked)} scores, in part by luck: the score of a leader is on "
             "average too high, and its interval holds its true score in fewer than 95 of 100 runs."

@@ -18,7 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations, product
-from statistics import fmean
+from statistics import NormalDist, fmean
 from typing import Literal
 
 from bakeoff.stats.detectable import ALPHA, FEW_CLUSTERS, Spread, detectable, falling
@@ -59,6 +59,9 @@ class Comparison:
     # The same if whole clusters change; None also where every example is a cluster
     detectable_in_clusters: float | None = None
     method: Literal["paired-t", "sign-flip", "no-spread", "none"] = "none"
+    # Of a run that may stop early: the last look at this pair, 0 before the first, and what `p_value` must be below
+    look: int | None = None
+    boundary: float | None = None
 
     @property
     def distinguishable(self) -> bool:
@@ -115,6 +118,25 @@ class Sensitivity:
         worst, left_out, best = (0.0 if each is None else each for each in found)
         return None not in found and not worst - ZERO <= left_out <= best + ZERO
 
+    @property
+    def better(self) -> str | None:
+        """Who is significantly better, and would be in production: what it left unfinished must not make it so."""
+        conclusions = {self.by[way].conclusion for way in (Counting.SCORE, Counting.AS_DEPLOYED)}
+        return self.first if conclusions == {1} else self.second if conclusions == {-1} else None
+
+    @property
+    def worse(self) -> str | None:
+        """Who is significantly worse, by the same rule."""
+        return {self.first: self.second, self.second: self.first}.get(self.better or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Two-sided errors: of the interval, and of the test that the detectable effect is about."""
+
+    interval: float = 1 - CONFIDENCE
+    test: float = ALPHA
+
 
 @dataclass
 class _Rates:
@@ -162,7 +184,13 @@ def sign_flip_p(cluster_sums: Sequence[float]) -> float:
 
 
 def compare(
-    outcomes: Iterable[Outcome], first: str, second: str, counting: Counting = Counting.SCORE, pairs: int = 1
+    outcomes: Iterable[Outcome],
+    first: str,
+    second: str,
+    counting: Counting = Counting.SCORE,
+    pairs: int = 1,
+    *,
+    levels: Levels | None = None,
 ) -> Comparison:
     """Compare two candidates on the examples that both completed at least once. `p_adjusted` is the unadjusted p.
 
@@ -175,9 +203,10 @@ def compare(
             of `second` as passes, `best_case` the reverse.
         pairs: the total number of comparisons; the detectable effect is computed at the level alpha / pairs, Holm's
             first and strictest step.
+        levels: None: 95 % of the interval, and alpha / pairs.
     """
     kept = [o for o in outcomes if o.candidate in (first, second)]
-    return _compared(kept, [(first, second)], counting, pairs)[0]
+    return _compared(kept, [(first, second)], counting, levels or Levels(test=ALPHA / pairs))[0]
 
 
 def spread_of(outcomes: Iterable[Outcome], first: str, second: str) -> Spread | None:
@@ -197,7 +226,7 @@ def compare_pairs(
     outcomes: Sequence[Outcome], pairs: Sequence[Pair], counting: Counting = Counting.SCORE
 ) -> tuple[Comparison, ...]:
     """These pairs of candidates, with p-values adjusted by Holm over the pairs that have one."""
-    compared = _compared(outcomes, pairs, counting, max(1, len(pairs)))
+    compared = _compared(outcomes, pairs, counting, Levels(test=ALPHA / max(1, len(pairs))))
     adjusted = iter(holm([pair.p_value for pair in compared if pair.p_value is not None]))
     return tuple(
         pair if pair.p_value is None else replace(pair, p_adjusted=next(adjusted)) for pair in compared
@@ -222,18 +251,18 @@ def compare_measures(
     """`first` minus `second` of something measured (seconds, dollars), paired by example, as in `compare`."""
     common = sorted(of_first.keys() & of_second.keys())
     differences = [of_first[e] - of_second[e] for e in common]
-    return _tested(first, second, _Paired(differences, [cluster_of[e] for e in common]), ALPHA)
+    return _tested(first, second, _Paired(differences, [cluster_of[e] for e in common]), Levels())
 
 
 def _compared(
-    outcomes: Sequence[Outcome], pairs: Sequence[Pair], counting: Counting, hypotheses: int
+    outcomes: Sequence[Outcome], pairs: Sequence[Pair], counting: Counting, levels: Levels
 ) -> list[Comparison]:
     opposite = {Counting.WORST_CASE: Counting.BEST_CASE, Counting.BEST_CASE: Counting.WORST_CASE}
     ours = _Rates.of(outcomes, counting)
     theirs = _Rates.of(outcomes, opposite[counting]) if counting in opposite else ours
     compared = []
     for first, second in pairs:
-        compared.append(_tested(first, second, _paired(ours, theirs, first, second), ALPHA / hypotheses))
+        compared.append(_tested(first, second, _paired(ours, theirs, first, second), levels))
     return compared
 
 
@@ -251,7 +280,7 @@ def _paired(ours: _Rates, theirs: _Rates, first: str, second: str) -> _Paired:
     )
 
 
-def _tested(first: str, second: str, paired: _Paired, alpha: float) -> Comparison:
+def _tested(first: str, second: str, paired: _Paired, levels: Levels) -> Comparison:
     differences, clusters, trials = paired.differences, paired.clusters, paired.trials
     n = len(differences)
     if n == 0:
@@ -261,23 +290,23 @@ def _tested(first: str, second: str, paired: _Paired, alpha: float) -> Compariso
     g = len(sums)
     if se is None:
         return Comparison(first, second, n, g, mean, None, None, None, 1.0, 1.0, None, None, "sign-flip")
-    single, whole = _detectable(paired, alpha)
+    single, whole = _detectable(paired, levels.test)
     known = Comparison(
         first, second, n, g, mean, se, minimum_detectable_effect=single, detectable_in_clusters=whole
     )
     if se < ZERO:
         p = 1.0 if abs(mean) < ZERO else 2.0 ** (1 - g)
-        low, high = (None, None) if trials is None else _around(mean, g)
+        low, high = (None, None) if trials is None else _around(mean, g, levels.interval)
         return replace(known, se=0.0, low=low, high=high, p_value=p, p_adjusted=p, method="no-spread")
     df = difference_df(differences, clusters)
-    t = t_quantile((1 + CONFIDENCE) / 2, df)
+    t = t_quantile(1 - levels.interval / 2, df)
     differing = [total for total in sums.values() if abs(total) > ZERO]
     if len(differing) >= FEW_CLUSTERS:
         low, high, p = mean - t * se, mean + t * se, t_two_sided(mean / se, df)
     else:
         cautious = _cautious(se, n, g, trials)
         low, high, p = mean - t * cautious, mean + t * cautious, sign_flip_p(differing)
-        if p >= ALPHA:  # an interval without 0 would contradict the exact test
+        if p >= levels.interval:  # an interval without 0 would contradict the exact test
             low, high = min(low, 0.0), max(high, 0.0)
     bound = math.inf if trials is None else 1.0
     return replace(
@@ -298,12 +327,12 @@ def _detectable(paired: _Paired, alpha: float) -> tuple[float | None, float | No
     return detectable(spread, alpha)
 
 
-def _around(mean: float, clusters: int) -> tuple[float, float]:
-    """The bounds of a difference of rates if every cluster differs by `mean`.
+def _around(mean: float, clusters: int, error: float) -> tuple[float, float]:
+    """The bounds of a difference of rates if every cluster differs by `mean`; `error`: two-sided.
 
     At most a share u of all clusters does not (Wilson's bound on 0 of `clusters`), and those lie in [-1, 1].
     """
-    u = wilson(0.0, clusters)[1]
+    u = wilson(0.0, clusters, NormalDist().inv_cdf(1 - error / 2))[1]
     return max(-1.0, (1 - u) * mean - u), min(1.0, (1 - u) * mean + u)
 
 

@@ -56,6 +56,8 @@ IN_A_FILE = {
     "no such function": ("harness.yaml", "agent:build", "agent:bild", "harness.entrypoint", "bild", "agent:build_agent"),
     "missing key": ("harness.yaml", '"simulated:skill=0.6"', '"anthropic:claude"', "candidates[1].model", "ANTHROPIC_API_KEY", "export"),
     "missing package": ("harness.yaml", '"simulated:skill=0.6"', '"fireworks:m"', "candidates[1].model", "langchain_fireworks", "pip install"),
+    "nothing to look at": ("harness.yaml", "trials: 3", "trials: 1\nstop_early: true", "stop_early", "two repetitions", "--trials 5"),
+    "one look": ("harness.yaml", "trials: 3", "trials: 3\nstop_early: {looks: 1}", "stop_early.looks", "2", ""),
     "used twice": ("datasets/menu.jsonl", '"id": "price-soup"', '"id": "price-tea"', "id", "already used in line 2", "its own id"),
 }  # fmt: skip
 
@@ -84,11 +86,13 @@ OPTIONS = {
     ("--cpus", "0"): ("--cpus", ""),
     ("--trials", "0"): ("--trials", ""),
     ("--max-concurrency", "0"): ("--max-concurrency", ""),
+    ("--stop-early", "--trials", "1"): ("--stop-early", "--no-stop-early"),
+    ("--stop-early", "--trials", "5", "--candidate", "steady"): ("--stop-early", "two candidates"),
 }
 
 
 @pytest.mark.parametrize("option", OPTIONS)
-def test_a_mistake_on_the_command_line(command: Command, option: tuple[str, str]) -> None:
+def test_a_mistake_on_the_command_line(command: Command, option: tuple[str, ...]) -> None:
     key, hint = OPTIONS[option]
     said, to_do = one_error(command("run", *option))
     assert key in said
@@ -128,6 +132,14 @@ def test_without_docker_it_is_exit_4_and_a_dry_run_works(tmp_path: Path) -> None
     assert sorted(facts["order"])[0] == "steady/price-coffee/1"
     assert bakeoff("doctor", cwd=tmp_path, env=environ).returncode == 4
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_names_the_looks_of_a_run_that_may_stop_early(command: Command) -> None:
+    options = ("--dry-run", "--trials", "10", "--stop-early")
+    assert json.loads(command("run", *options, "--json").stdout)["looks"] == [2, 4, 6, 8, 10]
+    assert "after 2, 4, 6, 8, 10 repetitions" in command("run", *options).stdout
+    fixed = command("run", "--dry-run", "--trials", "10")
+    assert "looks" not in fixed.stdout
 
 
 def test_a_bug_is_called_one_and_its_traceback_kept_without_keys(

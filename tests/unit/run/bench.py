@@ -14,12 +14,14 @@ from bakeoff.config.schema import Config
 from bakeoff.datasets import Dataset
 from bakeoff.errors import EvaluatorError
 from bakeoff.gateway.types import CallContext, ModelCard, ModelReply, ModelRequest
+from bakeoff.record.manifest import Look
 from bakeoff.record.store import RunDirectory
 from bakeoff.record.trial import Example, Profile, TrialRecord
-from bakeoff.run import plan
+from bakeoff.run import looks, plan
 from bakeoff.run.engine import Engine
 from bakeoff.run.host_monitor import HostMonitor
 from bakeoff.run.ledger import Ledger
+from bakeoff.run.looks import Looks
 from bakeoff.run.models import Models
 from bakeoff.run.progress import Display
 from bakeoff.run.task import Task
@@ -117,6 +119,7 @@ class Bench:
         scripts: of the sandboxes, in the order in which they are opened; the last one for ever.
         examples: how many.
         make: makes the sandboxes instead.
+        judge: takes the looks of a run that may stop early.
     """
 
     def __init__(
@@ -129,6 +132,7 @@ class Bench:
         scorer: Scorer | None = None,
         make: Callable[[SandboxSpec], Sandbox] | None = None,
         profiles: list[Profile] | None = None,
+        judge: Callable[[RunDirectory], Look] = looks.judge,
         **changes: Any,
     ) -> None:
         self.scripts = list(scripts) or [one_question]
@@ -144,14 +148,25 @@ class Bench:
         ]
         dataset = Dataset("d", rows, {row.id: row.id for row in rows}, {}, places={})
         self.profiles = profiles or plan.profiles(self.config)
-        self.task = Task(self.config, dataset, self.profiles, plan.trials(self.config, rows), Overrides())
+        after = plan.looks(self.config)
+        self.task = Task(
+            self.config, dataset, self.profiles, plan.trials(self.config, rows), Overrides(), looks=after
+        )
         self.backend = FakeBackend(make or self.sandbox)
         self.display = Watched()
         self.scorer = scorer or Scorer()
-        start = manifest(tuple(self.models), examples, 1, state="running", finished_at=None)
+        early = looks.plan(after, len(self.models))
+        start = manifest(
+            tuple(self.models),
+            examples,
+            self.config.trials,
+            state="running",
+            finished_at=None,
+            stop_early=early and early.model_dump(),
+        )
         self.directory = RunDirectory.create(root, start)
         self.spending = Models({}).spending
-        self._root, self._slots = root, slots
+        self._root, self._slots, self._judge = root, slots, judge
         self.engine = self.made()
 
     def sandbox(self, spec: SandboxSpec) -> FakeSandbox:
@@ -163,6 +178,7 @@ class Bench:
 
     def made(self) -> Engine:
         finished = {record.trial_id for record in self.directory.trials()}
+        early = self.directory.manifest().stop_early
         self.ledger = Ledger("fake", self.directory.run_id, self.backend.capacity(), self._root)
         return Engine(
             task=self.task,
@@ -176,6 +192,7 @@ class Bench:
             slots=self._slots,
             monitor=HostMonitor(local=False),
             display=self.display,
+            looking=Looks(self.directory, early, self.display, self._judge) if early else None,
         )
 
     def run(self) -> bool:

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bakeoff.stats import Outcome, compare, count_deaths, rankings, repetitions_for, study, t_quantile, wilson
-from bakeoff.stats.sweep.equivalence import equivalence
+from bakeoff.stats import Outcome, compare, count_deaths, rankings, study, t_quantile, wilson
+from bakeoff.stats.power import below_repetitions
+from bakeoff.stats.sweep.equivalence import equivalence, repetitions
 from bakeoff.stats.sweep.levels import upper_bound
-from bakeoff.stats.sweep.recommendation import repetitions_below
 from bakeoff.stats.sweep.strata import Values, stratified
 from bakeoff.stats.sweep.trend import permutation_p
 from tests.studies import sweep_study
@@ -228,14 +228,9 @@ def test_more_repetitions_are_named_only_if_more_are_needed() -> None:
 
 def test_repetitions_for_a_margin_are_the_formulas_and_grow_as_it_shrinks() -> None:
     # 2.93 SE, SE² = 2 p (1 - p) / (tasks x repetitions): 7.4 points with 89 x 5 at a rate of 0.6
-    assert repetitions_for(0.074, [0.6] * 89) in (8, 9)
-    assert repetitions_for(0.03, [0.6] * 89) > 2.5**2 * 7
-    # half of p (1 - p) is seen with two trials
-    assert repetitions_for(0.02, [0.5] * 50 + [1.0] * 50, ran=2) == pytest.approx(
-        2 * repetitions_for(0.02, [0.5] * 50 + [1.0] * 50), rel=0.02
-    )
-    with pytest.raises(ValueError, match="no rates"):
-        repetitions_for(0.05, [])
+    per_block = 2 * 0.6 * 0.4
+    assert repetitions(0.074, 89, per_block, 2.0) in (8, 9)
+    assert repetitions(0.03, 89, per_block, 2.0) > 2.5**2 * 7
 
 
 def test_the_parts_of_a_difference_are_kitagawas_and_add_up() -> None:
@@ -324,7 +319,7 @@ def test_too_few_trials_to_show_few_errors_name_how_many_would() -> None:
     assert found.recommendation.verdict == "cannot say"
     # 133 trials without an error are shown to have fewer than 2 %
     assert found.recommendation.repetitions_needed == 12
-    assert repetitions_below(0.02, found.levels[1]) == 12
+    assert below_repetitions(0.02, 0.0, 12) == 12
     assert upper_bound(0.0, 144) < 0.02 < upper_bound(0.0, 132)
 
 

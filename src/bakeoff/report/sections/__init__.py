@@ -21,6 +21,7 @@ from bakeoff.report.sections import (
     production,
     reproduce,
     scoreboard,
+    stopping,
     sweep,
 )
 
@@ -33,6 +34,7 @@ ORDER = (
     headroom,
     host,
     scoreboard,
+    stopping,
     failures,
     change,
     reproduce,

@@ -36,6 +36,7 @@ def _profiles(data: ReportData) -> str:
 def blocks(data: ReportData) -> Iterator[Block]:
     """No heading: the first sentence of the report is the decision itself."""
     manifest = data.manifest
+    left = manifest.stop_early.not_run if manifest.stop_early else 0
     yield Callout("decision", data.sentence)
     when = f"{figures.moment(manifest.started_at)} to {figures.moment(manifest.finished_at)}"
     yield Paragraph(
@@ -45,7 +46,8 @@ def blocks(data: ReportData) -> Iterator[Block]:
             f", {when}, state: {manifest.state}, bakeoff {manifest.bakeoff_version}. ",
             f"{figures.count(len(manifest.candidates), 'candidate')}, {_profiles(data)}"
             f"{figures.count(manifest.dataset.rows, 'example')}, "
-            f"{data.n} of {manifest.trials_planned or figures.UNKNOWN} planned trials have a verdict.",
+            f"{data.n} of {manifest.trials_planned or figures.UNKNOWN} planned trials have a verdict",
+            f"; looks at the results left out {left}." if left else ".",
         )
     )
     if data.inconclusive:

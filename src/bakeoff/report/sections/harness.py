@@ -78,7 +78,7 @@ def _facts(data: ReportData) -> dict[str, Phrase | None]:
         "Python": image.python,
         "Dataset": Code(f"{dataset.path} {dataset.digest}"),
         "Examples": f"{figures.count(dataset.rows, 'example')} in {figures.count(clusters, 'cluster')}, "
-        f"each run {figures.count(config.trials, 'time')} by each candidate",
+        f"each run {'up to ' if config.stop_early else ''}{figures.count(config.trials, 'time')} by each candidate",
         "Seed": str(config.seed),
         "Fingerprint": _code(manifest.fingerprint),
     }

@@ -8,7 +8,7 @@ from bakeoff.report.data import CandidateReport, ReportData, Spread
 from bakeoff.report.document import Block, Code, Heading, Paragraph, Plot, Table
 from bakeoff.report.plots import LABELLED
 from bakeoff.report.sections.pairs import of_pairs
-from bakeoff.stats import Comparison
+from bakeoff.stats import Comparison, Counting
 from bakeoff.text import figures
 
 DETECTABLE_TWICE = (
@@ -82,6 +82,9 @@ def _pairs(data: ReportData) -> Iterator[Block]:
         return
     grouped = any(pair.grouped for pair in pairs)
     yield Heading("Is the difference real?", 3)
+    if data.manifest.stop_early is not None:
+        yield from _pairs_at_looks(data)
+        return
     yield Paragraph(
         "Each pair is compared on the examples that both completed. The p-value is the chance of a difference at "
         "least this large if the two were equal; it is corrected for the number of pairs (Holm), and the interval "
@@ -100,6 +103,38 @@ def _pairs(data: ReportData) -> Iterator[Block]:
     )
     detectable = ["#Smallest detectable", *(["#In whole clusters"] if grouped else [])]
     yield from of_pairs((*headings, *detectable), [_pair_row(pair, grouped) for pair in pairs], data)
+
+
+def _pairs_at_looks(data: ReportData) -> Iterator[Block]:
+    yield Paragraph(
+        "Each pair is compared at its last look, on the examples that both completed until then. The two are "
+        "distinguished if the p-value is below the boundary, both in score and as deployed: boundaries are "
+        "corrected for the looks and for the number of pairs. The interval is the repeated one: it holds the true "
+        "difference at all looks together with 95 % confidence, and it is not corrected for the number of pairs. "
+        "The smallest detectable difference is what such a look would show four times out of five."
+    )
+    headings = (
+        "Pair",
+        "#Look",
+        "#Examples",
+        "#Difference (points)",
+        "#95 % repeated interval",
+        "#p",
+        "#Boundary",
+        "Distinguished",
+        "#Smallest detectable",
+    )
+    rows = []
+    for pair in data.decision.sensitivities:
+        score = pair.by[Counting.SCORE]
+        name, examples, difference, interval, _, _, smallest = _pair_row(score, grouped=False)
+        compared = (
+            figures.number(score.p_value, 2),
+            figures.number(score.boundary, 2),
+            "yes" if pair.better else "no",
+        )
+        rows.append((name, str(score.look), examples, difference, interval, *compared, smallest))
+    yield from of_pairs(headings, rows, data)
 
 
 def _pair_row(pair: Comparison, grouped: bool) -> tuple[str, ...]:
@@ -157,9 +192,9 @@ def _trajectories(data: ReportData) -> Iterator[Block]:
     yield Heading("Trajectories", 3)
     yield Paragraph(
         "What the agent did in the last attempt of a trial with a verdict on the model: mean, and the most in "
-        "brackets. A step is a model call. A call is wasted when it ended in an error, or repeated an earlier one with "
-        "the same arguments and the same result. Among the errors are calls that never ran: rejected, because of their "
-        "arguments or by a person or a middleware, or of a tool that does not exist."
+        "brackets. A step is a model call. A call is wasted when it ended in an error, or repeated an earlier one "
+        "with the same arguments and the same result. Among the errors are calls that never ran: rejected, "
+        "because of their arguments or by a person or a middleware, or of a tool that does not exist."
     )
     yield Table(
         (
@@ -195,8 +230,8 @@ def _mean_and_max(spread: Spread | None) -> str:
 def _cost(data: ReportData) -> Iterator[Block]:
     yield Heading("Cost, latency and tokens", 3)
     yield Paragraph(
-        "Of one trial with a verdict on the model, all of its attempts. Cost and tokens are means; time is the agent's "
-        "working time, without time queued for the provider, which has a column."
+        "Of one trial with a verdict on the model, all of its attempts. Cost and tokens are means; time is the "
+        "agent's working time, without time queued for the provider, which has a column."
     )
     time = ("#Time p50", "#Time p95", "#Time, most", "#In the model p50", "#Queued p95")
     cost = ("#Cost of a trial", "#Cost of all", "#Cost of a pass", "#Tokens in", "#Tokens out")

@@ -2,7 +2,7 @@
 
 from bakeoff.stats.sweep.contrasts import Contrast
 from bakeoff.stats.sweep.decomposition import Decomposition, Part
-from bakeoff.stats.sweep.equivalence import Equivalence, repetitions_for
+from bakeoff.stats.sweep.equivalence import Equivalence
 from bakeoff.stats.sweep.levels import Level
 from bakeoff.stats.sweep.ranking import Ranking, rankings
 from bakeoff.stats.sweep.recommendation import Recommendation
@@ -20,6 +20,5 @@ __all__ = [
     "SweepStudy",
     "Trend",
     "rankings",
-    "repetitions_for",
     "study",
 ]

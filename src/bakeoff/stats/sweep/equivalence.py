@@ -10,9 +10,8 @@ References:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, fmean
+from statistics import NormalDist
 from typing import Literal
 
 from bakeoff.stats.detectable import ALPHA, POWER
@@ -45,20 +44,6 @@ def equivalence(low: str, high: str, found: Sum | None, margin: float) -> Equiva
     needed = None if found.se is None else repetitions(margin, found.tasks, found.per_block, found.extra)
     more = needed if needed and needed * found.tasks > found.blocks else None
     return Equivalence(low, high, margin, found.mean, lower, upper, verdict, more)
-
-
-def repetitions_for(margin: float, rates: Sequence[float], ran: int | None = None) -> int:
-    """Repetitions of each task with which a sweep shows two truly equal profiles to be equivalent in four of five.
-
-    Args:
-        margin: in (0, 1].
-        rates: the chance of a pass of each task.
-        ran: from how many trials each rate is estimated, if it is: r trials show (r - 1) / r of p (1 - p).
-    """
-    if not rates:
-        raise ValueError("no rates")
-    shown = 1.0 if ran is None else (ran - 1) / ran if ran > 1 else 1.0
-    return repetitions(margin, len(rates), 2 * fmean(p * (1 - p) for p in rates) / shown, 2.0)
 
 
 def repetitions(margin: float, tasks: int, per_block: float, extra: float) -> int:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bakeoff.stats.detectable import POWER
+from bakeoff.stats.power import below_repetitions
 from bakeoff.stats.sweep.equivalence import Equivalence
-from bakeoff.stats.sweep.levels import Level, lower_bound, upper_bound
+from bakeoff.stats.sweep.levels import Level, lower_bound
 from bakeoff.text import figures
 
 MOST = 1000  # repetitions; a larger need is not said
@@ -106,7 +105,7 @@ def _another_test(
             break
         if each.experiment in different:
             continue
-        needed = repetitions_below(infra_bound, each)
+        needed = _repetitions_below(infra_bound, each)
         may = (
             f" {each.experiment} may do: {figures.percent(each.infra.mean)} of its trials ended as infrastructure "
             f"errors, but the rate may be up to {figures.percent(each.infra_upper)}."
@@ -132,33 +131,17 @@ def _not_below(levels: Sequence[Level], infra_bound: float) -> Recommendation:
         f"{ended}, but the rate may be up to {figures.percent(largest.infra_upper)}, which is not below {bound}."
         f"{causes}"
     )
-    needed = repetitions_below(infra_bound, largest) if seen.mean < infra_bound else None
+    needed = _repetitions_below(infra_bound, largest) if seen.mean < infra_bound else None
     return Recommendation("cannot say", None, sure + _would(needed), needed)
 
 
-def repetitions_below(infra_bound: float, level: Level) -> int | None:
-    """Repetitions of each task, in all, with which `level` is shown below the bound in four of five, if its rate stays.
-
-    From the binomial distribution of the errors and Wilson's bound; None: more than `MOST`, or no trial to go by.
-    """
-    from scipy import special
-
+def _repetitions_below(infra_bound: float, level: Level) -> int | None:
+    """Repetitions of each task with which `level` is shown below the bound in four of five, if its rate stays."""
     if level.infra is None:
         return None
-    rate, tasks = level.infra.mean, level.infra.clusters
-    start = max(1, math.ceil(level.trials / tasks))
-    for repetitions in range(start, MOST):
-        trials = repetitions * tasks
-        most = _most_errors(infra_bound, trials)
-        if most >= 0 and special.bdtr(most, trials, rate) >= POWER:
-            return repetitions
-    return None
-
-
-def _most_errors(infra_bound: float, trials: int) -> int:
-    """With how many errors at most the rate is shown below the bound; -1: not even with none."""
-    possible = range(math.ceil(infra_bound * trials) + 1)
-    return bisect_left(possible, infra_bound, key=lambda errors: upper_bound(errors / trials, trials)) - 1
+    needed = below_repetitions(infra_bound, level.infra.mean, level.infra.clusters)
+    ran = math.ceil(level.trials / level.infra.clusters)
+    return None if needed is None or needed > MOST else max(ran, needed)
 
 
 def _would(needed: int | None) -> str:
