@@ -579,11 +579,10 @@ def test_what_normal_runs_state_new_runs_find(clusters: int) -> None:
     ids=lambda design: design.name,
 )
 def test_the_stated_power_is_the_power_found(design: stats_study.Design) -> None:
-    """300 seeded pairs of runs, two standard errors 5 points: not less than stated, and not everything."""
-    for whole in (False, True) if design.grouped else (False,):
-        power = stats_study.promised(design, runs=300, whole_clusters=whole)
+    """60 seeded runs that state something, 8 new ones each: not less than stated, and not everything."""
+    for power in stats_study.promised(design, runs=60):
         assert power.found is not None
-        assert 0.77 - 0.05 <= power.found <= 0.95
+        assert 0.77 - 0.07 <= power.found <= 0.95
 
 
 @pytest.mark.slow
