@@ -21,6 +21,7 @@ from scipy import stats as distributions
 
 from bakeoff.stats import sequential
 from bakeoff.stats.detectable import ALPHA, FEW_CLUSTERS
+from bakeoff.stats.intervals import difference_df
 from tests.studies.stats_study import ALIKE, REDRAWN, WITHIN
 
 
@@ -132,14 +133,16 @@ def tested(differences: np.ndarray, layout: np.ndarray) -> tuple[np.ndarray, ...
     sums, share = differences @ member, sizes / n
     residuals = sums - mean[:, None] * sizes
     se = np.sqrt((residuals**2 / (1 - share)).sum(1)) / n
-    pull = share**2 / (1 - share)
-    df = 1 / ((share**2).sum() + pull.sum() ** 2 - (pull**2).sum())
+    df = np.full(len(mean), g - 1.0)
+    if len(set(sizes)) > 1:
+        clusters = [str(each) for each in layout]
+        df = np.array([difference_df(own, clusters) for own in differences.tolist()])
     level = se < 1e-12
     p = 2 * distributions.t.sf(np.abs(mean) / np.where(level, 1, se), df)
     differing = (np.abs(sums) > 1e-12).sum(1)
     p = np.where(differing < FEW_CLUSTERS, 1.0, p)  # the exact test's is never below 0.05
     p = np.where(level, np.where(np.abs(mean) < 1e-12, 1.0, 2.0 ** (1 - g)), p)
-    return mean, se, np.full(len(mean), df), p, differing
+    return mean, se, df, p, differing
 
 
 def sequential_p(p: np.ndarray, look: int, times: tuple[float, ...]) -> np.ndarray:

@@ -486,7 +486,8 @@ def test_the_statistics_keep_their_promises(design: stats_study.Design) -> None:
     assert 0.93 - 0.018 <= found.coverage <= 0.97 + 0.018
     assert 0.93 - 0.018 <= found.coverage_difference <= 0.97 + 0.018
     assert found.false_positives <= 0.05 + 0.018
-    assert 0.80 - 0.05 <= (found.power.found or 0) <= 0.92
+    for stated in stats_study.promised(design, runs=100):
+        assert 0.77 - 0.05 <= (stated.found or 0) <= 0.95
 
 
 @pytest.mark.slow
@@ -603,7 +604,7 @@ def test_the_planned_number_of_examples_finds_the_effect() -> None:
 
     def pair(design: stats_study.Design) -> list[Outcome]:
         truth = stats_study.chances(design, rng)
-        worse = stats_study.worse(truth, effect / design.rate, rng)
+        worse = stats_study.worse(stats_study.equal(truth, design, rng), effect / design.rate, rng)
         return stats_study.drawn("a", truth, design, rng) + stats_study.drawn("b", worse, design, rng)
 
     planned = sorted(plan(pair(pilot), "a", "b", effect).examples_needed or 0 for _ in range(41))[20]
