@@ -127,7 +127,7 @@ def checked_out(root: Path, skill: float) -> None:
     project.config |= {
         "candidates": [{"name": "sim", "model": f"simulated:skill={skill}"}],
         "infra": {"attempts": 1, "max_error_rate": 0.05},
-        "gates": {"max_drop": 0.05, "max_infra": 0.05, "must_pass": ["id=sure-*"]},
+        "gates": {"max_drop": 0.3, "must_pass": ["id=sure-*"]},  # ten examples once answer no less
         "max_concurrency": 2,
     }
     for number in range(10):
@@ -179,7 +179,7 @@ def test_an_unchanged_night_passes_and_becomes_the_baseline(nights: list[Night])
         nights[0]
     )
     assert (night.root / "runs" / "baseline").read_text().strip() == tonight
-    assert "| passed | max-drop 5.0 % | sim |" in night.summary
+    assert "| passed | max-drop 30.0 % | sim |" in night.summary
     assert "## What exactly was the harness?" in night.summary
 
 

@@ -14,7 +14,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from bakeoff.cli import compare, doctor, init, power, publish, report, run, setup, show
+from bakeoff.cli import compare, doctor, init, power, publish, report, run, setup, show, sweep
 from bakeoff.cli.help import Command
 from bakeoff.errors import BakeoffError, Interrupted
 from bakeoff.text.escape import terminal
@@ -49,6 +49,7 @@ def _root(
 
 _commands = (
     run.run,
+    sweep.sweep,
     show.show,
     report.report,
     compare.compare,

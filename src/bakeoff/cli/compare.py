@@ -35,11 +35,21 @@ def compare(
     ] = None,
     max_drop: Annotated[
         float | None,
-        typer.Option(help="Gate: largest fall of a score, 0.02 is 2 points; fails beyond noise only."),
+        typer.Option(
+            help="Gate: largest fall of a score, 0.02 is 2 points; passes where it is shown to be less."
+        ),
     ] = None,
     max_infra: Annotated[
         float | None,
         typer.Option(help="Gate: largest share of HEAD's trials ending as infrastructure errors."),
+    ] = None,
+    max_time_limit: Annotated[
+        float | None,
+        typer.Option(help="Gate: largest rise of the share of trials that the time limit ended."),
+    ] = None,
+    max_turn_limit: Annotated[
+        float | None,
+        typer.Option(help="Gate: largest rise of the share of trials that the turn limit ended."),
     ] = None,
     max_cost_increase: Annotated[
         float | None, typer.Option(help="Gate: largest rise of a trial's mean cost, 0.1 is 10 %.")
@@ -51,6 +61,12 @@ def compare(
         list[str] | None,
         typer.Option(
             help="Gate: no trial of these examples fails, `suite=benchmark,severity<=0`; may be repeated."
+        ),
+    ] = None,
+    nights: Annotated[
+        int | None,
+        typer.Option(
+            help="Comparisons over which a gate's chance to fail by noise is 5 % in all (default 1)."
         ),
     ] = None,
     allow_drift: Annotated[
@@ -75,7 +91,7 @@ def compare(
     """Compare two runs; gates stop a regression that is more than noise.
 
     Gates come from HEAD (`gates:` in harness.yaml); options replace them. Exit codes: 0 done, 1 a gate failed,
-    2 refused, 3 inconclusive.
+    2 refused, 3 inconclusive or a gate is unknown.
     """
     from bakeoff.compare.baseline import Request
 
@@ -84,9 +100,12 @@ def compare(
         gates = _options(
             max_drop=max_drop,
             max_infra=max_infra,
+            max_time_limit=max_time_limit,
+            max_turn_limit=max_turn_limit,
             max_cost_increase=max_cost_increase,
             max_latency_increase=max_latency_increase,
             must_pass=must_pass or None,
+            nights=nights,
         )
         pairs, allowed = candidate or (), (allow_drift, allow_inconclusive)
         code = _compare(Request(base, head, out, pairs, gates, *allowed, set_baseline), outlets)

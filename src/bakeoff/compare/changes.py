@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from statistics import fmean
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from bakeoff import stats
@@ -41,16 +40,21 @@ class ExampleChange:
 class Measure:
     """Mean of something measured in a trial (seconds, dollars) over the shared examples, on both sides."""
 
-    base: float
-    head: float
-    test: stats.Comparison  # HEAD minus BASE, in the measure's unit
+    rise: stats.Rise  # relative: 0.1 is 10 %
+    p_adjusted: float  # two-sided, of no change; Holm's over all candidates
+
+    @property
+    def base(self) -> float:
+        return self.rise.before
+
+    @property
+    def head(self) -> float:
+        return self.rise.after
 
     @property
     def increase(self) -> float | None:
-        """Relative: 0.1 is 10 % more. None where something came of nothing."""
-        if self.base > 0:
-            return self.head / self.base - 1
-        return 0.0 if self.head == self.base else None
+        """Relative; None where something came of nothing."""
+        return self.rise.rise
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,12 @@ class Change:
     base_scores: stats.ScoreSet
     head_scores: stats.ScoreSet
     difference: stats.Sensitivity  # HEAD minus BASE, under every way to count infra errors
+    failing: (
+        stats.Rise | None
+    )  # of the share of trials that fail, on these very examples: the fall of the score
+    conclusion: int  # on these very examples, significantly: 1 better, -1 worse, 0 neither
+    time_limits: stats.Rise | None  # of the share of judged trials that the time limit ended
+    turn_limits: stats.Rise | None
     examples: Sequence[ExampleChange]
     causes: Mapping[str, tuple[int, int]]  # cause -> trials in BASE, in HEAD; where they differ
     cost: Measure | None  # dollars a judged trial; None where a price is unknown
@@ -78,7 +88,7 @@ class Change:
 
     @property
     def tested(self) -> stats.Comparison:
-        """The comparison that decides: infra errors excluded."""
+        """The comparison for requests like these: infra errors excluded."""
         return self.difference.by[stats.Counting.SCORE]
 
     def turned(self, turn: Turn) -> list[ExampleChange]:
@@ -110,13 +120,18 @@ def changes(base: Side, head: Side, pairs: Sequence[tuple[str, str]]) -> list[Ch
     counted = stats.sensitivities(outcomes, [labels for labels, *_ in kept])
     costs = _measures(kept, lambda trial: trial.cost_usd)
     latencies = _measures(kept, lambda trial: trial.working_seconds)
+    sides = [
+        [[o for o in outcomes if o.candidate == label and o.example_id in cluster_of] for label in labels]
+        for labels, *_, cluster_of in kept
+    ]
+    failing = [stats.rise_of_share(_failed(before), _failed(after)) for after, before in sides]
     found = []
-    for (first, second), (labels, olds, news, cluster_of), sensitivity, cost, latency in zip(
-        pairs, kept, counted, costs, latencies, strict=True
+    for (first, second), (labels, olds, news, _), (
+        after,
+        before,
+    ), sensitivity, fell, conclusion, cost, latency in zip(
+        pairs, kept, sides, counted, failing, _conclusions(failing), costs, latencies, strict=True
     ):
-        after, before = (
-            [o for o in outcomes if o.candidate == label and o.example_id in cluster_of] for label in labels
-        )
         found.append(
             Change(
                 base=first,
@@ -126,6 +141,10 @@ def changes(base: Side, head: Side, pairs: Sequence[tuple[str, str]]) -> list[Ch
                 base_scores=stats.score_set(labels[1], before),
                 head_scores=stats.score_set(labels[0], after),
                 difference=sensitivity,
+                failing=fell,
+                conclusion=conclusion,
+                time_limits=_ended_by("model.time_limit", olds, news),
+                turn_limits=_ended_by("model.turn_limit", olds, news),
                 examples=_examples(before, after),
                 causes=_causes(olds, news),
                 cost=cost,
@@ -171,33 +190,50 @@ def _causes(olds: Sequence[Trial], news: Sequence[Trial]) -> dict[str, tuple[int
     }
 
 
+def _failed(own: Sequence[stats.Outcome]) -> dict[str, list[float]]:
+    """1 for a trial that fails, 0 for one that passes, by example."""
+    return _by_example(
+        (o.example_id, 1 - value) for o in own if (value := o.counted(stats.Counting.SCORE)) is not None
+    )
+
+
+def _by_example(values: Iterable[tuple[str, float]]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = defaultdict(list)
+    for example_id, value in values:
+        found[example_id].append(value)
+    return found
+
+
+def _conclusions(failing: Sequence[stats.Rise | None]) -> list[int]:
+    """Which changed by more than noise, after Holm's correction over all pairs."""
+    adjusted = stats.holm([1.0 if each is None else each.p_value for each in failing])
+    return [
+        0 if each is None or p >= stats.ALPHA or not each.rise else -1 if each.rise > 0 else 1
+        for each, p in zip(failing, adjusted, strict=True)
+    ]
+
+
+def _ended_by(cause: str, olds: Sequence[Trial], news: Sequence[Trial]) -> stats.Rise | None:
+    before, after = (
+        _by_example((t.example_id, float(t.cause == cause)) for t in own if t.verdict != "infra_error")
+        for own in (olds, news)
+    )
+    return stats.rise_of_share(before, after)
+
+
 def _measures(kept: Sequence[_Kept], of: Callable[[Trial], float | None]) -> list[Measure | None]:
     """The measure of every pair, p-values corrected over all pairs by Holm."""
-    found = [_measure(*each, of) for each in kept]
-    adjusted = iter(stats.holm([each.test.p_value or 0.0 for each in found if each]))
-    return [each and replace(each, test=replace(each.test, p_adjusted=next(adjusted))) for each in found]
+    rises = [_measured(olds, news, of) for _, olds, news, _ in kept]
+    adjusted = iter(stats.holm([each.p_value for each in rises if each]))
+    return [None if each is None else Measure(each, next(adjusted)) for each in rises]
 
 
-def _measure(
-    labels: tuple[str, str],
-    olds: Sequence[Trial],
-    news: Sequence[Trial],
-    cluster_of: Mapping[str, str],
-    of: Callable[[Trial], float | None],
-) -> Measure | None:
+def _measured(
+    olds: Sequence[Trial], news: Sequence[Trial], of: Callable[[Trial], float | None]
+) -> stats.Rise | None:
     """Over judged trials: an infra error ends an attempt early, and would look fast and cheap."""
-    means = []
-    for own in (olds, news):
-        values: dict[str, list[float]] = defaultdict(list)
-        for trial in own:
-            if trial.verdict != "infra_error":
-                if (value := of(trial)) is None:
-                    return None
-                values[trial.example_id].append(value)
-        means.append({example: fmean(each) for example, each in values.items()})
-    before, after = means
-    shared = before.keys() & after.keys()
-    if not shared:
+    judged = [[(t.example_id, of(t)) for t in own if t.verdict != "infra_error"] for own in (olds, news)]
+    if any(value is None for own in judged for _, value in own):
         return None
-    test = stats.compare_measures(*labels, after, before, cluster_of)
-    return Measure(fmean(before[e] for e in shared), fmean(after[e] for e in shared), test)
+    before, after = (_by_example((e, value) for e, value in own if value is not None) for own in judged)
+    return stats.rise_of_mean(before, after)

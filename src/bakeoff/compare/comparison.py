@@ -28,7 +28,7 @@ class RunComparison:
     base: Side
     head: Side
     changes: Sequence[Change]
-    gates: Sequence[GateResult]  # none where it is inconclusive
+    gates: Sequence[GateResult]  # where it is inconclusive, only that on infrastructure errors
     doubts: Sequence[str]  # why it is inconclusive; none: it is conclusive
     allowed: Sequence[str]  # doubts that --allow-inconclusive passed over
     drift: Sequence[str]  # differences of the harness that --allow-drift passed over
@@ -49,11 +49,11 @@ class RunComparison:
 
     @property
     def exit_code(self) -> int:
-        """0 done, 1 a gate failed, 3 inconclusive or a gate could not be checked."""
-        if self.doubts:
-            return EXIT_INCONCLUSIVE
+        """0 done, 1 a gate failed, 3 inconclusive or a gate is unknown."""
         if self.failed:
             return EXIT_GATE_FAILED
+        if self.doubts:
+            return EXIT_INCONCLUSIVE
         return EXIT_INCONCLUSIVE if any(g.status == "unknown" for g in self.gates) else EXIT_DONE
 
     @property
@@ -67,33 +67,38 @@ class RunComparison:
         return ": ".join([*stamps, self._result()])
 
     def _result(self) -> str:
-        if self.doubts:
-            return f"INCONCLUSIVE: {figures.some(self.doubts)}."
+        doubts = f"INCONCLUSIVE: {figures.some(self.doubts)}." if self.doubts else ""
         if self.failed:
             of = figures.count(len(self.gates), "gate")
             first = self.failed[0]
-            return (
+            failed = (
                 f"GATE FAILED, {len(self.failed)} of {of}: {first.gate}, {first.candidate}: {first.because}"
             )
-        worse = [c.name for c in self.changes if c.tested.conclusion < 0]
-        better = [c.name for c in self.changes if c.tested.conclusion > 0]
-        parts = [
+            return f"{failed} {doubts}".strip()
+        if doubts:
+            return doubts
+        worse = [c.name for c in self.changes if c.conclusion < 0]
+        better = [c.name for c in self.changes if c.conclusion > 0]
+        said = [
             *([f"worse than noise explains: {', '.join(worse)}"] if worse else []),
             *([f"better than noise explains: {', '.join(better)}"] if better else []),
-        ]
-        if not parts:
-            effects = [c.tested.minimum_detectable_effect for c in self.changes]
-            seen = [effect for effect in effects if effect is not None and effect <= 1]
-            parts = ["no change beyond noise"]
-            if len(seen) == len(effects):
-                parts.append(f"a change of {100 * max(seen):.1f} points would be seen in four runs of five")
-            else:
-                parts.append("this sample is too small to see any")
-        said = "; ".join(parts)
-        asked = f"{figures.count(len(self.gates), 'gate')} passed" if self.gates else "no gate was checked"
-        if any(gate.status == "unknown" for gate in self.gates):
-            asked = "a gate could not be checked"
-        return f"{said[0].upper()}{said[1:]}; {asked}."
+        ] or ["no change beyond noise", self._ruled_out()]
+        words = "; ".join([*said, self._gates()])
+        return f"{words[0].upper()}{words[1:]}."
+
+    def _ruled_out(self) -> str:
+        most = [c.failing.high for c in self.changes if c.failing is not None and c.failing.high is not None]
+        if not most or max(most) >= 1:
+            return "this sample is too small to rule out any drop"
+        return f"a drop of more than {100 * max(0.0, *most):.1f} points on these very examples is ruled out (95 %)"
+
+    def _gates(self) -> str:
+        if not self.gates:
+            return "no gate was checked"
+        if unknown := [gate for gate in self.gates if gate.status == "unknown"]:
+            verb = "is" if len(unknown) == 1 else "are"
+            return f"{len(unknown)} of {figures.count(len(self.gates), 'gate')} {verb} unknown: {unknown[0].gate}"
+        return f"{figures.count(len(self.gates), 'gate')} passed"
 
 
 def parse_pairs(base: Side, head: Side, given: Sequence[str], *, same_run: bool) -> list[Pair]:
@@ -171,7 +176,7 @@ def compare_runs(
         base=base,
         head=head,
         changes=changed,
-        gates=[] if doubts else gates_.judge(gates, changed, head),
+        gates=gates_.judge(gates, changed, head, doubtful=bool(doubts)),
         doubts=doubts,
         allowed=allowed,
         drift=differences,

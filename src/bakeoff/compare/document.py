@@ -8,7 +8,7 @@ from bakeoff.compare.changes import Change, ExampleChange, Measure, Turn
 from bakeoff.compare.comparison import RunComparison
 from bakeoff.compare.side import Side
 from bakeoff.report.document import Block, Callout, Code, Heading, Items, Paragraph, Phrase, Strong, Table
-from bakeoff.stats import Counting
+from bakeoff.stats import Counting, Rise
 from bakeoff.text import figures
 from bakeoff.verdict import describe
 
@@ -33,9 +33,10 @@ def document(data: RunComparison) -> Iterator[Block]:
     for note in data.notes:
         yield Callout("warning", note)
     yield from _gates(data)
+    yield from _very(data)
+    yield from _means(data)
     yield from _scores(data)
     yield from _bounds(data)
-    yield from _means(data)
     for change in data.changes:
         yield from _candidate(change)
 
@@ -61,12 +62,51 @@ def _gates(data: RunComparison) -> Iterator[Block]:
     yield Table(("Result", "Gate", "Candidate", "Because"), rows)
 
 
-def _scores(data: RunComparison) -> Iterator[Block]:
-    yield Heading("Change of the score")
+def _very(data: RunComparison) -> Iterator[Block]:
+    yield Heading("On these very examples")
     yield Paragraph(
-        "HEAD minus BASE on the examples that both ran, paired by example. p is the chance of a change at least "
-        "this large if nothing had changed, corrected for the number of candidates (Holm); the interval is not. "
-        "The smallest detectable change is what this sample would show in four runs of five."
+        "HEAD minus BASE of the trials that both runs made of the same examples: what varies by chance is how often "
+        "each example passes. The gates ask about this. Each of the two bounds holds with 95 % confidence. p is the "
+        "chance of a change at least this large if nothing had changed (exact); the conclusion corrects it for the "
+        "number of candidates (Holm)."
+    )
+    yield Table(
+        (
+            "Candidate",
+            "#BASE",
+            "#HEAD",
+            "#Change (points)",
+            "#Bounds (points)",
+            "#p",
+            "Conclusion",
+        ),
+        [_rise(change) for change in data.changes],
+    )
+
+
+def _rise(change: Change) -> tuple[Phrase, ...]:
+    rise = change.failing
+    if rise is None or rise.rise is None or rise.low is None or rise.high is None:
+        return (change.name, *[figures.UNKNOWN] * 6)
+    words: dict[int, Phrase] = {-1: Strong("worse"), 0: "not shown", 1: Strong("better")}
+    return (
+        change.name,
+        figures.percent(1 - rise.before),
+        figures.percent(1 - rise.after),
+        figures.points(-rise.rise),
+        figures.interval(-rise.high, -rise.low),
+        figures.p_value(rise.p_value),
+        words[change.conclusion],
+    )
+
+
+def _scores(data: RunComparison) -> Iterator[Block]:
+    yield Heading("On requests like these")
+    yield Paragraph(
+        "The same change, where the examples are a sample of the requests that matter: HEAD minus BASE on the examples "
+        "that both ran, paired by example. p is the chance of a change at least this large if nothing had changed, "
+        "corrected for the number of candidates (Holm); the interval is not. The smallest detectable change is what "
+        "this sample would show in four runs of five."
     )
     yield Table(
         (
@@ -125,9 +165,10 @@ def _bounds(data: RunComparison) -> Iterator[Block]:
 
 
 def _means(data: RunComparison) -> Iterator[Block]:
-    yield Heading("Change of cost and latency")
+    yield Heading("Change of cost, latency and limits")
     yield Paragraph(
-        "Of trials with a verdict on the model, on the examples that both ran; p as above, paired and corrected."
+        "Of trials with a verdict on the model, on these very examples; p of cost and time is corrected for the number "
+        "of candidates (Holm)."
     )
     yield Table(
         ("Candidate", "Mean of a trial", "#BASE", "#HEAD", "#Change", "#p"),
@@ -137,6 +178,8 @@ def _means(data: RunComparison) -> Iterator[Block]:
             for row in (
                 _measure(change, "cost", change.cost, figures.dollars),
                 _measure(change, "working time", change.latency, figures.seconds),
+                _limit(change, "ended by the time limit", change.time_limits),
+                _limit(change, "ended by the turn limit", change.turn_limits),
             )
         ],
     )
@@ -148,14 +191,15 @@ def _measure(
     if measure is None:
         return (change.name, what, *[figures.UNKNOWN] * 4)
     by = figures.UNKNOWN if measure.increase is None else f"{100 * measure.increase:+.1f} %"
-    return (
-        change.name,
-        what,
-        show(measure.base),
-        show(measure.head),
-        by,
-        figures.p_value(measure.test.p_adjusted),
-    )
+    p = figures.p_value(measure.p_adjusted)
+    return (change.name, what, show(measure.base), show(measure.head), by, p)
+
+
+def _limit(change: Change, what: str, rise: Rise | None) -> tuple[Phrase, ...]:
+    if rise is None:
+        return (change.name, what, *[figures.UNKNOWN] * 4)
+    shares = (figures.percent(rise.before), figures.percent(rise.after))
+    return (change.name, what, *shares, f"{figures.points(rise.rise)} points", figures.p_value(rise.p_value))
 
 
 def _candidate(change: Change) -> Iterator[Block]:

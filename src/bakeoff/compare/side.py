@@ -10,7 +10,7 @@ from bakeoff import stats, verdict
 from bakeoff.record.base import JsonDict, VerdictName
 from bakeoff.record.manifest import Manifest
 from bakeoff.record.store import RunDirectory
-from bakeoff.record.trial import TrialRecord
+from bakeoff.record.trial import DEFAULT_PROFILE, TrialRecord
 from bakeoff.text import figures
 
 
@@ -26,6 +26,7 @@ class Trial:
     unscored: bool  # its evaluators could not score its answer
     cost_usd: float | None
     working_seconds: float
+    profile: str = DEFAULT_PROFILE
 
     @classmethod
     def of(cls, trial: TrialRecord) -> Trial:
@@ -39,6 +40,7 @@ class Trial:
             unscored=verdict.unscored(trial),
             cost_usd=trial.usage.cost_usd,
             working_seconds=trial.seconds.working,
+            profile=sys.intern(trial.profile),
         )
 
     def outcome(self, candidate: str, cluster: str) -> stats.Outcome:
@@ -52,6 +54,7 @@ class Trial:
             self.cause,
             self.died_inside,
             self.unscored,
+            self.profile,
         )
 
 

@@ -9,7 +9,7 @@ from bakeoff.compare.comparison import RunComparison
 from bakeoff.compare.side import Side
 from bakeoff.record.base import JsonDict
 from bakeoff.report.summary import deaths, scores
-from bakeoff.stats import Comparison
+from bakeoff.stats import Comparison, Rise
 
 
 def summary(data: RunComparison) -> JsonDict:
@@ -18,14 +18,17 @@ def summary(data: RunComparison) -> JsonDict:
     Keys: `base`, `head` (`run_id`, `fingerprint`, `state`, `started_at`), `exit_code`, `result` (one sentence),
     `refused` (false; where nothing was compared, see `refusal.summary`), `inconclusive`, `doubts`,
     `allowed_doubts`, `drift` (differences that were allowed), `simulated`, `notes`,
-    `gates` (`gate`, `candidate`, `status`: passed, failed or unknown, `because`), `candidates`.
+    `gates` (`gate`, `candidate`, `status`: passed, failed or unknown, `because`, `about`: which question it answers;
+    `margin`, `value`, `low`, `high`, `p_adjusted`: see `gates.GateResult`), `candidates`.
 
     A candidate: `base`, `head` (names), `base_scores`, `head_scores` (the four scores, `{value, interval}`),
     `base_deaths`, `head_deaths` (null, or the test by which trials that died inside count as failures in `score`),
-    `change` (HEAD minus BASE, one object for each way to count infrastructure errors, see `stats.Comparison`),
+    `change` (on requests like these: HEAD minus BASE, one object for each way to count infrastructure errors, see
+    `stats.Comparison`), `on_these_examples` (`conclusion`: -1, 0 or 1; `failing`, `time_limits`, `turn_limits`: shares
+    of trials, see `stats.Rise`),
     `depends_on_infra`, `newly_failing`, `newly_passing`, `causes` ({cause: [in BASE, in HEAD]}),
-    `base_infra_rate`, `head_infra_rate`, `cost_usd` and `working_seconds` (`base`, `head`, `increase`, `p_value`,
-    `p_adjusted`).
+    `base_infra_rate`, `head_infra_rate`, `cost_usd` and `working_seconds` (on these examples: `base`, `head`,
+    `increase`, `low`, `high`, `p_value`, `p_adjusted`).
     """
     return {
         "base": _side(data.base),
@@ -63,6 +66,12 @@ def _change(change: Change) -> JsonDict:
         "base_deaths": deaths(change.base_scores),
         "head_deaths": deaths(change.head_scores),
         "change": {way: _comparison(test) for way, test in change.difference.by.items()},
+        "on_these_examples": {
+            "conclusion": change.conclusion,
+            "failing": _rise(change.failing),
+            "time_limits": _rise(change.time_limits),
+            "turn_limits": _rise(change.turn_limits),
+        },
         "depends_on_infra": change.difference.depends,
         "newly_failing": [_example(each) for each in change.turned("newly failing")],
         "newly_passing": [_example(each) for each in change.turned("newly passing")],
@@ -78,6 +87,10 @@ def _comparison(test: Comparison) -> JsonDict:
     shown = asdict(test)
     del shown["first"], shown["second"]
     return shown | {"distinguishable": test.distinguishable}
+
+
+def _rise(rise: Rise | None) -> JsonDict | None:
+    return None if rise is None else asdict(rise)
 
 
 def _example(example: ExampleChange) -> JsonDict:
@@ -97,6 +110,8 @@ def _measure(measure: Measure | None) -> JsonDict | None:
         "base": measure.base,
         "head": measure.head,
         "increase": measure.increase,
-        "p_value": measure.test.p_value,
-        "p_adjusted": measure.test.p_adjusted,
+        "low": measure.rise.low,
+        "high": measure.rise.high,
+        "p_value": measure.rise.p_value,
+        "p_adjusted": measure.p_adjusted,
     }

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bakeoff.config import selectors
-from bakeoff.config.fitting import Loc, nearest
+from bakeoff.config.fitting import Loc, dotted, nearest
 from bakeoff.config.model_ref import ModelRef
-from bakeoff.config.schema import Config, Harness
+from bakeoff.config.schema import UNCAPPED, Config, Harness, Resources, Sweep
 from bakeoff.errors import InputError
 
 SMALLEST_MEMORY = 6 * 2**20  # Docker refuses less
+SMALLEST_PIDS = 8
 SMALLEST_CPUS = 0.01  # one cgroup quota of 1 ms in 100 ms; the kernel refuses less
 # A key whose value is a secret.
 SECRET = re.compile(
@@ -26,6 +27,7 @@ _NPM_PACKAGE = re.compile(
     r"(@[a-z0-9][\w.~-]*/)?[a-z0-9][\w.~-]*(@[\w.~^<>=|* +-]+)?", re.ASCII | re.IGNORECASE
 )
 _NAME_HINT = "Use up to 64 letters, digits, `.`, `_` or `-`, starting with a letter or digit, without `__`."
+_RAISE = "Raise the smallest level, or the base."
 
 Contradiction = tuple[Loc, str, str]  # where, problem, hint
 
@@ -35,7 +37,10 @@ def contradictions(config: Config) -> Iterator[Contradiction]:
     if not _SAFE_NAME.fullmatch(config.name):
         yield ("name",), f"{config.name!r} cannot be part of a file name", _NAME_HINT
     yield from _harness_contradictions(config)
-    yield from _resource_contradictions(config)
+    yield from _resource_contradictions(config.resources, ("resources",))
+    if config.sweep is not None:
+        for loc, problem, hint in sweep_contradictions(config.sweep, config.resources):
+            yield ("sweep", *loc), problem, hint
     yield from _candidate_contradictions(config)
     yield from _evaluator_contradictions(config)
     yield from _gateway_contradictions(config)
@@ -76,17 +81,53 @@ def _command_contradictions(harness: Harness) -> Iterator[Contradiction]:
             yield ("harness", "npm", i), f"{package!r} is not an npm package", hint
 
 
-def _resource_contradictions(config: Config) -> Iterator[Contradiction]:
-    resources, reserve = config.resources, config.resources.reserve
+def _resource_contradictions(resources: Resources, loc: Loc) -> Iterator[Contradiction]:
+    reserve = resources.reserve
     if resources.memory < SMALLEST_MEMORY:
-        yield ("resources", "memory"), "is less than the 6MiB that Docker needs", "Write for example 512MiB."
+        yield (*loc, "memory"), "is less than the 6MiB that Docker needs", "Write for example 512MiB."
     for name, cpus in (("cpus", resources.cpus), ("reserve.cpus", reserve.cpus)):
         if cpus < SMALLEST_CPUS:
-            yield ("resources", *name.split(".")), "is less than 0.01 of a CPU", "Write for example 0.5."
+            yield (*loc, *name.split(".")), "is less than 0.01 of a CPU", "Write for example 0.5."
     for key in ("cpus", "memory"):
         if getattr(reserve, key) > getattr(resources, key):
-            hint = f"Lower the reserve, or raise `resources.{key}`."
-            yield ("resources", "reserve", key), "the reserve is larger than the ceiling", hint
+            hint = f"Lower the reserve, or raise `{dotted((*loc, key))}`."
+            yield (*loc, "reserve", key), "the reserve is larger than the ceiling", hint
+
+
+def sweep_contradictions(sweep: Sweep, base: Resources) -> Iterator[Contradiction]:
+    """What makes no sense in a sweep over these base resources; places are keys of `sweep`."""
+    for name, resources in sweep.profiles.items():
+        if not _SAFE_NAME.fullmatch(name):
+            yield ("profiles", name), f"{name!r} cannot be part of a file name", _NAME_HINT
+        yield from _resource_contradictions(resources, ("profiles", name))
+    if sweep.profiles:
+        if sweep.model_fields_set & {"levels", "scale", "floor"}:
+            hint = "Give levels, or profiles with all of their resources."
+            yield ("profiles",), "cannot be given together with `levels`, `scale` or `floor`", hint
+        if len(sweep.profiles) < 2:
+            yield ("profiles",), "is one profile, and a sweep compares several", "Give another."
+        return
+    numbers = [level for level in sweep.levels if level != UNCAPPED]
+    if len(sweep.levels) < 2:
+        yield (
+            ("levels",),
+            "is fewer than two levels, and a sweep compares several",
+            "Write for example 1,2,4.",
+        )
+    if sweep.levels != [*sorted(set(numbers)), *[UNCAPPED] * (UNCAPPED in sweep.levels)]:
+        hint = "Write each level once, the smallest first and `uncapped` last."
+        yield ("levels",), "the levels are not in order", hint
+    smallest = min(numbers, default=1.0)
+    if "memory" in sweep.scale and base.memory * smallest < SMALLEST_MEMORY:
+        yield (
+            ("levels",),
+            f"{smallest:g} of {base.memory} bytes is less than the 6MiB that Docker needs",
+            _RAISE,
+        )
+    if "cpus" in sweep.scale and base.cpus * smallest < SMALLEST_CPUS:
+        yield ("levels",), f"{smallest:g} of {base.cpus:g} CPUs is less than 0.01 of a CPU", _RAISE
+    if "pids" in sweep.scale and base.pids * smallest < SMALLEST_PIDS:
+        yield ("levels",), f"{smallest:g} of {base.pids} processes is less than {SMALLEST_PIDS}", _RAISE
 
 
 def _candidate_contradictions(config: Config) -> Iterator[Contradiction]:

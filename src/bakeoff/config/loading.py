@@ -34,7 +34,7 @@ def load(path: Path, overrides: Overrides | None = None) -> Config:
     config = reserve_below_ceiling(config, only_defaults=True)
     for loc, problem, hint in contradictions(config):
         raise source.error(loc, problem, hint)
-    return apply(overrides, config) if overrides else config
+    return apply(overrides or Overrides(), config)
 
 
 def dump(config: Config) -> dict[str, Any]:

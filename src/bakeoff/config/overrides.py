@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bakeoff.config.checks import SMALLEST_CPUS, SMALLEST_MEMORY
-from bakeoff.config.fitting import nearest
+from bakeoff.config.checks import SMALLEST_CPUS, SMALLEST_MEMORY, sweep_contradictions
+from bakeoff.config.fitting import fit, nearest
 from bakeoff.config.located import CommandLine
-from bakeoff.config.schema import Config
+from bakeoff.config.schema import Config, Resources, Sweep
 from bakeoff.config.sizes import SizeError, parse_size
 
 
@@ -28,6 +28,7 @@ class Overrides:
     cpus: float | None = None
     seed: int | None = None
     max_concurrency: int | None = None
+    sweep: dict[str, Any] | None = None  # of `sweep:` what the options give; None: this is no sweep
 
 
 def apply(overrides: Overrides, config: Config) -> Config:
@@ -61,7 +62,21 @@ def apply(overrides: Overrides, config: Config) -> Config:
                     hint = f"Did you mean {meant}? {hint}"
                 raise CommandLine().error(("candidate",), problem, hint)
         changes["candidates"] = [one for one in config.candidates if one.name in overrides.candidates]
-    return reserve_below_ceiling(config.model_copy(update=changes), only_defaults=False)
+    config = reserve_below_ceiling(config.model_copy(update=changes), only_defaults=False)
+    swept = None if overrides.sweep is None else _sweep(config, overrides.sweep)
+    return config.model_copy(update={"sweep": swept})
+
+
+def _sweep(config: Config, given: dict[str, Any]) -> Sweep:
+    """What is swept: the options win over the file, and the file over the defaults."""
+    written = {} if config.sweep is None else config.sweep.model_dump(exclude_unset=True, by_alias=True)
+    if "levels" in given and "profiles" in written:
+        hint = "Leave the option out, or the key `sweep.profiles`."
+        raise CommandLine().error(("levels",), f"{config.file} gives the profiles of its sweep in full", hint)
+    swept = fit(Sweep, {**written, **given}, CommandLine())
+    for loc, problem, hint in sweep_contradictions(swept, config.resources):
+        raise CommandLine().error(loc, problem, hint)
+    return swept
 
 
 def _at_least(option: str, value: float, least: float, hint: str) -> None:
@@ -70,12 +85,19 @@ def _at_least(option: str, value: float, least: float, hint: str) -> None:
 
 
 def reserve_below_ceiling(config: Config, *, only_defaults: bool) -> Config:
-    """Lower the reserve to the ceiling; `only_defaults` leaves a reserve that the file gives as it is."""
-    resources, reserve = config.resources, config.resources.reserve
+    """Lower each reserve to its ceiling; `only_defaults` leaves a reserve that the file gives as it is."""
+    changes: dict[str, Any] = {"resources": _below_ceiling(config.resources, only_defaults)}
+    if config.sweep is not None:
+        profiles = {name: _below_ceiling(each, only_defaults) for name, each in config.sweep.profiles.items()}
+        changes["sweep"] = config.sweep.model_copy(update={"profiles": profiles} if profiles else {})
+    return config.model_copy(update=changes)
+
+
+def _below_ceiling(resources: Resources, only_defaults: bool) -> Resources:
+    reserve = resources.reserve
     lowered: dict[str, Any] = {
         key: min(getattr(reserve, key), getattr(resources, key))
         for key in ("cpus", "memory")
         if not (only_defaults and key in reserve.model_fields_set)
     }
-    reserve = reserve.model_copy(update=lowered)
-    return config.model_copy(update={"resources": resources.model_copy(update={"reserve": reserve})})
+    return resources.model_copy(update={"reserve": reserve.model_copy(update=lowered)})

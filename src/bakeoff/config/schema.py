@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,11 +11,12 @@ from pydantic import BeforeValidator, Field, PrivateAttr
 from bakeoff.config.fitting import Loc
 from bakeoff.config.located import Located
 from bakeoff.config.model_ref import ModelRef
-from bakeoff.config.section import KeyedAddress, Section, VariableName
+from bakeoff.config.section import FormatError, KeyedAddress, Section, VariableName
 from bakeoff.config.sizes import parse_size
 from bakeoff.config.targets import Publish
 from bakeoff.errors import InputError
 
+UNCAPPED: Literal["uncapped"] = "uncapped"  # the level without a ceiling
 Size = Annotated[int, BeforeValidator(parse_size)]  # written as 512MiB, kept in bytes
 
 
@@ -82,6 +84,38 @@ class Resources(Section):
     disk: Size = 64 * 2**20
     network: Literal["none"] = "none"
     pin: bool = False  # each running trial gets cores of its own (cpuset), as many as `cpus`, rounded up
+
+
+def _parse_level(value: object) -> object:
+    """`1.5`, `1.5x`, `uncapped`: as a file or an option writes it."""
+    if value == UNCAPPED:
+        return value
+    text = str(value).removesuffix("x")
+    if isinstance(value, bool) or not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) or not 0 < float(text) < 1e6:
+        hint = "Write a multiple of `resources`, such as 1.5, or `uncapped`."
+        raise FormatError(f"{value!r} is not a level", hint)
+    return float(text)
+
+
+Level = Annotated[float | Literal["uncapped"], BeforeValidator(_parse_level)]
+
+LEVELS: tuple[float | Literal["uncapped"], ...] = (1.0, 1.5, 2.0, 3.0, 5.0, UNCAPPED)
+Scaled = Literal["memory", "cpus", "pids", "disk", "time"]
+SCALED: tuple[Scaled, ...] = ("memory", "cpus")
+
+
+class Sweep(Section):
+    """What `bakeoff sweep` varies: multiples of `resources`, or boxes given in full. Other commands ignore it."""
+
+    # Multiples of the base resources, from the smallest to the largest; `uncapped`: no ceiling
+    levels: list[Level] = Field(default_factory=lambda: list(LEVELS))
+    # What is multiplied; `time` is `harness.limits.seconds`, and is never uncapped
+    scale: Annotated[list[Scaled], Field(min_length=1)] = Field(default_factory=lambda: list(SCALED))
+    floor: Annotated[float, Field(gt=0)] = 1.0  # reserved for every trial, in multiples of memory and CPUs
+    # In place of levels: boxes by name, from the smallest to the largest
+    profiles: dict[str, Resources] = Field(default_factory=dict)
+    margin: Annotated[float, Field(gt=0, lt=1)] = 0.05  # scores that differ by less count as equal
+    max_infra: Annotated[float, Field(gt=0, lt=1)] = 0.02  # share of trials that the box may cost
 
 
 class ModelSpec(Section):
@@ -175,19 +209,24 @@ class Change(Section):
 
 
 class Gates(Section):
-    """What `bakeoff compare` asks of the newer run; a missing gate is not asked. Shares: 0.02 is 2 %."""
+    """What `bakeoff compare` asks of the newer run; a missing gate is not asked. Shares: 0.02 is 2 %.
 
-    max_drop: Annotated[float, Field(ge=0, le=1)] | None = (
-        None  # largest fall of a score, in shares of all trials
-    )
-    max_infra: Annotated[float, Field(ge=0, le=1)] | None = (
-        None  # largest share of trials ending as infra errors
-    )
+    A gate passes if it is shown that the bound holds; `unknown` is neither passed nor failed (docs/ci.md).
+    """
+
+    # largest fall of a score, in shares of all trials
+    max_drop: Annotated[float, Field(ge=0, le=1)] | None = None
+    # largest share of trials ending as infra errors
+    max_infra: Annotated[float, Field(ge=0, le=1)] | None = None
+    # largest rise of the share of trials that the time limit (`model.time_limit`) or the turn limit ended
+    max_time_limit: Annotated[float, Field(ge=0, le=1)] | None = None
+    max_turn_limit: Annotated[float, Field(ge=0, le=1)] | None = None
     max_cost_increase: Annotated[float, Field(ge=0)] | None = None  # largest rise of a trial's mean cost
     max_latency_increase: Annotated[float, Field(ge=0)] | None = None  # largest rise of its mean working time
-    must_pass: list[str] = Field(
-        default_factory=list
-    )  # `suite=benchmark,severity<=0`: no trial of these may fail
+    # `suite=benchmark,severity<=0`: no trial of these may fail
+    must_pass: list[str] = Field(default_factory=list)
+    # the chance that a gate fails in any of so many comparisons, if nothing changes, is at most 5 %
+    nights: Annotated[int, Field(ge=1)] = 1
 
 
 class Config(Section):
@@ -210,6 +249,7 @@ class Config(Section):
     key_command: dict[str, Annotated[list[str], Field(min_length=1)]] = Field(default_factory=dict)
     max_concurrency: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     gates: Gates = Gates()
+    sweep: Sweep | None = None  # None also in every command but `bakeoff sweep`
     production: Production | None = None  # for the report alone: what to compare the limits with
     change: Change | None = None  # for the report alone: its change record
     publish: Publish = Publish()

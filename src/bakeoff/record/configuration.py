@@ -76,6 +76,15 @@ class Infra(Record):
     startup_seconds: float
 
 
+class Sweep(Record):
+    levels: list[float | str]  # where profiles are given in full, these name nothing
+    scale: list[str]
+    floor: float
+    profiles: dict[str, Resources] = Field(default_factory=dict)
+    margin: float
+    max_infra: float
+
+
 class Production(Record):
     cpus: float | None = None
     memory: int | None = None
@@ -115,6 +124,7 @@ class Configuration(Record):
     key_command: JsonDict = Field(default_factory=dict)
     max_concurrency: int | Literal["auto"]
     gates: JsonDict = Field(default_factory=dict)
+    sweep: Sweep | None = None
     production: Production | None = None
     change: Change | None = None
     publish: dict[str, JsonDict | None] = Field(default_factory=dict)  # by target

@@ -72,4 +72,5 @@ def _ceilings(profile: Profile) -> JsonDict:
         "disk": limits.disk_bytes,
         "network": limits.network,
         "pin": profile.pin,
+        **({} if profile.seconds is None else {"seconds": profile.seconds}),
     }

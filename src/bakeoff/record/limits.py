@@ -56,7 +56,10 @@ def effective(limits: LimitsReadBack, network: str | None) -> ResourceLimits:
 
 
 def mismatches(requested: ResourceLimits, limits: LimitsReadBack) -> list[str]:
-    """Where the kernel's limits are not the requested ones, a sentence each. Swap must be off, or a page at most."""
+    """Where the kernel's limits are not the requested ones, a sentence each.
+
+    Where memory is limited, swap must be off, or a page at most. What is uncapped may have any limit: the host's.
+    """
     checks = (
         ("memory", requested.memory_bytes, limits.memory_limit_bytes, SIZE_SLACK_BYTES),
         ("cpus", requested.cpus, limits.cpus_limit, CPU_SLACK),
@@ -68,6 +71,8 @@ def mismatches(requested: ResourceLimits, limits: LimitsReadBack) -> list[str]:
         for name, asked, got, slack in checks
         if asked is not None and (got is None or abs(got - asked) > slack)
     ]
+    if requested.memory_bytes is None:
+        return found
     # An engine that cannot limit swap drops the limit with no more than a warning.
     if limits.swap_limit_bytes is None or limits.swap_limit_bytes > MOST_SWAP_BYTES:
         swap = "not known" if limits.swap_limit_bytes is None else limits.swap_limit_bytes

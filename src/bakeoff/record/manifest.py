@@ -148,6 +148,7 @@ class Overrides(Record):
     cpus: float | None = None
     seed: int | None = None
     max_concurrency: int | None = None
+    sweep: JsonDict | None = None
 
 
 class NotRun(Record):
@@ -213,6 +214,15 @@ class Manifest(Record):
             for candidate in self.candidates
             for profile in self.profiles
         }
+
+    def profile(self, experiment: str) -> Profile:
+        """The profile of an experiment; of one that is not planned here, the first."""
+        named = {
+            experiment_name(candidate.name, profile.name): profile
+            for candidate in self.candidates
+            for profile in self.profiles
+        }
+        return named.get(experiment, self.profiles[0])
 
     def candidate(self, experiment: str) -> Candidate:
         """The candidate of an experiment; of one that is not planned here, nothing but the name is known."""

@@ -66,13 +66,18 @@ class ResourceLimits(Record):
 
 
 class Profile(Record):
-    """A named set of limits for a trial's sandbox: its ceilings, and the floor that admission reserves for it."""
+    """A named set of limits for a trial's sandbox: its ceilings, and the floor that admission reserves for it.
+
+    A ceiling that is None is asked for of nobody: that resource is uncapped.
+    """
 
     name: str = DEFAULT_PROFILE
     limits: ResourceLimits
     reserved_cpus: float
     reserved_memory_bytes: int
     pin: bool = False  # each running sandbox gets its own cores, `limits.cpus` rounded up
+    # Working time of a trial; None: the harness's own limit
+    seconds: float | None = Field(default=None, exclude_if=lambda seconds: seconds is None)
 
 
 class Usage(Record):

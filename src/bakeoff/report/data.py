@@ -11,6 +11,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypedDict
 
 from bakeoff import stats, verdict
 from bakeoff.record.base import VerdictName
@@ -18,7 +19,9 @@ from bakeoff.record.manifest import Manifest
 from bakeoff.record.store import HTML_REPORT, REPORT, RunDirectory
 from bakeoff.record.trial import ResourceLimits, TrialRecord
 from bakeoff.report import excerpt, prompts, suspect
+from bakeoff.report import sweep as sweeps
 from bakeoff.report.excerpt import Excerpt
+from bakeoff.report.sweep import Sweep
 from bakeoff.text import figures
 
 EXIT_DONE, EXIT_INCONCLUSIVE, EXIT_INTERRUPTED = 0, 3, 130
@@ -80,8 +83,12 @@ class CandidateReport:
     simulated: bool
     counts: Mapping[VerdictName, int]
     scores: stats.ScoreSet
-    pass_at_k: float | None  # chance that at least one of `ReportData.repetitions` trials passes
-    pass_hat_k: float | None  # chance that all of them pass; both None with one repetition
+    # Chance that at least one of `ReportData.repetitions` trials passes, and that all do. None with one repetition, and
+    # where trials of some example are missing: then the chance lies within the bounds
+    pass_at_k: float | None
+    pass_hat_k: float | None
+    pass_at_k_bounds: tuple[float, float] | None
+    pass_hat_k_bounds: tuple[float, float] | None
     evaluators: Mapping[str, float]  # mean score of each evaluator over the trials it scored
     total_cost_usd: float | None  # of all trials; None when any price is unknown
     cost_usd: Spread | None  # None also when any price is unknown
@@ -187,6 +194,7 @@ class ReportData:
     doubts: Sequence[str]  # why the run is inconclusive; none: it is conclusive
     max_error_rate: float
     prompt_varies: bool  # whether the first trials were sent different system prompts
+    sweep: Sweep | None  # None: the run is no sweep
 
     @property
     def n(self) -> int:
@@ -323,6 +331,7 @@ def collect(run: RunDirectory) -> ReportData:
         "suite": manifest.dataset.suites,
         "cluster": manifest.dataset.clusters,
     }
+    peaks: dict[str, dict[str, float]] = {}
     sampled: dict[str, str] = {}  # example -> its first trial, of the first few examples
     for trial in run.trials():
         if len(sampled) < prompts.SAMPLED:
@@ -331,6 +340,9 @@ def collect(run: RunDirectory) -> ReportData:
         candidate, example = sys.intern(trial.experiment), sys.intern(trial.example_id)
         measures.setdefault(candidate, _Measures()).add(trial)
         effective[trial.resources.effective] += 1
+        if manifest.config.sweep and (peak := trial.resources.observed.memory_peak_bytes) is not None:
+            highest = peaks.setdefault(example, {})
+            highest[candidate] = max(peak, highest.get(candidate, 0))
         outcomes.append(
             stats.Outcome(
                 candidate=candidate,
@@ -341,6 +353,7 @@ def collect(run: RunDirectory) -> ReportData:
                 cause=trial.cause,
                 died_inside=verdict.died_inside(trial),
                 unscored=verdict.unscored(trial),
+                profile=sys.intern(trial.profile),
             )
         )
         if trial.verdict != "passed":
@@ -350,10 +363,13 @@ def collect(run: RunDirectory) -> ReportData:
             if len(failing) < LISTED_FAILURES:
                 failing.append((trial.trial_id, trial.verdict, cause))
     outcomes = stats.count_deaths(outcomes)
-    decision = stats.decide(outcomes, list(measures))
+    sweep = sweeps.collect(manifest, outcomes, peaks)
+    decision = (
+        stats.decide(outcomes, list(measures)) if sweep is None else _of_sweep(sweep, outcomes, measures)
+    )
     ran = {name: sum(each.counts.values()) for name, each in measures.items()}
-    again = stats.excesses({name: (measures[name].sums["reattempted"], n) for name, n in ran.items()})
-    lost = stats.excesses({name: (measures[name].counts["infra_error"], n) for name, n in ran.items()})
+    again = _excesses(manifest, {name: (measures[name].sums["reattempted"], n) for name, n in ran.items()})
+    lost = _excesses(manifest, {name: (measures[name].counts["infra_error"], n) for name, n in ran.items()})
     repetitions = manifest.config.trials
     # best first, as the decision ranks them
     candidates = [
@@ -362,18 +378,17 @@ def collect(run: RunDirectory) -> ReportData:
             measures[scores.candidate],
             again.get(scores.candidate),
             manifest,
-            pass_at_k=stats.pass_at_k(outcomes, scores.candidate, repetitions) if repetitions > 1 else None,
-            pass_hat_k=stats.pass_hat_k(outcomes, scores.candidate, repetitions) if repetitions > 1 else None,
+            [o for o in outcomes if o.candidate == scores.candidate],
         )
         for scores in decision.scores
     ]
-    warnings += suspect.candidates(decision.scores, lost)
+    max_error_rate = manifest.config.infra.max_error_rate
+    warnings += suspect.candidates(decision.scores, lost, max_error_rate)
     if contended := sum(each.contended for each in candidates):
         warnings.append(
             f"{contended} of {len(outcomes)} trials got less CPU than was reserved for them, since the host was busy "
             "with something else: read times, and verdicts that depend on time, with care"
         )
-    max_error_rate = manifest.config.infra.max_error_rate
     return ReportData(
         manifest=manifest,
         run_dir=str(run.path),
@@ -387,7 +402,9 @@ def collect(run: RunDirectory) -> ReportData:
         failing=failing,
         warnings=[*manifest.notes, *_not_run(manifest), *run.warnings, *warnings],
         doubts=[
-            *_doubts(candidates, manifest, len(outcomes), max_error_rate),
+            *_missing(manifest, len(outcomes)),
+            # What the box costs is what a sweep measures
+            *(_doubts(candidates, max_error_rate) if sweep is None else ()),
             *suspect.harness(
                 suspect.counted([(each.candidate, each.cause, each.count) for each in causes.values()]),
                 ran,
@@ -396,7 +413,22 @@ def collect(run: RunDirectory) -> ReportData:
         ],
         max_error_rate=max_error_rate,
         prompt_varies=prompts.differ(run, sampled.values()),
+        sweep=sweep,
     )
+
+
+def _of_sweep(sweep: Sweep, outcomes: Sequence[stats.Outcome], experiments: Iterable[str]) -> stats.Decision:
+    """The sweep's decision, with the scores of its experiments in the order of candidates and profiles."""
+    return replace(sweep.decision, scores=tuple(stats.score_set(name, outcomes) for name in experiments))
+
+
+def _excesses(manifest: Manifest, counted: Mapping[str, tuple[int, int]]) -> dict[str, stats.Excess]:
+    """As `stats.excesses`, of the candidates under one profile: what differs between profiles is the box."""
+    by_profile: dict[str, dict[str, tuple[int, int]]] = {}
+    for name, each in counted.items():
+        by_profile.setdefault(manifest.profile(name).name, {})[name] = each
+    found = (stats.excesses(each) for each in by_profile.values())
+    return {name: excess for each in found for name, excess in each.items()}
 
 
 def _slices(outcomes: Iterable[stats.Outcome], parts: Mapping[str, Mapping[str, str]]) -> list[SliceReport]:
@@ -432,9 +464,7 @@ def _candidate(
     measures: _Measures,
     again: stats.Excess | None,
     manifest: Manifest,
-    *,
-    pass_at_k: float | None,
-    pass_hat_k: float | None,
+    outcomes: Sequence[stats.Outcome],
 ) -> CandidateReport:
     row = manifest.candidate(scores.candidate)
     sums = measures.sums
@@ -459,23 +489,43 @@ def _candidate(
         uncounted=sums["uncounted"],
         reattempted=sums["reattempted"],
         reattempted_more=again,
-        pass_at_k=pass_at_k,
-        pass_hat_k=pass_hat_k,
+        **_passes(outcomes, scores.candidate, manifest.config.trials),
         **spreads,
     )
 
 
-def _doubts(
-    candidates: Sequence[CandidateReport], manifest: Manifest, finished: int, max_error_rate: float
-) -> list[str]:
+def _missing(manifest: Manifest, finished: int) -> list[str]:
+    if finished >= manifest.trials_planned:
+        return []
+    return [f"only {finished} of {manifest.trials_planned} planned trials have a verdict"]
+
+
+class _Passes(TypedDict):
+    pass_at_k: float | None
+    pass_hat_k: float | None
+    pass_at_k_bounds: tuple[float, float] | None
+    pass_hat_k_bounds: tuple[float, float] | None
+
+
+def _passes(outcomes: Sequence[stats.Outcome], candidate: str, k: int) -> _Passes:
+    if k < 2:
+        return _Passes(pass_at_k=None, pass_hat_k=None, pass_at_k_bounds=None, pass_hat_k_bounds=None)
+    complete = all(o.counted(stats.Counting.SCORE) is not None for o in outcomes)
+    return _Passes(
+        pass_at_k=stats.pass_at_k(outcomes, candidate, k) if complete else None,
+        pass_hat_k=stats.pass_hat_k(outcomes, candidate, k) if complete else None,
+        pass_at_k_bounds=stats.pass_bounds(stats.pass_at_k, outcomes, candidate, k),
+        pass_hat_k_bounds=stats.pass_bounds(stats.pass_hat_k, outcomes, candidate, k),
+    )
+
+
+def _doubts(candidates: Sequence[CandidateReport], max_error_rate: float) -> list[str]:
     """Why the numbers may not decide.
 
     The limit applies to the error rate of every candidate: a bad measurement of one candidate must not hide
     behind good ones of the others.
     """
     doubts = []
-    if finished < manifest.trials_planned:
-        doubts.append(f"only {finished} of {manifest.trials_planned} planned trials have a verdict")
     for candidate in candidates:
         rate = candidate.infra_error_rate
         if rate is not None and rate > max_error_rate:

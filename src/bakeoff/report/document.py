@@ -99,7 +99,7 @@ class Details:
 class Plot:
     """A place for a picture. The table named in `text` says the same in numbers."""
 
-    name: Literal["score", "cost", "causes", "memory", "latency"]
+    name: Literal["score", "cost", "causes", "memory", "latency", "sweep", "peaks"]
     title: str
     text: str  # what it shows, in a sentence
 

@@ -27,6 +27,7 @@ ROW, MARGIN = 0.34, 0.75  # inches of height: of one candidate, of everything el
 NAME = 24  # characters of a candidate's name
 SQUEEZED = 20  # times as dear as another: side by side, the cheap ones would be one dot
 LABELLED = 12  # candidates whose names all have room beside their dots
+TASKS = 60  # tasks with a row each
 CAUSES = 8  # causes with a colour each; the rest share one
 
 # sentinel -> what the page calls the colour
@@ -185,7 +186,8 @@ def _causes(data: ReportData) -> str | None:
 
 
 def _memory(data: ReportData) -> str | None:
-    limit = data.manifest.resources.memory_bytes
+    # The ceilings of a sweep are in its own picture
+    limit = None if data.sweep else data.manifest.resources.memory_bytes
     production = data.manifest.config.production
     there = production.memory if production else None
     marks = {"limit": limit, "production": there if there != limit else None}
@@ -256,12 +258,72 @@ def _spreads(
     return _picture(name, paint, height=MARGIN + 0.2 + 1.3 * ROW * len(known))
 
 
+def _sweep(data: ReportData) -> str | None:
+    """A row an experiment, with three estimates below each other."""
+    if data.sweep is None:
+        return None
+    levels = [level for study in data.sweep.studies.values() for level in study.levels]
+    shown = (
+        ("infrastructure errors", LIMIT, [level.infra for level in levels]),
+        ("as deployed", ACCENT, [level.as_deployed for level in levels]),
+        ("clean tasks", INK, [level.clean for level in levels]),
+    )
+
+    def paint(axes: Axes) -> None:
+        for shift, (label, colour, estimates) in zip((-0.22, 0.0, 0.22), shown, strict=True):
+            named: str | None = label
+            for place, estimate in enumerate(estimates):
+                if estimate is None:
+                    continue
+                at, low, high = place + shift, 100 * estimate.low, 100 * estimate.high
+                axes.plot([low, high], [at, at], color=colour, lw=2)
+                axes.plot(100 * estimate.mean, at, "o", color=colour, ms=5, label=named)
+                named = None
+        axes.set_xlim(-2, 102)
+        axes.set_xlabel("of all trials, %")
+        _rows(axes, [line(level.experiment, NAME) for level in levels])
+        axes.figure.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=8.5)
+
+    return _picture("sweep", paint, height=MARGIN + 0.3 + 1.6 * ROW * len(levels))
+
+
+def _peaks(data: ReportData) -> str | None:
+    """A row a task, the hungriest on top: its highest memory peak under each profile."""
+    tasks = [each for each in data.sweep.tasks if each.peak][:TASKS] if data.sweep else []
+    if data.sweep is None or not tasks:
+        return None
+    profiles = data.sweep.profiles
+
+    def paint(axes: Axes) -> None:
+        from matplotlib.transforms import blended_transform_factory
+
+        above = blended_transform_factory(axes.transData, axes.transAxes)
+        for number, profile in enumerate(profiles):
+            colour = SERIES[number % len(SERIES)]
+            found = [(task.peaks[number], place) for place, task in enumerate(tasks)]
+            known = [(peak / 2**20, place) for peak, place in found if peak is not None]
+            axes.plot(*zip(*known, strict=True), "o", color=colour, ms=4, label=line(profile.name, NAME))
+            if (ceiling := profile.limits.memory_bytes) is not None:
+                axes.axvline(ceiling / 2**20, color=colour, ls="--", lw=1)
+                axes.text(
+                    ceiling / 2**20, 1.0, line(profile.name, 8), transform=above, ha="center", va="bottom"
+                )
+        axes.set_xlim(left=0)
+        axes.set_xlabel("MiB")
+        _rows(axes, [line(task.example_id, NAME) for task in tasks])
+        axes.figure.legend(loc="outside lower left", ncols=4, frameon=False, fontsize=8.5)
+
+    return _picture("peaks", paint, height=MARGIN + 0.5 + 0.6 * ROW * len(tasks))
+
+
 PLOTS: Mapping[str, Callable[[ReportData], str | None]] = {
     "score": _score,
     "cost": _cost,
     "causes": _causes,
     "memory": _memory,
     "latency": _latency,
+    "sweep": _sweep,
+    "peaks": _peaks,
 }
 
 
@@ -273,8 +335,12 @@ def _name(row: CandidateReport, between: str) -> str:
 
 def _candidates(axes: Axes, rows: Sequence[CandidateReport]) -> None:
     """The candidates down the left side, the best on top."""
-    axes.set_yticks(range(len(rows)), [_name(row, "\n") for row in rows])
-    axes.set_ylim(len(rows) - 0.4, -0.7)
+    _rows(axes, [_name(row, "\n") for row in rows])
+
+
+def _rows(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.7)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color=GRID, lw=0.5)
     axes.set_axisbelow(True)

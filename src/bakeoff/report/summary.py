@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from bakeoff.record.base import JsonDict
 from bakeoff.report.data import CandidateReport, CauseReport, ReportData
+from bakeoff.report.sweep import Sweep
 from bakeoff.stats import ScoreSet
 
 
@@ -24,6 +25,10 @@ def summary(data: ReportData) -> JsonDict:
     `other`, `other_count`, `other_trials`, `p`); `evaluators` (mean of each), `cost_usd` (total); `mean_input_tokens`,
     `mean_output_tokens`, `mean_model_calls`, `seconds_p50`, `seconds_p95` (working time) over trials with a verdict on
     the model, all attempts of a trial; `memory_peak_bytes` (largest), `oom_kills`, `reattempts`.
+
+    A sweep has `sweep` too: `margin`, `max_infra`, `recommended` (a profile's name, or null), `profiles`,
+    `candidates` (`levels`, `deployed`, `clean`, `equivalences`, `trend`, `decomposition`, `recommendation` of each) and
+    `rankings`.
 
     A cause: `candidate`, `verdict`, `cause`, `count`, `example_trial`.
     """
@@ -49,6 +54,20 @@ def summary(data: ReportData) -> JsonDict:
         "warnings": list(data.warnings),
         "candidates": [_candidate(candidate) for candidate in data.candidates],
         "causes": [_cause(cause) for cause in data.causes],
+        **({"sweep": _sweep(data.sweep)} if data.sweep else {}),
+    }
+
+
+def _sweep(sweep: Sweep) -> JsonDict:
+    """The sweep's own part, for each candidate as `stats.SweepStudy` has it."""
+    chosen = sweep.recommended
+    return {
+        "margin": sweep.margin,
+        "max_infra": sweep.max_infra,
+        "recommended": chosen and chosen.name,
+        "profiles": [profile.model_dump(mode="json") for profile in sweep.profiles],
+        "candidates": {name: asdict(study) for name, study in sweep.studies.items()},
+        "rankings": [asdict(each) for each in sweep.rankings],
     }
 
 

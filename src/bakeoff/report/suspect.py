@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from bakeoff import stats
@@ -32,12 +33,15 @@ def harness(broken: Mapping[str, int], trials: Mapping[str, int], most: float) -
     ]
 
 
-def candidates(scores: Sequence[stats.ScoreSet], lost: Mapping[str, stats.Excess]) -> Iterator[str]:
+def candidates(
+    scores: Sequence[stats.ScoreSet], lost: Mapping[str, stats.Excess], most: float
+) -> Iterator[str]:
     """What one candidate alone does, named with its test, so that nothing vanishes from its score silently.
 
     Args:
         scores: of every candidate.
         lost: the test of its trials that ended as infrastructure errors, by candidate.
+        most: the share of infrastructure errors that is tolerated, in [0, 1].
     """
     yield from (stats.deaths_are_failures(each.deaths) for each in scores if each.deaths is not None)
     yield from (
@@ -46,6 +50,7 @@ def candidates(scores: Sequence[stats.ScoreSet], lost: Mapping[str, stats.Excess
         for each in lost.values()
         if each.beyond_noise
     )
+    yield from (said for each in scores if (said := _off(each, most)))
     ran = [each for each in scores if each.trials]
     if len(ran) == 1 and ran[0].died_inside:
         yield (
@@ -53,6 +58,27 @@ def candidates(scores: Sequence[stats.ScoreSet], lost: Mapping[str, stats.Excess
             "candidate shows whether it is the candidate or the box, so score does not count them as failures; "
             "as_deployed does."
         )
+
+
+def _off(scores: stats.ScoreSet, most: float) -> str:
+    """Said if what `score` leaves out could move it by more than its own noise; else empty.
+
+    In a larger run the noise shrinks, and a bias by what is left out does not. Above `most` the run is in doubt anyway.
+    """
+    score, worst, best = (
+        scores.by[way] for way in (stats.Counting.SCORE, stats.Counting.WORST_CASE, stats.Counting.BEST_CASE)
+    )
+    if score is None or worst is None or best is None or scores.infra_errors > most * scores.trials:
+        return ""
+    bias = max(score.mean - worst.mean, best.mean - score.mean)
+    noise = (score.high - score.low) / 2 / stats.t_quantile(0.975, math.inf)
+    if bias <= noise:
+        return ""
+    return (
+        f"{scores.candidate}: infrastructure errors could move its score by {100 * bias:.1f} points, more than its "
+        f"standard error ({100 * noise:.1f} points). Unless they hit trials at random, its interval is too narrow: "
+        "read all four scores."
+    )
 
 
 def counted(causes: Sequence[tuple[str, str, int]]) -> dict[str, int]:

@@ -316,15 +316,16 @@ class Engine:
 
     def _attempt_spec(self, trial: _Trial) -> AttemptSpec:
         config, example, spec = self.task.config, trial.example, trial.spec
+        limits = config.harness.limits.model_dump()
+        if trial.profile.seconds is not None:
+            limits["seconds"] = trial.profile.seconds
         digests = self.task.dataset.file_digests
         return AttemptSpec(
             trial=spec,
             attempt=trial.number,
             harness=HarnessSpec.model_validate(contents.payload(config)),
             model=self.models.by_candidate[spec.candidate].card(),
-            limits=AttemptLimits(
-                **config.harness.limits.model_dump(), startup_seconds=config.infra.startup_seconds
-            ),
+            limits=AttemptLimits(**limits, startup_seconds=config.infra.startup_seconds),
             resources=trial.profile.limits,
             inputs=example.inputs,
             messages=example.messages,

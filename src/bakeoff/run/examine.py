@@ -13,7 +13,7 @@ from bakeoff.config import loading
 from bakeoff.config.overrides import Overrides
 from bakeoff.config.schema import Config
 from bakeoff.errors import BakeoffError, InputError, UnfitEnvironment
-from bakeoff.run import admission, plan, preflight, task
+from bakeoff.run import admission, margins, plan, preflight, task
 
 T = TypeVar("T")
 
@@ -117,6 +117,8 @@ def _inputs(config: Config) -> Generator[Check, None, None]:
             yield Check.ok(subject, candidate.model)
     if found is None:
         return
+    for says in margins.unanswerable(config, len(found.examples), Path("runs")):
+        yield Check.warning("gates", says, "`bakeoff power RUN` knows more when there is a run.")
     try:
         preflight.check(config, found, environ=environ)
     except InputError as error:

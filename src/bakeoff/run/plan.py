@@ -6,8 +6,8 @@ import hashlib
 import random
 from collections.abc import Iterable, Sequence
 
-from bakeoff.config.schema import Config, Resources
-from bakeoff.record.trial import Example, Profile, ResourceLimits, TrialSpec, trial_id
+from bakeoff.config.schema import UNCAPPED, Config, Level, Resources, Sweep
+from bakeoff.record.trial import DEFAULT_PROFILE, Example, Profile, ResourceLimits, TrialSpec, trial_id
 
 
 def trials(config: Config, examples: Sequence[Example]) -> list[TrialSpec]:
@@ -42,25 +42,59 @@ def _trial(seed: int, candidate: str, profile: str, example_id: str, repetition:
 
 
 def profiles(config: Config | None) -> list[Profile]:
-    """The profiles of the run: the one that `resources` describes, or the default where there is no configuration."""
-    resources = config.resources if config else Resources()
-    return [
-        Profile(
-            limits=ResourceLimits(
-                cpus=resources.cpus,
-                memory_bytes=resources.memory,
-                pids=resources.pids,
-                disk_bytes=resources.disk,
-                network=resources.network,
-            ),
-            reserved_cpus=resources.reserve.cpus,
-            reserved_memory_bytes=resources.reserve.memory,
-            pin=resources.pin,
-        )
-    ]
+    """The profiles of the run: those of its sweep, from the smallest to the largest, or the one of `resources`.
+
+    None: there is no configuration, and it is the default one.
+    """
+    if config is None or config.sweep is None:
+        return [_profile(DEFAULT_PROFILE, config.resources if config else Resources())]
+    if config.sweep.profiles:
+        return [_profile(name, resources) for name, resources in config.sweep.profiles.items()]
+    return [_at_level(config, config.sweep, level) for level in config.sweep.levels]
+
+
+def _profile(name: str, resources: Resources) -> Profile:
+    return Profile(
+        name=name,
+        limits=ResourceLimits(
+            cpus=resources.cpus,
+            memory_bytes=resources.memory,
+            pids=resources.pids,
+            disk_bytes=resources.disk,
+            network=resources.network,
+        ),
+        reserved_cpus=resources.reserve.cpus,
+        reserved_memory_bytes=resources.reserve.memory,
+        pin=resources.pin,
+    )
+
+
+def _at_level(config: Config, sweep: Sweep, level: Level) -> Profile:
+    """The base with what is scaled multiplied. The floor is the same at every level, but never above the ceiling."""
+    base = _profile(UNCAPPED if level == UNCAPPED else f"{level:g}x", config.resources)
+    numbers = [each for each in sweep.levels if not isinstance(each, str)]
+    factor = None if isinstance(level, str) else level
+    ceilings: dict[str, float | int | None] = {}
+    if "cpus" in sweep.scale:
+        ceilings["cpus"] = None if factor is None else config.resources.cpus * factor
+    for what, key in (("memory", "memory_bytes"), ("pids", "pids"), ("disk", "disk_bytes")):
+        if what in sweep.scale:
+            ceilings[key] = None if factor is None else round(getattr(base.limits, key) * factor)
+    limits = base.limits.model_copy(update=ceilings)
+    cpus, memory = config.resources.cpus * sweep.floor, round(config.resources.memory * sweep.floor)
+    # A trial ends at some time, so that the uncapped level has the time of the longest other
+    seconds = config.harness.limits.seconds * (factor or max(numbers, default=1.0))
+    return base.model_copy(
+        update={
+            "limits": limits,
+            "reserved_cpus": min(cpus, limits.cpus or cpus),
+            "reserved_memory_bytes": min(memory, limits.memory_bytes or memory),
+            "seconds": seconds if "time" in sweep.scale else None,
+        }
+    )
 
 
 def estimated_model_calls(config: Config, examples: Iterable[Example]) -> int:
     """Model calls of the whole run, if every candidate follows the reference: one a tool call, and the answer."""
     turns = sum(len(example.outputs.get("trajectory") or []) + 1 for example in examples)
-    return turns * config.trials * len(config.candidates)
+    return turns * config.trials * len(config.candidates) * len(profiles(config))

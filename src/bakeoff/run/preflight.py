@@ -13,9 +13,10 @@ from bakeoff.config.fitting import Loc, nearest
 from bakeoff.config.located import Located
 from bakeoff.config.schema import Candidate, Config, EvaluatorSpec
 from bakeoff.datasets import Dataset
+from bakeoff.errors import InputError
 from bakeoff.harness import contents
 from bakeoff.harness.source import Definitions, SourceTree, definitions, misfit
-from bakeoff.record.trial import Example
+from bakeoff.record.trial import Example, Profile
 from bakeoff.run import plan
 from bakeoff.scoring.check import check_functions, check_references
 
@@ -64,13 +65,22 @@ def check_host(config: Config, capacity: Capacity) -> None:
         cpus, memory = profile.limits.cpus or 0.0, profile.limits.memory_bytes or 0
         if cpus > capacity.cpus:
             problem = f"{cpus:g} CPUs are more than the {capacity.cpus:g} of this host"
-            hint = "Lower `resources.cpus` (or --cpus), or run on a larger host."
-            raise config.error(("resources", "cpus"), problem, hint)
+            raise _too_large(config, profile, "cpus", problem)
         if memory > capacity.memory_bytes:
             asked, there = memory / 2**20, capacity.memory_bytes / 2**20
             problem = f"{asked:.0f} MiB are more than the {there:.0f} MiB that this host can give"
-            hint = "Lower `resources.memory` (or --memory), or run on a larger host."
-            raise config.error(("resources", "memory"), problem, hint)
+            raise _too_large(config, profile, "memory", problem)
+
+
+def _too_large(config: Config, profile: Profile, what: str, problem: str) -> InputError:
+    if config.sweep is None:
+        hint = f"Lower `resources.{what}` (or --{what}), or run on a larger host."
+        return config.error(("resources", what), problem, hint)
+    if config.sweep.profiles:
+        hint = "Lower it, or run on a larger host."
+        return config.error(("sweep", "profiles", profile.name, what), problem, hint)
+    hint = f"Lower the levels or the base, leave `{what}` out of what is scaled, or run on a larger host."
+    return config.error(("sweep", "levels"), f"{profile.name}: {problem}", hint)
 
 
 # --- dataset ----------------------------------------------------------------------------------------
@@ -80,11 +90,12 @@ def _check_rows(config: Config, dataset: Dataset) -> None:
     """Every row's files fit into /task."""
     if not dataset.examples:
         raise config.error("dataset", "has no example that is left to run", "Select at least one row.")
+    least = min(
+        (p.limits.disk_bytes for p in plan.profiles(config) if p.limits.disk_bytes is not None), default=None
+    )
     for example in dataset.examples:
-        if (size := _files_size(example)) > config.resources.disk:
-            problem = (
-                f"the row's files have {size} bytes, more than `resources.disk` ({config.resources.disk})"
-            )
+        if least is not None and (size := _files_size(example)) > least:
+            problem = f"the row's files have {size} bytes, more than `resources.disk` ({least})"
             raise dataset.error(example, ("files",), problem, "Raise `resources.disk`.")
         if config.harness.command:
             _check_names(dataset, example)

@@ -22,7 +22,7 @@ from bakeoff.gateway.policy.context import RunContext
 from bakeoff.record.manifest import Image, Manifest
 from bakeoff.record.store import HTML_REPORT, REPORT, RunDirectory
 from bakeoff.record.trial import experiment_name
-from bakeoff.run import admission, interrupts, manifest, models, preflight, rehearsal, resume
+from bakeoff.run import admission, interrupts, manifest, margins, models, preflight, rehearsal, resume
 from bakeoff.run import task as tasks
 from bakeoff.run.admission import Admission
 from bakeoff.run.engine import Engine
@@ -136,6 +136,8 @@ def execute(
         Interrupted: the user stopped it at once, or the terminal has gone; what finished is on disk.
     """
     ready = prepare(task, backend, display, recording)
+    for note in margins.unanswerable(task.config, len(task.dataset.examples), out):
+        display.note(note)
     with models.opened(task, ready.shared) as candidates:
         if task.resumed is None:
             sandbox = admission.sandbox_spec(ready.start.run_id, ready.image.id, task.profiles[0])

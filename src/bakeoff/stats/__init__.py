@@ -5,7 +5,23 @@ Examples are a sample, and repetitions of one example are not independent, so st
 cannot be estimated (one cluster, all passes) the result is a bound that needs no spread.
 """
 
-from bakeoff.stats.decision import Decision, deaths_are_failures, decide, depends_on_counting
+from bakeoff.stats.answerable import (
+    Sample,
+    noise_of,
+    repetitions_for,
+    round_up,
+    smallest_margin,
+    unanswerable,
+)
+from bakeoff.stats.conditional import Rise, Share, rise_of_mean, rise_of_share, share_against
+from bakeoff.stats.decision import (
+    Decision,
+    deaths_are_failures,
+    decide,
+    depends_on_counting,
+    rare_kinds,
+    would_show,
+)
 from bakeoff.stats.detectable import ALPHA, Spread, minimum_detectable_effect, power_of
 from bakeoff.stats.excess import Excess, excesses
 from bakeoff.stats.intervals import (
@@ -30,7 +46,17 @@ from bakeoff.stats.paired import (
     sign_flip_p,
     spread_of,
 )
-from bakeoff.stats.power import Power, plan
+from bakeoff.stats.power import (
+    Bought,
+    Margin,
+    Power,
+    below_repetitions,
+    bought,
+    margin,
+    margin_power,
+    margin_repetitions,
+    plan,
+)
 from bakeoff.stats.scores import (
     Counting,
     Outcome,
@@ -38,22 +64,52 @@ from bakeoff.stats.scores import (
     count_deaths,
     counted_in_score,
     pass_at_k,
+    pass_bounds,
     pass_hat_k,
     score_set,
+)
+from bakeoff.stats.sweep import (
+    Contrast,
+    Decomposition,
+    Equivalence,
+    Level,
+    Part,
+    Ranking,
+    Recommendation,
+    SweepStudy,
+    Trend,
+    rankings,
+    study,
 )
 
 __all__ = [
     "ALPHA",
+    "Bought",
     "Comparison",
+    "Contrast",
     "Counting",
     "Decision",
+    "Decomposition",
+    "Equivalence",
     "Estimate",
     "Excess",
+    "Level",
+    "Margin",
     "Outcome",
+    "Part",
     "Power",
+    "Ranking",
+    "Recommendation",
+    "Rise",
+    "Sample",
     "ScoreSet",
     "Sensitivity",
+    "Share",
     "Spread",
+    "SweepStudy",
+    "Trend",
+    "below_repetitions",
+    "bought",
     "clustered_se",
     "compare",
     "compare_all",
@@ -69,16 +125,32 @@ __all__ = [
     "estimate_errors",
     "excesses",
     "holm",
+    "margin",
+    "margin_power",
+    "margin_repetitions",
     "minimum_detectable_effect",
+    "noise_of",
     "pass_at_k",
+    "pass_bounds",
     "pass_hat_k",
     "plan",
     "power_of",
+    "rankings",
+    "rare_kinds",
+    "repetitions_for",
+    "rise_of_mean",
+    "rise_of_share",
+    "round_up",
     "score_set",
     "sensitivities",
+    "share_against",
     "sign_flip_p",
+    "smallest_margin",
     "spread_of",
+    "study",
     "t_quantile",
     "t_two_sided",
+    "unanswerable",
     "wilson",
+    "would_show",
 ]

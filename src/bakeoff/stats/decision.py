@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from bakeoff.stats.excess import Excess
+from bakeoff.stats.intervals import equivalent_clusters
 from bakeoff.stats.paired import Comparison, Sensitivity, sensitivities
 from bakeoff.stats.scores import Counting, Outcome, ScoreSet, score_set
 from bakeoff.text import figures
 
 NAMED = 5  # candidates in one sentence
+SEVERAL = 3  # candidates, of which the best is partly the luckiest: see docs/statistics.md
+ENOUGH_KINDS = 20  # clusters; of these, 12 % would miss a kind as rare as `RARE`
+RARE = 0.10  # share of requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +50,14 @@ def decide(outcomes: Sequence[Outcome], candidates: Sequence[str] | None = None)
     counted = sensitivities(outcomes, list(combinations(ranked, 2)))
     comparisons = tuple(pair.by[Counting.SCORE] for pair in counted)
     by_name = {s.candidate: s for s in sets}
+    clusters = list({o.example_id: o.cluster for o in outcomes}.values())
     leader = ranked[0] if ranked else None
     against = [c for c in comparisons if c.first == leader]
     rivals = tuple(pair.second for pair in counted if pair.first == leader and not _ahead(pair))
     winner = leader if against and not rivals else None
     return Decision(
         sentence=_sentence(ranked, against, rivals, by_name),
-        caveats=tuple(_caveats(sets, counted)),
+        caveats=tuple(_caveats(sets, counted, clusters)),
         winner=winner,
         leader=leader,
         rivals=rivals,
@@ -124,27 +129,43 @@ def _sentence(
         f"No distinguishable winner at this sample size: {_rated(leader)} "
         f"{' and '.join(ahead)}{', but ' if ahead else ''}cannot be distinguished from "
         f"{_listed([_rated(by_name[name]) for name in rivals])}; "
-        f"{_detectable([c for c in against if c.second in rivals])}."
+        f"{would_show([c for c in against if c.second in rivals])}."
     )
 
 
-def _detectable(comparisons: Sequence[Comparison]) -> str:
-    effects = [c.minimum_detectable_effect for c in comparisons]
-    known = [effect for effect in effects if effect is not None and effect <= 1]
-    if len(known) < len(effects):
+def would_show(comparisons: Sequence[Comparison]) -> str:
+    """What this sample would show in each of these comparisons, as the end of a sentence.
+
+    Two differences where examples are in clusters: a candidate may fail single examples, or a whole kind of request.
+    """
+    single = _largest([c.minimum_detectable_effect for c in comparisons])
+    if single is None:
         return "this sample is too small to show any difference"
-    return f"this sample would show a difference of {_points(max(known))} in four runs of five"
+    if not any(c.grouped for c in comparisons):
+        return f"this sample would show a difference of {_points(single)} in four runs of five"
+    whole = _largest([c.detectable_in_clusters for c in comparisons])
+    return (
+        f"in four runs of five this sample would show a difference of {_points(single)} if single examples change, and "
+        f"{'none' if whole is None else f'one of {_points(whole)}'} if whole clusters change"
+    )
+
+
+def _largest(effects: Sequence[float | None]) -> float | None:
+    """None: one of them is not possible."""
+    known = [effect for effect in effects if effect is not None and effect <= 1]
+    return max(known) if len(known) == len(effects) else None
 
 
 def _lead(c: Comparison, corrected: str) -> str:
     p = figures.p_words(c.p_adjusted or 0.0)
-    return f"{_points(c.difference or 0.0)} ahead of {c.second}{_interval(c)} ({p}{corrected})"
+    return f"{_points(c.difference or 0.0)} ahead of {c.second}{_interval(c, corrected)} ({p}{corrected})"
 
 
-def _interval(c: Comparison) -> str:
+def _interval(c: Comparison, corrected: str) -> str:
     if c.low is None or c.high is None:
         return ""
-    return f", 95 % interval {100 * c.low:.1f} to {100 * c.high:.1f}"
+    kind = "uncorrected 95 % interval" if corrected else "95 % interval"
+    return f", {kind} {100 * c.low:.1f} to {100 * c.high:.1f}"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -153,12 +174,71 @@ def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _caveats(sets: Sequence[ScoreSet], counted: Sequence[Sensitivity]) -> Iterable[str]:
+def _caveats(
+    sets: Sequence[ScoreSet], counted: Sequence[Sensitivity], clusters: Sequence[str]
+) -> Iterable[str]:
     yield from (depends_on_counting(pair) for pair in counted if pair.depends)
+    yield from (_selected(pair) for pair in counted if pair.outside_bounds)
     for s in sets:
         if s.score is None:
             why = f"none of its {s.trials} trials was completed" if s.trials else "it has no trial yet"
             yield f"{s.candidate} has no score: {why}."
+    yield from _lucky(sets, counted)
+    yield from rare_kinds(clusters)
+
+
+def _selected(pair: Sensitivity) -> str:
+    left_out, worst, best = (
+        100 * (pair.by[way].difference or 0.0)
+        for way in (Counting.SCORE, Counting.WORST_CASE, Counting.BEST_CASE)
+    )
+    return (
+        f"{pair.first} minus {pair.second} is {left_out:+.1f} points without infrastructure errors, but no verdict "
+        f"that these could have had brings it outside {worst:+.1f} to {best:+.1f}. So the examples that are left out "
+        "differ from the others: read the other three scores."
+    )
+
+
+def _lucky(sets: Sequence[ScoreSet], counted: Sequence[Sensitivity]) -> Iterable[str]:
+    """The winner's curse: what is chosen for its high number is on average lower than that number."""
+    ranked = [s.candidate for s in sets if s.score is not None]
+    against = [pair for pair in counted if pair.first == ranked[0]] if ranked else []
+    if len(ranked) >= SEVERAL and not all(map(_ahead, against)):
+        yield (
+            f"{ranked[0]} has the highest of {len(ranked)} scores, in part by luck: the score of a leader is on "
+            "average too high, and its interval holds its true score in fewer than 95 of 100 runs."
+        )
+    for c in (pair.by[Counting.SCORE] for pair in against):
+        lead, found = c.difference or 0.0, c.minimum_detectable_effect
+        if c.conclusion == 1 and found is not None and lead < found:
+            yield (
+                f"The lead of {c.first} over {c.second}, {_points(lead)}, is smaller than what this sample finds in "
+                f"four runs of five ({_points(found)}). A lead that is found nevertheless came out large: on average "
+                "it is overstated."
+            )
+
+
+def rare_kinds(clusters: Sequence[str]) -> Iterable[str]:
+    """What few clusters cannot show; nothing if there are enough.
+
+    Args:
+        clusters: of each example.
+    """
+    count = len(set(clusters))
+    if not 0 < equivalent_clusters(clusters) < ENOUGH_KINDS:
+        return
+    if count < ENOUGH_KINDS:
+        kinds = figures.count(count, "cluster" if count < len(clusters) else "example")
+        missed = 100 * (1 - RARE) ** count
+        yield (
+            f"A kind of request on which a candidate fails may not be among these {kinds}: one that makes up "
+            f"{100 * RARE:.0f} % of requests is missed with a probability of {missed:.0f} %."
+        )
+    if count < len(clusters):
+        yield (
+            "With so few clusters, or clusters of such different sizes, the interval of a difference holds the truth "
+            "in fewer than 95 of 100 runs (as few as 80) if the candidates differ on whole clusters."
+        )
 
 
 def depends_on_counting(pair: Sensitivity) -> str:

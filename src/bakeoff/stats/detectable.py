@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from statistics import fmean
 from typing import Any
 
-from bakeoff.stats.intervals import ZERO, t_quantile
+from bakeoff.stats.intervals import LEAST_DF, ZERO, spread_df, t_quantile
 
 ALPHA = 0.05
 POWER = 0.80
@@ -43,45 +45,112 @@ class Spread:
     sizes: tuple[int, ...]  # examples of each cluster
     differing: float  # clusters whose difference was not 0
     difference: float = 0.0  # the difference in this run
+    rate: float = 1.0  # of the better candidate, which is the one that can fall
+    turning: float = 1.0  # the mean rate of its clusters, each weighted with its own rate: see `falling`
+
+    @property
+    def grouped(self) -> bool:
+        """Whether any cluster has several examples, so that it matters whether examples or whole clusters turn."""
+        return max(self.sizes) > 1
 
 
-def power_of(effect: float, spread: Spread, alpha: float = ALPHA, clusters: int | None = None) -> float:
+def falling(rates: Sequence[float], clusters: Sequence[str]) -> tuple[float, float]:
+    """(`rate`, `turning`) of `Spread` from a candidate's pass rates by example.
+
+    What passes can turn into a failure. So the clusters that fall are drawn by their rates r: E r² / E r.
+    """
+    passed: dict[str, list[float]] = defaultdict(list)
+    for value, cluster in zip(rates, clusters, strict=True):
+        passed[cluster].append(value)
+    rate = fmean(rates)
+    if rate < ZERO:
+        return 1.0, 1.0
+    return rate, math.fsum(math.fsum(own) ** 2 / len(own) for own in passed.values()) / len(rates) / rate
+
+
+def power_of(
+    effect: float,
+    spread: Spread,
+    alpha: float = ALPHA,
+    clusters: int | None = None,
+    whole_clusters: bool = False,
+) -> float:
     """The probability that another run like the one behind `spread` finds a true difference at `alpha`.
 
     Two events must happen, and mostly happen together: enough clusters differ for the t-test, and t exceeds its bound.
-    The smaller of their probabilities is returned. A difference that was not in the run is modelled as examples that
-    turn completely and independently. They add to the variance of the mean as discordant pairs do (Connor 1987: a
-    difference X of pairs has a variance of at least X (1 - X)) and to the clusters that differ. A difference made of
-    small changes everywhere is found more often.
+    The smaller of their probabilities is returned. A difference that was not in the run is modelled as examples, or
+    whole clusters, that turn completely and independently: see `_turned`. A difference made of small changes
+    everywhere is found more often.
 
     Args:
         effect: in (0, 1].
         clusters: the number of clusters of the other run, with sizes in the same proportions; None: as many.
+        whole_clusters: whole clusters turn, instead of single examples.
     """
     count = clusters or len(spread.sizes)
-    shift = min(1.0, max(0.0, effect - abs(spread.difference)))
-    noise = spread.se * math.sqrt(1 - shift)  # from the examples that do not turn
-    turned = shift * (1 - shift) / math.fsum(spread.sizes)
+    # what the difference of this run exceeds its noise by
+    had = math.sqrt(max(0.0, spread.difference**2 - spread.se**2))
+    shift = min(1.0, max(0.0, effect - had))
+    noise = spread.se * math.sqrt(1 - shift)  # from what does not turn
+    turned, level = _turned(shift, spread, whole_clusters)
     if count < FEW_CLUSTERS or noise**2 + turned < ZERO**2:
         return float(count >= FEW_CLUSTERS)
     sized = count / len(spread.sizes)
+    # What turns in clusters makes the differences of a cluster alike: see `difference_df`
+    alike = min(spread.clusters - 1, max(LEAST_DF, spread_df(spread.sizes, 1.0)))
     # at least one degree of freedom
-    df = max(1.0, spread.clusters * sized - 1)
+    df = max(1.0, (alike + 1) * sized - 1)
     known = max(1.0, spread.clusters - 1)
     beyond = expected_power(effect * math.sqrt(sized), noise, turned, known, df, alpha)
-    return min(beyond, _enough_differ(shift, spread, count))
+    return min(beyond, _enough_differ(level, spread, count))
 
 
-def minimum_detectable_effect(spread: Spread, alpha: float = ALPHA) -> float | None:
+def _turned(shift: float, spread: Spread, whole_clusters: bool) -> tuple[float, float]:
+    """The variance of the mean that a fall by `shift` adds, and the probability that it leaves a cluster level.
+
+    Whole clusters: a share shift / k of them, with the rate k = `turning` each, fails wholly, which has a variance of
+    shift (k - shift) in units of a cluster. Single examples: discordant pairs have a variance of at least
+    shift (1 - shift) (Connor 1987); and a cluster falls by so much the more, the higher its rate is.
+    """
+    total = math.fsum(spread.sizes)
+    shares = math.fsum((size / total) ** 2 for size in spread.sizes)
+    if whole_clusters:
+        turning = max(spread.turning, shift)
+        return shift * (turning - shift) * shares, 1 - shift / turning
+    unequal = shift**2 * (spread.turning / spread.rate - 1) * (shares - 1 / total)
+    level = fmean((1 - shift) ** size for size in spread.sizes)
+    return shift * (1 - shift) / total + max(0.0, unequal), level
+
+
+def minimum_detectable_effect(
+    spread: Spread, alpha: float = ALPHA, whole_clusters: bool = False, clusters: int | None = None
+) -> float | None:
     """The smallest true difference of rates found with 80 % probability at `alpha`; None: a difference of 1 is not.
 
-    In a large sample, (z_{1-alpha/2} + z_{power}) * SE: Miller (2024).
+    In a large sample, (z_{1-alpha/2} + z_{power}) * SE: Miller (2024). See `power_of` for the other two.
     """
-    if power_of(1.0, spread, alpha) < POWER:
+
+    def power(step: int) -> float:
+        return power_of(step / STEPS, spread, alpha, clusters, whole_clusters)
+
+    if power(STEPS) < POWER:
         return None
     # bisect, because loading scipy's root finders costs every report half a second
-    steps = bisect_left(range(STEPS), POWER, lo=1, key=lambda step: power_of(step / STEPS, spread, alpha))
-    return steps / STEPS
+    return bisect_left(range(STEPS), POWER, lo=1, key=power) / STEPS
+
+
+def detectable(
+    spread: Spread, alpha: float = ALPHA, clusters: int | None = None
+) -> tuple[float | None, float | None]:
+    """`minimum_detectable_effect` if single examples change, and if whole clusters do: never the smaller of the two.
+
+    The second is None also where every example is a cluster.
+    """
+    single = minimum_detectable_effect(spread, alpha, clusters=clusters)
+    if single is None or not spread.grouped:
+        return single, None
+    whole = minimum_detectable_effect(spread, alpha, True, clusters)
+    return single, None if whole is None else max(single, whole)
 
 
 def expected_power(effect: float, se: float, turned: float, known: float, df: float, alpha: float) -> float:
@@ -98,15 +167,14 @@ def expected_power(effect: float, se: float, turned: float, known: float, df: fl
     return float(weight_v @ (special.ndtr(centre - bound) + special.ndtr(-centre - bound)) @ weight_u)
 
 
-def _enough_differ(shift: float, spread: Spread, clusters: int) -> float:
+def _enough_differ(level: float, spread: Spread, clusters: int) -> float:
     """P(at least six of `clusters` differ), averaged over the true number (Jeffreys' posterior, beta).
 
-    A cluster of m examples that did not differ stays level with probability (1 - shift)^m.
+    A cluster that did not differ stays so with probability `level`.
     """
     from scipy import special
 
     alike, weights = _chance_alike(len(spread.sizes) - spread.differing, spread.differing)
-    level = fmean((1 - shift) ** size for size in spread.sizes)
     return float(weights @ special.bdtrc(FEW_CLUSTERS - 1, clusters, 1 - level * alike))
 
 

@@ -13,6 +13,10 @@ References:
         J. Survey Statistics and Methodology 3.
     Franco, Little, Louis & Slud 2019, *Comparative Study of Confidence Intervals for Proportions in Complex
         Sample Surveys*, J. Survey Statistics and Methodology 7.
+    Pustejovsky & Tipton 2018, *Small-Sample Methods for Cluster-Robust Variance Estimation and Hypothesis Testing in
+        Fixed Effects Models*, J. Business & Economic Statistics 36.
+    Donner 1986, *A Review of Inference Procedures for the Intraclass Correlation Coefficient*, International
+        Statistical Review 54.
     Kish 1965, *Survey Sampling*, Wiley.
     Hoeffding 1956, *On the Distribution of the Number of Successes in Independent Trials*, Annals of
         Mathematical Statistics 27.
@@ -24,7 +28,7 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from statistics import NormalDist, fmean
 from typing import Literal
 
@@ -32,6 +36,7 @@ CONFIDENCE = 0.95
 ZERO = 1e-12  # a standard error below it is rounding
 # Clusters' worth of caution about the observed spread. With 2, coverage stays at 95 % or more (docs/statistics.md).
 CAUTION = 2.0
+LEAST_DF = 3.0  # below it, t's tails make an interval that says nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +108,68 @@ def equivalent_clusters(clusters: Sequence[str]) -> float:
     """The number of clusters of one size that estimate the spread equally well; their count if all have one size.
 
     One more than the degrees of freedom of Bell & McCaffrey (2002; Imbens & Kolesár 2016), for a mean
-    of independent values: 1 / (sum of h² + (sum of a)² - sum of a²), h the clusters' shares, a = h² / (1 - h).
-    One cluster: 1.
+    of independent values. One cluster: 1.
     """
-    shares = list(_shares(clusters).values())
-    if len(shares) < 2:
-        return 1.0
-    pull = [h * h / (1 - h) for h in shares]
-    inverse = math.fsum(h * h for h in shares) + math.fsum(pull) ** 2 - math.fsum(a * a for a in pull)
-    return 1 + 1 / inverse
+    return 1 + spread_df(tuple(Counter(clusters).values()))
+
+
+@lru_cache(maxsize=1024)
+def spread_df(sizes: tuple[int, ...], correlation: float = 0.0) -> float:
+    """Satterthwaite's degrees of freedom of `clustered_se` with clusters of these `sizes`; 0 for none or one.
+
+    tr(O)² / tr(O²), where O is the covariance of the corrected residual sums of the clusters, if all values have one
+    variance and those of one cluster have this `correlation`, in [0, 1]: Bell & McCaffrey (2002) for 0, Pustejovsky
+    & Tipton (2018) otherwise. For clusters of one size it is their number - 1, whatever the correlation.
+    """
+    if len(set(sizes)) <= 1:
+        return max(0.0, len(sizes) - 1.0)
+    total = math.fsum(sizes)
+    shares = [size / total for size in sizes]
+    own = [size + size * (size - 1) * correlation for size in sizes]  # variance of a cluster's sum
+    whole, weights = math.fsum(own), [1 / (1 - h) for h in shares]
+    # Two residual sums have the covariance whole h h' - h v' - h' v, and one has the variance v more. So the sum of
+    # the squares is made of three sums, and is linear in the number of clusters
+    rows = list(zip(weights, shares, own, strict=True))
+    hh = math.fsum(w * h * h for w, h, _ in rows)
+    vv = math.fsum(w * v * v for w, _, v in rows)
+    hv = math.fsum(w * h * v for w, h, v in rows)
+    alone = [(w, v, whole * h * h - 2 * h * v) for w, h, v in rows]
+    squares = (whole * hh) ** 2 + 2 * hh * vv - 4 * whole * hh * hv + 2 * hv**2
+    squares += math.fsum(w * w * ((v + cross) ** 2 - cross**2) for w, v, cross in alone)
+    return math.fsum(w * (v + cross) for w, v, cross in alone) ** 2 / squares
+
+
+def within_correlation(values: Sequence[float], clusters: Sequence[str]) -> float:
+    """The correlation of two values of one cluster, by analysis of variance (Donner 1986), bounded to [0, 1].
+
+    0 if no cluster has two values, or all values are equal.
+    """
+    by: dict[str, list[float]] = defaultdict(list)
+    for value, cluster in zip(values, clusters, strict=True):
+        by[cluster].append(value)
+    n, g, mean = len(values), len(by), fmean(values)
+    if not 2 <= g < n:
+        return 0.0
+    means = {cluster: fmean(own) for cluster, own in by.items()}
+    between = math.fsum(len(own) * (means[c] - mean) ** 2 for c, own in by.items()) / (g - 1)
+    within = math.fsum((value - means[c]) ** 2 for c, own in by.items() for value in own) / (n - g)
+    size = (n - math.fsum(len(own) ** 2 for own in by.values()) / n) / (g - 1)
+    total = between + (size - 1) * within
+    return 0.0 if total < ZERO**2 else min(1.0, max(0.0, (between - within) / total))
+
+
+def difference_df(values: Sequence[float], clusters: Sequence[str]) -> float:
+    """The degrees of freedom of t for a mean of paired differences: see `spread_df`.
+
+    With the correlation that the differences show, and not 0, because a candidate may fail a whole kind of request.
+    Clusters of one size: their number - 1. Others: not more than Bell & McCaffrey's, and, since the correlation is an
+    estimate, not below `LEAST_DF` unless theirs is.
+    """
+    sizes = tuple(Counter(clusters).values())
+    independent = spread_df(sizes)
+    if len(set(sizes)) == 1:
+        return independent
+    return min(independent, max(LEAST_DF, spread_df(sizes, within_correlation(values, clusters))))
 
 
 def _shares(clusters: Sequence[str]) -> dict[str, float]:

@@ -21,12 +21,12 @@ from itertools import combinations, product
 from statistics import fmean
 from typing import Literal
 
-from bakeoff.stats.detectable import ALPHA, FEW_CLUSTERS, Spread, minimum_detectable_effect
+from bakeoff.stats.detectable import ALPHA, FEW_CLUSTERS, Spread, detectable, falling
 from bakeoff.stats.intervals import (
     CONFIDENCE,
     ZERO,
     clustered_se,
-    equivalent_clusters,
+    difference_df,
     t_quantile,
     t_two_sided,
     wilson,
@@ -54,8 +54,10 @@ class Comparison:
     high: float | None = None
     p_value: float | None = None
     p_adjusted: float | None = None  # Holm's, over all comparisons with a p-value
-    # 80 % power, after correction; None: no effect could be detected.
+    # 80 % power, after correction, if single examples change; None: no effect could be detected.
     minimum_detectable_effect: float | None = None
+    # The same if whole clusters change; None also where every example is a cluster
+    detectable_in_clusters: float | None = None
     method: Literal["paired-t", "sign-flip", "no-spread", "none"] = "none"
 
     @property
@@ -67,6 +69,11 @@ class Comparison:
     def can_tell(self) -> bool:
         """Whether there are enough clusters for any difference to be significant."""
         return self.clusters >= FEW_CLUSTERS
+
+    @property
+    def grouped(self) -> bool:
+        """Whether any cluster has several examples."""
+        return self.clusters < self.examples
 
     def reversed(self) -> Comparison:
         """`second` minus `first`."""
@@ -98,6 +105,16 @@ class Sensitivity:
         """Whether the conclusion depends on how they are counted."""
         return len({comparison.conclusion for comparison in self.by.values()}) > 1
 
+    @property
+    def outside_bounds(self) -> bool:
+        """Whether the difference without infrastructure errors is none that any verdicts of theirs could bring.
+
+        Then the examples that both completed are not like the others: what is left out was selected.
+        """
+        found = [self.by[way].difference for way in (Counting.WORST_CASE, Counting.SCORE, Counting.BEST_CASE)]
+        worst, left_out, best = (0.0 if each is None else each for each in found)
+        return None not in found and not worst - ZERO <= left_out <= best + ZERO
+
 
 @dataclass
 class _Rates:
@@ -121,6 +138,16 @@ class _Rates:
         return made
 
 
+@dataclass(frozen=True, slots=True)
+class _Paired:
+    """The differences of two candidates on the examples of both."""
+
+    differences: list[float]
+    clusters: list[str]  # one an example
+    trials: float | None = None  # of one candidate, behind these; None: no rates, so unbounded
+    falling: tuple[float, float] = (1.0, 1.0)  # `falling` of the better one
+
+
 def sign_flip_p(cluster_sums: Sequence[float]) -> float:
     """The exact two-sided p-value of a zero mean, over all 2^G ways to flip the clusters' signs.
 
@@ -141,7 +168,7 @@ def compare(
 
     An example's difference is that of its two mean pass rates over completed repetitions, and all examples weigh the
     same. With one example per cluster and no infrastructure errors this is the paired t-test. For clusters of
-    different sizes it is the form of Bell & McCaffrey (2002): see `clustered_se` and `equivalent_clusters`.
+    different sizes it is the form of Bell & McCaffrey (2002): see `clustered_se` and `difference_df`.
 
     Args:
         counting: how infrastructure errors count; `worst_case` counts those of `first` as failures and those
@@ -156,8 +183,7 @@ def compare(
 def spread_of(outcomes: Iterable[Outcome], first: str, second: str) -> Spread | None:
     """How `first` minus `second` varies, as estimated from this run; None: there are too few clusters."""
     rates = _Rates.of((o for o in outcomes if o.candidate in (first, second)), Counting.SCORE)
-    differences, clusters, trials = _paired(rates, rates, first, second)
-    return _spread(differences, clusters, trials)
+    return _spread(_paired(rates, rates, first, second))
 
 
 def compare_all(
@@ -196,7 +222,7 @@ def compare_measures(
     """`first` minus `second` of something measured (seconds, dollars), paired by example, as in `compare`."""
     common = sorted(of_first.keys() & of_second.keys())
     differences = [of_first[e] - of_second[e] for e in common]
-    return _tested(first, second, differences, [cluster_of[e] for e in common], trials=None, alpha=ALPHA)
+    return _tested(first, second, _Paired(differences, [cluster_of[e] for e in common]), ALPHA)
 
 
 def _compared(
@@ -207,57 +233,78 @@ def _compared(
     theirs = _Rates.of(outcomes, opposite[counting]) if counting in opposite else ours
     compared = []
     for first, second in pairs:
-        differences, clusters, trials = _paired(ours, theirs, first, second)
-        compared.append(_tested(first, second, differences, clusters, trials, ALPHA / hypotheses))
+        compared.append(_tested(first, second, _paired(ours, theirs, first, second), ALPHA / hypotheses))
     return compared
 
 
-def _paired(ours: _Rates, theirs: _Rates, first: str, second: str) -> tuple[list[float], list[str], float]:
-    """Differences and clusters of the common examples, and the number of trials of one candidate behind them."""
+def _paired(ours: _Rates, theirs: _Rates, first: str, second: str) -> _Paired:
     of_first, of_second = ours.rates.get(first, {}), theirs.rates.get(second, {})
     common = sorted(of_first.keys() & of_second.keys())
-    trials = sum(ours.trials[first][e] + theirs.trials[second][e] for e in common) / 2
-    return [of_first[e] - of_second[e] for e in common], [ours.cluster_of[e] for e in common], trials
+    if not common:
+        return _Paired([], [])
+    clusters = [ours.cluster_of[e] for e in common]
+    return _Paired(
+        [of_first[e] - of_second[e] for e in common],
+        clusters,
+        sum(ours.trials[first][e] + theirs.trials[second][e] for e in common) / 2,
+        max(falling([each[e] for e in common], clusters) for each in (of_first, of_second)),
+    )
 
 
-def _tested(
-    first: str, second: str, differences: list[float], clusters: list[str], trials: float | None, alpha: float
-) -> Comparison:
-    """`trials` is the number of one candidate's trials behind differences of rates; None: not rates, so unbounded."""
+def _tested(first: str, second: str, paired: _Paired, alpha: float) -> Comparison:
+    differences, clusters, trials = paired.differences, paired.clusters, paired.trials
     n = len(differences)
     if n == 0:
         return Comparison(first, second, 0, 0)
     mean, se = fmean(differences), clustered_se(differences, clusters)
     sums = _sums(differences, clusters)
-    g, equal = len(sums), equivalent_clusters(clusters)
-    bound = math.inf if trials is None else 1.0
+    g = len(sums)
     if se is None:
-        return Comparison(first, second, n, g, mean, None, None, None, 1.0, 1.0, None, "sign-flip")
-    spread = None if trials is None else _spread(differences, clusters, trials)
-    mde = None if spread is None else minimum_detectable_effect(spread, alpha)
+        return Comparison(first, second, n, g, mean, None, None, None, 1.0, 1.0, None, None, "sign-flip")
+    single, whole = _detectable(paired, alpha)
+    known = Comparison(
+        first, second, n, g, mean, se, minimum_detectable_effect=single, detectable_in_clusters=whole
+    )
     if se < ZERO:
         p = 1.0 if abs(mean) < ZERO else 2.0 ** (1 - g)
-        if trials is None:
-            return Comparison(first, second, n, g, mean, 0.0, None, None, p, p, None, "no-spread")
-        # Every cluster differs by `mean`. At most a share u of all clusters does not (Wilson's bound on 0 of g), and
-        # those lie in [-1, 1]. That bounds the true mean.
-        u = wilson(0.0, g)[1]
-        low, high = max(-1.0, (1 - u) * mean - u), min(1.0, (1 - u) * mean + u)
-        return Comparison(first, second, n, g, mean, 0.0, low, high, p, p, mde, "no-spread")
-    t = t_quantile((1 + CONFIDENCE) / 2, equal - 1)
+        low, high = (None, None) if trials is None else _around(mean, g)
+        return replace(known, se=0.0, low=low, high=high, p_value=p, p_adjusted=p, method="no-spread")
+    df = difference_df(differences, clusters)
+    t = t_quantile((1 + CONFIDENCE) / 2, df)
     differing = [total for total in sums.values() if abs(total) > ZERO]
     if len(differing) >= FEW_CLUSTERS:
-        low, high, p = mean - t * se, mean + t * se, t_two_sided(mean / se, equal - 1)
-        return Comparison(
-            first, second, n, g, mean, se, max(-bound, low), min(bound, high), p, p, mde, "paired-t"
-        )
-    cautious = _cautious(se, n, g, trials)
-    low, high, p = mean - t * cautious, mean + t * cautious, sign_flip_p(differing)
-    if p >= ALPHA:  # an interval without 0 would contradict the exact test
-        low, high = min(low, 0.0), max(high, 0.0)
-    return Comparison(
-        first, second, n, g, mean, se, max(-bound, low), min(bound, high), p, p, mde, "sign-flip"
+        low, high, p = mean - t * se, mean + t * se, t_two_sided(mean / se, df)
+    else:
+        cautious = _cautious(se, n, g, trials)
+        low, high, p = mean - t * cautious, mean + t * cautious, sign_flip_p(differing)
+        if p >= ALPHA:  # an interval without 0 would contradict the exact test
+            low, high = min(low, 0.0), max(high, 0.0)
+    bound = math.inf if trials is None else 1.0
+    return replace(
+        known,
+        low=max(-bound, low),
+        high=min(bound, high),
+        p_value=p,
+        p_adjusted=p,
+        method="paired-t" if len(differing) >= FEW_CLUSTERS else "sign-flip",
     )
+
+
+def _detectable(paired: _Paired, alpha: float) -> tuple[float | None, float | None]:
+    """The two detectable differences of `Comparison`; None for what is no rate."""
+    spread = None if paired.trials is None else _spread(paired)
+    if spread is None:
+        return None, None
+    return detectable(spread, alpha)
+
+
+def _around(mean: float, clusters: int) -> tuple[float, float]:
+    """The bounds of a difference of rates if every cluster differs by `mean`.
+
+    At most a share u of all clusters does not (Wilson's bound on 0 of `clusters`), and those lie in [-1, 1].
+    """
+    u = wilson(0.0, clusters)[1]
+    return max(-1.0, (1 - u) * mean - u), min(1.0, (1 - u) * mean + u)
 
 
 def _sums(differences: Sequence[float], clusters: Sequence[str]) -> dict[str, float]:
@@ -277,8 +324,9 @@ def _cautious(se: float, n: int, g: int, trials: float | None) -> float:
     return math.sqrt(se**2 + g / (g - 1) * extra / n**2)
 
 
-def _spread(differences: Sequence[float], clusters: Sequence[str], trials: float) -> Spread | None:
+def _spread(paired: _Paired) -> Spread | None:
     """The spread of differences of rates; None with fewer than six clusters."""
+    differences, clusters = paired.differences, paired.clusters
     sums = _sums(differences, clusters)
     n, g = len(differences), len(sums)
     se = clustered_se(differences, clusters) if g >= FEW_CLUSTERS else None
@@ -288,13 +336,14 @@ def _spread(differences: Sequence[float], clusters: Sequence[str], trials: float
     if se < ZERO:
         se = seen_se(se, g)
     elif differing < FEW_CLUSTERS:
-        se = _cautious(se, n, g, trials)
+        se = _cautious(se, n, g, paired.trials)
     sizes = tuple(Counter(clusters).values())
-    return Spread(se, equivalent_clusters(clusters), sizes, differing, fmean(differences))
+    equal = 1 + difference_df(differences, clusters)
+    return Spread(se, equal, sizes, differing, fmean(differences), *paired.falling)
 
 
 def seen_se(se: float, clusters: int) -> float:
-    """The standard error, or, if it is 0, one from the share of clusters that may differ: see `_tested`."""
+    """The standard error, or, if it is 0, one from the share of clusters that may differ: see `_around`."""
     return se if se > ZERO else math.sqrt(wilson(0.0, clusters)[1] / clusters)
 
 

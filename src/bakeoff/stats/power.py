@@ -1,7 +1,9 @@
-"""The effect that a sample of this kind could show, and the sample that a smaller effect needs.
+"""What a sample of this kind could show: an effect, a margin, a rate of errors; and the sample that these need.
 
-Reference:
+References:
     Miller 2024, *Adding Error Bars to Evals*, arXiv:2411.00640, sections on variance reduction and on power.
+    Schuirmann 1987, *A Comparison of the Two One-Sided Tests Procedure and the Power Approach*, J. Pharmacokinetics and
+        Biopharmaceutics 15.
 """
 
 from __future__ import annotations
@@ -10,17 +12,19 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
+from statistics import NormalDist, fmean
 
 from bakeoff.stats.detectable import (
     ALPHA,
     FEW_CLUSTERS,
     POWER,
     Spread,
+    detectable,
+    falling,
     minimum_detectable_effect,
     power_of,
 )
-from bakeoff.stats.intervals import equivalent_clusters
+from bakeoff.stats.intervals import ZERO, equivalent_clusters, wilson
 from bakeoff.stats.paired import seen_se, spread_of
 from bakeoff.stats.scores import Counting, Outcome
 
@@ -46,6 +50,64 @@ class Power:
     repetitions_needed: int | None = None  # for 80 %, with the same examples
     detectable_at_best: float | None = None  # with unlimited repetitions of the same examples
     why: str = ""
+    # If whole clusters change, instead of single examples; None also where every example is a cluster
+    detectable_in_clusters: float | None = None
+    power_in_clusters: float | None = None
+    examples_needed_in_clusters: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """What it takes to show, on these examples, that two candidates differ by less than `margin`, if they are equal.
+
+    At the one-sided level of 5 %, in four runs of five. Only repetitions vary: the examples are these.
+    """
+
+    first: str
+    second: str
+    margin: float
+    no_worse: float | None = (
+        None  # probability that this run's repetitions show `second` no worse by more than it
+    )
+    equivalent: float | None = None  # the same of both directions
+    no_worse_repetitions: int | None = None  # of each example, for 80 %; None: unknown (`why`)
+    equivalent_repetitions: int | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bought:
+    """What a budget buys for one comparison, all else as in this run, and what that could show.
+
+    Either more repetitions of the same examples, or more examples with the same repetitions.
+    """
+
+    first: str
+    second: str
+    budget: float  # dollars, for the trials of both sides
+    repetitions: int | None = None  # of the same examples; None: unknown (`why`)
+    detectable: float | None = None  # with those; None also where no effect is
+    detectable_in_clusters: float | None = None
+    examples: int | None = None  # with the same repetitions
+    detectable_by_examples: float | None = None
+    detectable_by_examples_in_clusters: float | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ground:
+    """What one run says about a comparison."""
+
+    known: Power
+    spread: Spread | None
+    one: float | None  # variance of the mean difference by one repetition; None: nothing ran twice
+    endless: Spread | None  # with unlimited repetitions
+
+    def with_repetitions(self, count: int) -> Spread | None:
+        """`spread` with so many repetitions; None: unknown."""
+        if self.endless is None or self.one is None:
+            return None
+        return replace(self.endless, se=math.sqrt(self.endless.se**2 + self.one / count))
 
 
 def plan(outcomes: Sequence[Outcome], first: str, second: str, effect: float, alpha: float = ALPHA) -> Power:
@@ -56,6 +118,151 @@ def plan(outcomes: Sequence[Outcome], first: str, second: str, effect: float, al
     candidate's rate p in R >= 2 repetitions. A rerun of the same candidate has only that part, twice, plus
     what the effect itself adds (`power_of`).
     """
+    ground = _ground(outcomes, first, second, effect)
+    known, spread = ground.known, ground.spread
+    if spread is None:
+        return known
+
+    def needed(whole_clusters: bool) -> int | None:
+        found = _smallest(lambda count: power_of(effect, spread, alpha, count, whole_clusters) >= POWER)
+        return None if found is None else math.ceil(found * known.examples / known.clusters)
+
+    repetitions_needed = None
+    if ground.endless is not None and power_of(effect, ground.endless, alpha) > POWER:
+        repetitions_needed = _smallest(
+            lambda count: power_of(effect, ground.with_repetitions(count) or spread, alpha) >= POWER
+        )
+    single, whole = detectable(spread, alpha)
+    known = replace(
+        known,
+        detectable=single,
+        power=power_of(effect, spread, alpha),
+        examples_needed=needed(False),
+        repetitions_needed=repetitions_needed,
+        detectable_at_best=None
+        if ground.endless is None
+        else minimum_detectable_effect(ground.endless, alpha),
+    )
+    if not spread.grouped:
+        return known
+    needs = [known.examples_needed, needed(True)]
+    return replace(
+        known,
+        detectable_in_clusters=whole,
+        power_in_clusters=min(known.power or 0.0, power_of(effect, spread, alpha, whole_clusters=True)),
+        examples_needed_in_clusters=None if None in needs else max(need or 0 for need in needs),
+    )
+
+
+def margin(outcomes: Sequence[Outcome], first: str, second: str, within: float) -> Margin:
+    """What it takes to show that `second` is no worse than `first` by more than `within`, or equal to within it."""
+    ground = _ground(outcomes, first, second, within)
+    found = Margin(first, second, within, why=ground.known.why)
+    if ground.spread is None or ground.one is None:
+        return replace(
+            found, why=found.why or "each example ran once, so the variation of a rerun is unknown"
+        )
+    se = math.sqrt(ground.one / ground.known.repetitions)
+    return replace(
+        found,
+        no_worse=margin_power(within, se, both=False),
+        equivalent=margin_power(within, se, both=True),
+        no_worse_repetitions=margin_repetitions(within, ground.one, both=False),
+        equivalent_repetitions=margin_repetitions(within, ground.one, both=True),
+    )
+
+
+def margin_power(within: float, se: float, both: bool) -> float:
+    """The probability of showing that a difference is below `within` if it is 0, at the one-sided level of 5 %.
+
+    One direction: z(within / SE - 1.645). Both, by two one-sided tests (Schuirmann 1987): twice that, less 1.
+    """
+    if se < ZERO:
+        return 1.0
+    once = NormalDist().cdf(within / se - NormalDist().inv_cdf(1 - ALPHA))
+    return max(0.0, 2 * once - 1) if both else once
+
+
+def margin_repetitions(within: float, one: float, both: bool) -> int | None:
+    """The fewest repetitions with which `margin_power` is 80 %; None beyond `MOST`.
+
+    Args:
+        within: the margin, in (0, 1].
+        one: the variance of the mean difference by one repetition of these examples: with rates p and n examples, the
+            sum of mean p (1 - p) / n of both sides.
+    """
+    return _smallest(lambda count: margin_power(within, math.sqrt(one / count), both) >= POWER)
+
+
+def below_repetitions(limit: float, rate: float, examples: int) -> int | None:
+    """The fewest repetitions of `examples` that show a rate of errors below `limit` in four runs of five.
+
+    Shown means that the one-sided 95 % bound of Wilson's interval of all trials lies below `limit`. The errors allowed
+    are a whole number, so a few repetitions more may do a little worse.
+
+    Args:
+        limit: the rate that is to be shown to be an upper bound, in (0, 1].
+        rate: the true rate. None is returned if it is not below `limit`, or if more than `MOST` trials are needed.
+    """
+    if rate >= limit:
+        return None
+    found = _smallest(lambda repetitions: _power_below(limit, rate, repetitions * examples) >= POWER)
+    return None if found is None or found * examples > MOST else found
+
+
+def _power_below(limit: float, rate: float, trials: int) -> float:
+    """P(the bound lies below `limit`), with independent errors."""
+    from scipy import special
+
+    z = NormalDist().inv_cdf(1 - ALPHA)
+    if wilson(0.0, trials, z)[1] >= limit:
+        return 0.0
+    most, too_many = 0, trials  # errors: the bound rises with them
+    while most + 1 < too_many:
+        middle = (most + too_many) // 2
+        below = wilson(middle / trials, trials, z)[1] < limit
+        most, too_many = (middle, too_many) if below else (most, middle)
+    return float(special.bdtr(most, trials, rate))
+
+
+def bought(
+    outcomes: Sequence[Outcome],
+    pair: tuple[str, str],
+    dollars: float | None,
+    budget: float,
+    alpha: float = ALPHA,
+) -> Bought:
+    """What `budget` buys for a comparison of this pair.
+
+    Args:
+        dollars: the mean cost of one trial of the first plus one of the second; None: not known.
+        budget: dollars, above 0.
+    """
+    ground = _ground(outcomes, *pair, 0.0)
+    known, spread, found = ground.known, ground.spread, Bought(*pair, budget)
+    if not dollars:
+        why = "a trial costs nothing" if dollars == 0 else "the cost of a trial is not known"
+        return replace(found, why=why)
+    if spread is None:
+        return replace(found, why=known.why)
+    repetitions = int(budget / (dollars * known.examples))
+    examples = int(budget / (dollars * known.repetitions))
+    repeated = ground.with_repetitions(repetitions) if repetitions else None
+    clusters = int(examples * known.clusters / known.examples)
+    by_repetitions = detectable(repeated, alpha) if repeated else (None, None)
+    by_examples = detectable(spread, alpha, clusters) if clusters else (None, None)
+    return replace(
+        found,
+        repetitions=repetitions,
+        detectable=by_repetitions[0],
+        detectable_in_clusters=by_repetitions[1],
+        examples=examples,
+        detectable_by_examples=by_examples[0],
+        detectable_by_examples_in_clusters=by_examples[1],
+    )
+
+
+def _ground(outcomes: Sequence[Outcome], first: str, second: str, effect: float) -> _Ground:
     judged: dict[str, dict[str, list[float]]] = {first: defaultdict(list), second: defaultdict(list)}
     cluster_of = {}
     for o in outcomes:
@@ -67,7 +274,8 @@ def plan(outcomes: Sequence[Outcome], first: str, second: str, effect: float, al
     repetitions = fmean(len(judged[name][e]) for name in (first, second) for e in shared) if shared else 0.0
     known = Power(first, second, effect, n, g, repetitions)
     if g < FEW_CLUSTERS:
-        return replace(known, why=f"fewer than {FEW_CLUSTERS} clusters of examples have a verdict")
+        why = f"fewer than {FEW_CLUSTERS} clusters of examples have a verdict"
+        return _Ground(replace(known, why=why), None, None, None)
     sides = [[judged[name][e] for e in shared] for name in (first, second)]
     within = _sum(_within(sides[0]), _within(sides[1]))
     clusters = [cluster_of[e] for e in shared]
@@ -76,28 +284,14 @@ def plan(outcomes: Sequence[Outcome], first: str, second: str, effect: float, al
     else:
         spread = None if within is None else _of_rerun(sides[0], clusters, within)
     if spread is None:
-        return replace(known, why="each example ran once, so the variation of a rerun is unknown")
-    if within is not None:  # a rerun varies only by repetition; a part is never larger than the total
-        within = spread.se**2 if first == second else min(within, spread.se**2)
-
-    clusters_needed = _smallest(lambda count: power_of(effect, spread, alpha, count) >= POWER)
-    at_best = None if within is None else replace(spread, se=math.sqrt(max(0.0, spread.se**2 - within)))
-    repetitions_needed = None
-    if within is not None and at_best is not None and power_of(effect, at_best, alpha) > POWER:
-        endless, one = at_best.se**2, within * repetitions
-        repetitions_needed = _smallest(
-            lambda count: (
-                power_of(effect, replace(spread, se=math.sqrt(endless + one / count)), alpha) >= POWER
-            )
-        )
-    return replace(
-        known,
-        detectable=minimum_detectable_effect(spread, alpha),
-        power=power_of(effect, spread, alpha),
-        examples_needed=None if clusters_needed is None else math.ceil(clusters_needed * n / g),
-        repetitions_needed=repetitions_needed,
-        detectable_at_best=None if at_best is None else minimum_detectable_effect(at_best, alpha),
-    )
+        why = "each example ran once, so the variation of a rerun is unknown"
+        return _Ground(replace(known, why=why), None, None, None)
+    if within is None:
+        return _Ground(known, spread, None, None)
+    # a rerun varies only by repetition; a part is never larger than the total
+    part = spread.se**2 if first == second else min(within, spread.se**2)
+    endless = replace(spread, se=math.sqrt(max(0.0, spread.se**2 - part)))
+    return _Ground(known, spread, part * repetitions, endless)
 
 
 def _sum(first: float | None, second: float | None) -> float | None:
@@ -117,7 +311,9 @@ def _of_rerun(side: Sequence[list[float]], clusters: Sequence[str], variance: fl
         level[cluster] *= _level(fmean(values), len(values))
     differing = math.fsum(1 - chance for chance in level.values())
     sizes = tuple(Counter(clusters).values())
-    return Spread(seen_se(math.sqrt(variance), len(sizes)), equivalent_clusters(clusters), sizes, differing)
+    se = seen_se(math.sqrt(variance), len(sizes))
+    rates = [fmean(values) for values in side]
+    return Spread(se, equivalent_clusters(clusters), sizes, differing, 0.0, *falling(rates, clusters))
 
 
 def _level(p: float, trials: int) -> float:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from statistics import fmean
 
 from bakeoff.record.base import VerdictName
+from bakeoff.record.trial import DEFAULT_PROFILE
 from bakeoff.stats.excess import Excess, excesses
 from bakeoff.stats.intervals import Estimate, estimate, estimate_errors
 
@@ -36,6 +37,7 @@ class Outcome:
     cause: str | None = None
     died_inside: bool = False  # the cause of any of its attempts is in `verdict.INSIDE_CAUSES`
     unscored: bool = False  # its evaluators could not score its answer
+    profile: str = DEFAULT_PROFILE
     # One of these, and its candidate has them more often than another: a failure. See `count_deaths`
     excess: Excess | None = None
 
@@ -88,14 +90,15 @@ def count_deaths(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """The outcomes, marked where a trial that died inside its container, or broke an evaluator, is a failure.
 
     Leaving it out is fair only while that hits candidates alike. What one candidate alone does is no noise of the box,
-    and a candidate that does this whenever it would fail must not gain by it. Call this once, on the outcomes of
-    everything that is compared.
+    and a candidate that does this whenever it would fail must not gain by it. What differs between profiles is the box,
+    so candidates are compared within each. Call this once, on the outcomes of everything that is compared.
     """
-    counted: dict[str, tuple[int, int]] = defaultdict(lambda: (0, 0))
+    counted: dict[str, dict[str, tuple[int, int]]] = defaultdict(lambda: defaultdict(lambda: (0, 0)))
     for o in outcomes:
-        died, trials = counted[o.candidate]
-        counted[o.candidate] = (died + o.own_doing, trials + 1)
-    own = {name: each for name, each in excesses(counted).items() if each.beyond_noise}
+        died, trials = counted[o.profile][o.candidate]
+        counted[o.profile][o.candidate] = (died + o.own_doing, trials + 1)
+    found = [each for of_profile in counted.values() for each in excesses(of_profile).items()]
+    own = {name: each for name, each in found if each.beyond_noise}
     return [replace(o, excess=own.get(o.candidate)) if o.own_doing else o for o in outcomes]
 
 
@@ -139,31 +142,52 @@ def score_set(candidate: str, outcomes: Iterable[Outcome]) -> ScoreSet:
     )
 
 
-def pass_at_k(outcomes: Iterable[Outcome], candidate: str, k: int) -> float | None:
+def pass_at_k(
+    outcomes: Iterable[Outcome], candidate: str, k: int, counting: Counting = Counting.SCORE
+) -> float | None:
     """The chance that at least one of k trials passes: mean over examples of 1 - C(n - c, k) / C(n, k).
 
-    Chen et al. 2021, *Evaluating Large Language Models Trained on Code*, arXiv:2107.03374. Examples with
-    fewer than k trials that count in `score` are excluded; None if no example remains.
+    Chen et al. 2021, *Evaluating Large Language Models Trained on Code*, arXiv:2107.03374. Examples with fewer than k
+    trials that count are excluded; None if no example remains. Exclusion flatters, since hard examples lose more
+    trials: see `pass_bounds`.
     """
-    rates = [1 - math.comb(n - c, k) / math.comb(n, k) for n, c in _counts(outcomes, candidate, k)]
+    counts = _counts(outcomes, candidate, k, counting)
+    rates = [1 - math.comb(n - c, k) / math.comb(n, k) for n, c in counts]
     return fmean(rates) if rates else None
 
 
-def pass_hat_k(outcomes: Iterable[Outcome], candidate: str, k: int) -> float | None:
+def pass_hat_k(
+    outcomes: Iterable[Outcome], candidate: str, k: int, counting: Counting = Counting.SCORE
+) -> float | None:
     """The chance that all of k trials pass (pass^k): mean over examples of C(c, k) / C(n, k).
 
     Yao et al. 2024, *tau-bench*, arXiv:2406.12045. Examples are excluded as in `pass_at_k`.
     """
-    rates = [math.comb(c, k) / math.comb(n, k) for n, c in _counts(outcomes, candidate, k)]
+    rates = [math.comb(c, k) / math.comb(n, k) for n, c in _counts(outcomes, candidate, k, counting)]
     return fmean(rates) if rates else None
 
 
-def _counts(outcomes: Iterable[Outcome], candidate: str, k: int) -> list[tuple[int, int]]:
-    """(counted, passed) of each example with at least k trials that count in `score`."""
+def pass_bounds(
+    estimator: Callable[[Iterable[Outcome], str, int, Counting], float | None],
+    outcomes: Sequence[Outcome],
+    candidate: str,
+    k: int,
+) -> tuple[float, float] | None:
+    """What `pass_at_k` or `pass_hat_k` lies between: infrastructure errors are failures, or passes.
+
+    The two are equal if every trial counts. None: no example has k trials.
+    """
+    low = estimator(outcomes, candidate, k, Counting.WORST_CASE)
+    high = estimator(outcomes, candidate, k, Counting.BEST_CASE)
+    return None if low is None or high is None else (low, high)
+
+
+def _counts(outcomes: Iterable[Outcome], candidate: str, k: int, counting: Counting) -> list[tuple[int, int]]:
+    """(counted, passed) of each example with at least k trials that count."""
     if k < 1:
         raise ValueError(f"k is {k}, not 1 or more")
     values: dict[str, list[float]] = defaultdict(list)
     for o in outcomes:
-        if o.candidate == candidate and (value := o.counted(Counting.SCORE)) is not None:
+        if o.candidate == candidate and (value := o.counted(counting)) is not None:
             values[o.example_id].append(value)
     return [(len(v), int(sum(v))) for v in values.values() if len(v) >= k]

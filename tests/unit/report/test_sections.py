@@ -124,7 +124,7 @@ def test_a_model_that_is_beaten_does_not_stay_because_two_better_ones_are_alike(
     records = synthetic.trials(examples=60, candidates=names, skills=(0.95, 0.95, 0.3))
     report = markdown.render(collected(tmp_path, records, manifest)).replace("\\", "")
     assert "Not anthropic:hasty: steady and other are each better." in report
-    assert "But this run cannot say that one of them is the best." in report
+    assert "But this run cannot say which of them is the best." in report
     assert "supports no choice" not in report
 
 

@@ -1,5 +1,6 @@
 """A harness that breaks for every candidate alike is the suspect, and the run is in doubt."""
 
+from bakeoff import stats
 from bakeoff.report import suspect
 
 
@@ -29,3 +30,21 @@ def test_the_causes_that_count_are_in_the_table() -> None:
     assert suspect.counted(
         [("a", "model.broke_harness", 2), ("a", "infra.harness_crash", 1), ("a", "model.refusal", 5)]
     ) == {"a": 3}
+
+
+def test_an_error_rate_that_a_small_run_may_ignore_is_named_in_a_large_one() -> None:
+    """2 % of the trials have no verdict; whether those would have passed can move a score by 1.6 points."""
+
+    def said(examples: int) -> list[str]:
+        verdicts = ["infra_error", *["passed"] * 39, *["failed"] * 10]
+        rows = [
+            stats.Outcome("a", f"e{i}", f"e{i}", 1, verdicts[i % 50])  # type: ignore[arg-type]
+            for i in range(examples)
+        ]
+        return list(suspect.candidates([stats.score_set("a", rows)], {}, 0.02))
+
+    assert said(200) == []
+    [warning] = said(2000)
+    assert warning.startswith(
+        "a: infrastructure errors could move its score by 1.6 points, more than its standard error"
+    )

@@ -48,6 +48,13 @@ def test_a_sound_project(project: Path) -> None:
     assert set(bad(None)) == {"harness"}
 
 
+def test_a_gate_that_the_dataset_cannot_answer_is_a_warning(project: Path) -> None:
+    project.write_text(f"{project.read_text()}\ngates: {{max_drop: 0.01}}\n")
+    check = bad(project)["gates"]
+    assert (check.state, check.exit_code) == ("warning", 0)
+    assert "max_drop: 0.01 mostly stays unknown" in check.says
+
+
 @pytest.mark.parametrize(
     ("before", "after", "subject", "says"),
     [

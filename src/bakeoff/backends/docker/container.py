@@ -35,6 +35,7 @@ SUPERVISOR = "0:0"
 SUPERVISOR_CAPABILITIES = ["SETUID", "SETGID", "SETPCAP", "KILL"]
 LABEL = "bakeoff"
 STDERR = 2
+FIRST_TO_GO = 1000  # oom_score_adj
 # What every sandbox gets besides its limits. Else it is the daemon's or the base image's, which differ from host to
 # host: up to a million files, cores of any size in /task, an init that the harness can kill the supervisor beside, a
 # health check within the limits. The manifest and the fingerprint have it.
@@ -98,7 +99,8 @@ def _create(api: APIClient, spec: SandboxSpec, user: int, swap_bytes: int, *, fo
     limits = spec.limits
     ulimits = {**PINNED["ulimits"], "nproc": max(PINNED["ulimits"]["nproc"], limits.pids or 0)}
     owner = "" if for_podman else f"uid={user},gid={user},"
-    workdir = f"size={limits.disk_bytes},mode=0700,{owner}nosuid,nodev,exec"
+    size = "" if limits.disk_bytes is None else f"size={limits.disk_bytes},"
+    workdir = f"{size}mode=0700,{owner}nosuid,nodev,exec"
     host_config = api.create_host_config(
         mem_limit=limits.memory_bytes,
         memswap_limit=None if limits.memory_bytes is None else limits.memory_bytes + swap_bytes,
@@ -106,6 +108,8 @@ def _create(api: APIClient, spec: SandboxSpec, user: int, swap_bytes: int, *, fo
         pids_limit=limits.pids,
         cpu_shares=max(2, round(spec.reserved_cpus * 1024)),
         mem_reservation=spec.reserved_memory_bytes,
+        # Without a ceiling, what fills the host must go before anybody else
+        oom_score_adj=FIRST_TO_GO if limits.memory_bytes is None else None,
         network_mode="none",
         cgroupns="private",  # whatever the daemon's default: version 2 would show the host's tree
         ipc_mode="none",

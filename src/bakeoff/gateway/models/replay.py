@@ -70,8 +70,7 @@ class ReplayBackend:
 
     def complete(self, request: ModelRequest, call: CallContext) -> ModelReply:
         """What was answered to the same request: first by the same attempt at the same place, then anywhere."""
-        trial = f"{self._recorded.name}{call.trial_id.removeprefix(self._name)}"
-        path = cassette.tape_of(self._directory, trial)
+        path = self._path(call.trial_id)
         asked = read_by_model(asdict(request))
         tape = sorted(self._tape(path), key=lambda one: _distance(one[0], call))
         line = next((line for line, recorded in tape if recorded == asked), None)
@@ -90,6 +89,14 @@ class ReplayBackend:
         if request.stream and line.chunks is None:  # recorded whole: it comes in one piece
             call.on_chunk(reply.message)
         return _as_new(reply)
+
+    def _path(self, trial_id: str) -> Path:
+        """The tape of this trial. A sweep of the box replays, in every profile, what was recorded without any."""
+        profile, slash, rest = trial_id.removeprefix(self._name).partition("/")
+        own = cassette.tape_of(self._directory, f"{self._recorded.name}{profile}{slash}{rest}")
+        return (
+            own if own.exists() else cassette.tape_of(self._directory, f"{self._recorded.name}{slash}{rest}")
+        )
 
     def card(self) -> ModelCard:
         """The recorded model's. A recording made before cards were kept has its name alone."""

@@ -21,10 +21,12 @@ from bakeoff.report.sections import (
     production,
     reproduce,
     scoreboard,
+    sweep,
 )
 
 ORDER = (
     decision,
+    sweep,
     harness,
     infrastructure,
     production,

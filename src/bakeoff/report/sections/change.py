@@ -18,7 +18,9 @@ MISSING = "not given"
 
 
 def blocks(data: ReportData) -> Iterator[Block]:
-    """What this run supports, beside what harness.yaml says of the change."""
+    """What this run supports, beside what harness.yaml says of the change. A sweep supports no change of model."""
+    if data.sweep is not None:
+        return
     change = data.manifest.config.change or Change()
     yield Heading("Change record")
     rows: list[tuple[str, Phrase]] = [
@@ -40,8 +42,10 @@ def _what(data: ReportData, change: Change) -> str:
     today = change.replaces
     if data.inconclusive or winner is None:
         if not data.inconclusive and (better := _better_than(data, today)):
-            verb, which = ("is", "it is") if len(better) == 1 else ("are each", "one of them is")
-            return f"Not {today}: {' and '.join(better)} {verb} better. But this run cannot say that {which} the best."
+            alone = len(better) == 1
+            unsaid = "that it is the best" if alone else "which of them is the best"
+            verb = "is" if alone else "are each"
+            return f"Not {today}: {' and '.join(better)} {verb} better. But this run cannot say {unsaid}."
         kept = f"{today} stays" if today else "what runs today stays"
         return f"Nothing on the strength of this run, which supports no choice: {kept}."
     if winner.simulated:

@@ -20,13 +20,17 @@ def _in_short(data: ReportData) -> Iterator[Phrase]:
     yield (
         Strong("Infrastructure error rate:"),
         f" {figures.percent(data.infra_error_rate)} ({data.infra_errors} of {data.n} trials), at most "
-        f"{figures.percent(max(rates, default=None))} for one candidate.",
+        f"{figures.percent(max(rates, default=None))} for one {'experiment' if data.sweep else 'candidate'}.",
     )
     found = production.differences(data)
     answer = "harness.yaml does not say what production is like" if found is None else "no known difference"
     if found:
         answer = f"{figures.count(len(found), 'difference')}: {', '.join(dict.fromkeys(found))}"
     yield (Strong("Like production:"), f" {answer}.")
+
+
+def _profiles(data: ReportData) -> str:
+    return f"{figures.count(len(data.sweep.profiles), 'profile')}, " if data.sweep else ""
 
 
 def blocks(data: ReportData) -> Iterator[Block]:
@@ -39,7 +43,7 @@ def blocks(data: ReportData) -> Iterator[Block]:
             "Run ",
             Code(manifest.run_id),
             f", {when}, state: {manifest.state}, bakeoff {manifest.bakeoff_version}. ",
-            f"{figures.count(len(data.candidates), 'candidate')}, "
+            f"{figures.count(len(manifest.candidates), 'candidate')}, {_profiles(data)}"
             f"{figures.count(manifest.dataset.rows, 'example')}, "
             f"{data.n} of {manifest.trials_planned or figures.UNKNOWN} planned trials have a verdict.",
         )
@@ -54,7 +58,7 @@ def blocks(data: ReportData) -> Iterator[Block]:
                 f"doubts the decision would be: {data.decision.sentence}",
             ),
         )
-    if simulated := [row.name for row in data.candidates if row.simulated]:
+    if simulated := [each.name for each in manifest.candidates if each.simulated]:
         yield Callout(
             "simulated",
             f"{', '.join(simulated)} made no call to any model. These numbers say how the harness and the box "
@@ -71,6 +75,6 @@ def blocks(data: ReportData) -> Iterator[Block]:
     yield Plot(
         "score",
         "Score with its 95 % interval",
-        "Share of trials that passed, infrastructure errors excluded. If two intervals overlap widely, the "
-        "two candidates may be equal.",
+        "Share of trials that passed, infrastructure errors excluded. Overlapping intervals do not say that two "
+        "candidates are equal: the table of pairs compares them on the same examples.",
     )

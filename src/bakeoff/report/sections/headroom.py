@@ -40,12 +40,13 @@ def blocks(data: ReportData) -> Iterator[Block]:
 
 
 def _observed(row: CandidateReport, data: ReportData) -> Iterator[tuple[str, ...]]:
-    here, limits = requested(data), data.manifest.resources
+    here, profile = requested(data), data.manifest.profile(row.name)
+    limits = profile.limits
     measured: list[tuple[str, Spread | None, Callable[[Any], str], float | None]] = [
         (_peak("memory", row, "memory_peak_bytes"), row.memory_peak_bytes, figures.size, limits.memory_bytes),
         (_peak("processes", row, "pids_peak"), row.pids_peak, figures.number, limits.pids),
         ("disk, peak", row.disk_bytes, figures.size, limits.disk_bytes),
-        ("working time", row.attempt_seconds, figures.seconds, here["seconds"]),
+        ("working time", row.attempt_seconds, figures.seconds, profile.seconds or here["seconds"]),
         ("model calls", row.turns, figures.number, here["turns"]),
         ("CPU time", row.cpu_seconds, figures.seconds, None),
         ("CPU time throttled", row.throttled_seconds, figures.seconds, None),

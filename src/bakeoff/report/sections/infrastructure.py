@@ -18,8 +18,9 @@ SCORE_MEANINGS = {
     "noise, that is its own doing, and they are failures here and as deployed.",
     Counting.AS_DEPLOYED: "a trial of which any attempt died inside its container (at a pinned limit, or by a crash "
     "of the harness) is a failure, whatever a re-attempt brought: production has no second container.",
-    Counting.WORST_CASE: "every infrastructure error is a failure, and every such trial: the score cannot be lower.",
-    Counting.BEST_CASE: "every infrastructure error is a pass: the score cannot be higher.",
+    Counting.WORST_CASE: "every infrastructure error is a failure, and every such trial: in these trials, the score "
+    "cannot be lower. Other examples may give a lower one: see the interval.",
+    Counting.BEST_CASE: "every infrastructure error is a pass: in these trials, the score cannot be higher.",
 }
 
 DEPENDING_SHOWN = 20
@@ -50,8 +51,8 @@ def blocks(data: ReportData) -> Iterator[Block]:
         ],
     )
     yield Paragraph(
-        "The interval is for this dataset, run again in this box; it does not cover events that affect many trials at "
-        "once, such as an outage."
+        "The interval is for the true rate of this dataset in this box, what many runs would average; a single other "
+        "run may lie outside. It does not cover events that affect many trials at once, such as an outage."
     )
     yield from _causes(data)
     yield Plot(

@@ -11,25 +11,35 @@ from bakeoff.report.sections.pairs import of_pairs
 from bakeoff.stats import Comparison
 from bakeoff.text import figures
 
+DETECTABLE_TWICE = (
+    " Two figures: if the candidates differ on single examples, and if they differ on whole clusters, which fewer "
+    "clusters can show."
+)
+
 
 def blocks(data: ReportData) -> Iterator[Block]:
     """Scores first, then the details."""
     yield Heading("Scoreboard")
     yield Paragraph(
         "Score is the share of trials that passed. Infrastructure errors are excluded, unless a candidate causes them "
-        "itself: see the four scores, above. The interval holds the true score with 95 % confidence; repetitions "
-        "of one example (or cluster) count as related, not as new evidence."
+        "itself: see the four scores, above. In 95 of 100 runs like this one the interval of a candidate holds its "
+        "true score (of the leader of several, in fewer: it leads in part by luck); repetitions of one example (or "
+        "cluster) count as related, not as new evidence."
     )
     headings = ["Candidate", "#Trials", "#Score", "#95 % interval", "#Passed", "#Failed", "#Infra errors"]
     rows = [_score_row(row) for row in data.candidates]
     if (k := data.repetitions) > 1:
         yield Paragraph(
             f"Of {k} trials of one example, pass@{k} is the chance that at least one passes, pass^{k} that all "
-            "do: how far a user may rely on it."
+            "do: how far a user may rely on it." + _incomplete(data)
         )
         headings += [f"#pass@{k}", f"#pass^{k}"]
         rows = [
-            (*cells, figures.percent(row.pass_at_k), figures.percent(row.pass_hat_k))
+            (
+                *cells,
+                _pass_cell(row.pass_at_k, row.pass_at_k_bounds),
+                _pass_cell(row.pass_hat_k, row.pass_hat_k_bounds),
+            )
             for cells, row in zip(rows, data.candidates, strict=True)
         ]
     yield Table(headings, rows)
@@ -45,6 +55,21 @@ def blocks(data: ReportData) -> Iterator[Block]:
     yield from _cost(data)
 
 
+def _incomplete(data: ReportData) -> str:
+    if all(row.pass_at_k is not None or row.pass_at_k_bounds is None for row in data.candidates):
+        return ""
+    return (
+        " Where infrastructure errors left an example with fewer trials, the two figures count each as a failure and "
+        "as a pass; without these examples, which are mostly the hard ones, the figure would be too high."
+    )
+
+
+def _pass_cell(value: float | None, bounds: tuple[float, float] | None) -> str:
+    if value is not None or bounds is None:
+        return figures.percent(value)
+    return f"{figures.percent(bounds[0])} to {figures.percent(bounds[1])}"
+
+
 def _score_row(row: CandidateReport) -> tuple[str, ...]:
     estimate = row.scores.score
     counts = (str(count) for count in row.counts.values())
@@ -55,13 +80,15 @@ def _pairs(data: ReportData) -> Iterator[Block]:
     pairs = data.decision.comparisons
     if not pairs:
         return
+    grouped = any(pair.grouped for pair in pairs)
     yield Heading("Is the difference real?", 3)
     yield Paragraph(
         "Each pair is compared on the examples that both completed. The p-value is the chance of a difference at "
         "least this large if the two were equal; it is corrected for the number of pairs (Holm), and the interval "
-        "is not. The smallest detectable difference is what this many examples would show four times out of "
-        "five: a smaller true difference goes undetected, and no detected "
-        "difference does not mean equal candidates."
+        "is not: with several pairs, an interval without 0 is no proof of a difference. The smallest detectable "
+        "difference is what this many examples would show four times out of five: a smaller true difference goes "
+        "undetected, and no detected difference does not mean equal candidates."
+        + (DETECTABLE_TWICE if grouped else "")
     )
     headings = (
         "Pair",
@@ -71,10 +98,12 @@ def _pairs(data: ReportData) -> Iterator[Block]:
         "#p, corrected",
         "Distinguished",
     )
-    yield from of_pairs((*headings, "#Smallest detectable"), [_pair_row(pair) for pair in pairs], data)
+    detectable = ["#Smallest detectable", *(["#In whole clusters"] if grouped else [])]
+    yield from of_pairs((*headings, *detectable), [_pair_row(pair, grouped) for pair in pairs], data)
 
 
-def _pair_row(pair: Comparison) -> tuple[str, ...]:
+def _pair_row(pair: Comparison, grouped: bool) -> tuple[str, ...]:
+    effects = [pair.minimum_detectable_effect, *([pair.detectable_in_clusters] if grouped else [])]
     return (
         f"{pair.first} minus {pair.second}",
         str(pair.examples),
@@ -82,7 +111,7 @@ def _pair_row(pair: Comparison) -> tuple[str, ...]:
         figures.interval(pair.low, pair.high),
         figures.p_value(pair.p_adjusted),
         "yes" if pair.distinguishable else "no",
-        figures.points(pair.minimum_detectable_effect).lstrip("+"),
+        *(figures.points(effect).lstrip("+") for effect in effects),
     )
 
 
