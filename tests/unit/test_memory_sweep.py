@@ -18,8 +18,10 @@ import pytest
 
 from bakeoff import datasets
 from bakeoff.config import loading
+from bakeoff.config.overrides import Overrides
 from bakeoff.gateway.models.simulated import parse, plan
 from bakeoff.run import preflight
+from bakeoff.run.plan import profiles
 from data_desk import memory, tables, tools
 from data_desk.tables import MIB, TABLES
 
@@ -116,6 +118,14 @@ def on_clean(swept: Any, candidate: str, level: str) -> float:
 
 def test_a_run_would_start():
     preflight.check(CONFIG, DATASET, environ={})
+
+
+def test_what_is_expected_is_of_the_levels_that_are_swept():
+    swept = loading.load(DEMONSTRATION / "harness.yaml", Overrides(sweep={}))
+    assert swept.sweep.scale == ["memory"]
+    memories = {profile.name: profile.limits.memory_bytes for profile in profiles(swept)}
+    base = CONFIG.resources.memory
+    assert memories == {name: factor and factor * base for name, factor in LEVELS.items()}
 
 
 def test_there_are_forty_questions_of_six_kinds():
