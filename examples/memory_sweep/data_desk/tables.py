@@ -36,7 +36,7 @@ class Row(NamedTuple):
     note: bytes
 
 
-LETTERS = Table(15, 0.4, packed=True, backlog=0.24, backlog_mib=385)
+LETTERS = Table(15, 0.4, packed=True, backlog=0.22, backlog_mib=385)
 TABLES = {
     # they fit into every box
     "parcels": Table(6, 0.2),
@@ -51,9 +51,9 @@ TABLES = {
     "letters_2024": LETTERS,
     "letters_2025": LETTERS,
     # they just fit into 192 MiB beside the agent, on most days
-    "calls": Table(66, 0.45),
-    "tickets": Table(76, 0.45),
-    "repairs": Table(88, 0.45),
+    "calls": Table(72, 0.7),
+    "tickets": Table(80, 0.7),
+    "repairs": Table(86, 0.7),
     # far too large for it
     "chats": Table(620, 0.05),
     "scans": Table(720, 0.05),

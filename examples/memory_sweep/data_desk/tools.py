@@ -33,15 +33,13 @@ def describe_table(table: Annotated[str, "A table's name, such as parcels"]) -> 
 def measure(
     table: Annotated[str, "A table's name, such as parcels"],
     statistic: Annotated[Statistic, "Of the amounts, in cents; or the number of customers"],
-    memory_share: Annotated[
-        float, "A table is loaded whole where it takes at most this share of free memory"
-    ],
+    whole_up_to: Annotated[float | None, "MiB. A larger table is read row by row even where it fits"] = None,
 ) -> dict[str, Any]:
-    """Measure a table. Loaded whole, exactly; read row by row, a median and the customers are estimates."""
+    """Measure a table: exactly where it fits and is loaded whole; else a median and the customers are estimates."""
     if table not in TABLES:
         return {"error": f"there is no table {table}"}
     entry, compute = TABLES[table], STATISTICS[statistic]
-    whole = loads_whole(entry, memory_share, memory.free())
+    whole = loads_whole(entry, whole_up_to, memory.free())
     rows = read(table, size_today(entry))
     if whole:
         return {"table": table, "way": "whole", statistic: compute(list(rows))}
@@ -60,15 +58,16 @@ def export_table(table: Annotated[str, "A table's name, such as parcels"]) -> di
     return {"table": table, "file": file.name, "rows": TABLES[table].rows}
 
 
-def loads_whole(table: Table, memory_share: float, free: int) -> bool:
+def loads_whole(table: Table, whole_up_to: float | None, free: int) -> bool:
     """Whether a table is loaded whole, by the size that the catalogue gives. What is packed has no other way.
 
     Args:
         table: the catalogue's entry.
-        memory_share: the share of free memory that it may take.
+        whole_up_to: MiB; None: whatever fits.
         free: bytes.
     """
-    return table.packed or table.mib * MIB <= memory_share * free
+    wanted = whole_up_to is None or table.mib <= whole_up_to
+    return table.packed or (wanted and table.mib * MIB <= free)
 
 
 def _sample(rows: Iterable[Row]) -> Iterator[Row]:

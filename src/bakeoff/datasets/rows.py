@@ -50,7 +50,7 @@ class _Reference(Section):
 
     answer: Any = None
     trajectory: list[_Call] | None = None
-    ways: dict[str, list[_Call]] | None = None  # other trajectories that are right, for simulated models
+    ways: dict[str, list[_Call]] | None = None  # other trajectories by name, for simulated models
 
 
 class _Metadata(Section):
