@@ -275,10 +275,10 @@ def _tested(
             return Comparison(first, second, n, g, mean, 0.0, None, None, p, p, None, "no-spread")
         # Every cluster differs by `mean`. At most a share u of all clusters does not (Wilson's bound on 0 of g), and
         # those lie in [-1, 1]. That bounds the true mean.
-        u = wilson(0.0, g, NormalDist().inv_cdf(1 - levels.interval / 2))[1]
+        u = wilson(0.0, g, -NormalDist().inv_cdf(levels.interval / 2))[1]
         low, high = max(-1.0, (1 - u) * mean - u), min(1.0, (1 - u) * mean + u)
         return Comparison(first, second, n, g, mean, 0.0, low, high, p, p, mde, "no-spread")
-    t = t_quantile(1 - levels.interval / 2, equal - 1)
+    t = -t_quantile(levels.interval / 2, equal - 1)
     differing = [total for total in sums.values() if abs(total) > ZERO]
     if len(differing) >= FEW_CLUSTERS:
         low, high, p = mean - t * se, mean + t * se, t_two_sided(mean / se, equal - 1)
