@@ -221,7 +221,6 @@ def course(design: Design, drawn: np.ndarray, *, futility: bool) -> Course:
             sides[:, i] = mean
         made.naive |= holm(raw) < ALPHA
         significant = holm(made.p) < ALPHA
-        undecided = (~significant).sum(1)
         before = alive.copy()
         for i, (a, b) in enumerate(pairs):
             here = running & before[:, a] & before[:, b] & significant[:, i]
@@ -230,18 +229,24 @@ def course(design: Design, drawn: np.ndarray, *, futility: bool) -> Course:
                 alive[here & loses, name] = False
         over = alive.sum(1) <= 1
         if futility and number < len(looks) and times[number - 1] >= sequential.FUTILE_FROM:
-            last = np.array(
-                [0.0, *(sequential.critical_values(times, ALPHA / m)[-1] for m in range(1, len(pairs) + 1))]
-            )
-            powers = np.ones(shape)
-            for i, (a, b) in enumerate(pairs):
-                powers[:, i] = conditional_power(raw[:, i], times[number - 1], last[undecided])
-                powers[~(alive[:, a] & alive[:, b]), i] = 0
-            over |= (powers < sequential.FUTILE_BELOW).all(1)
+            over |= futile(raw, alive, (~significant).sum(1), times, number)
         made.ended[running & over] = number
         running &= ~over
     made.last = np.minimum(made.last, made.ended[:, None])
     return made
+
+
+def futile(
+    p: np.ndarray, alive: np.ndarray, undecided: np.ndarray, times: tuple[float, ...], number: int
+) -> np.ndarray:
+    """In which runs no pair that is left is likely to be distinguished by the end; `p`: (runs, pairs)."""
+    pairs = list(combinations(range(alive.shape[1]), 2))
+    last = [0.0, *(sequential.critical_values(times, ALPHA / m)[-1] for m in range(1, len(pairs) + 1))]
+    likely = np.zeros(len(alive), bool)
+    for i, (a, b) in enumerate(pairs):
+        power = conditional_power(p[:, i], times[number - 1], np.array(last)[undecided])
+        likely |= alive[:, a] & alive[:, b] & (power >= sequential.FUTILE_BELOW)
+    return ~likely
 
 
 def judged(design: Design, drawn: np.ndarray, *, futility: bool = True) -> Found:

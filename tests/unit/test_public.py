@@ -68,3 +68,18 @@ def test_a_finished_run_whose_report_was_cut_off_gets_one_on_resume_and_no_other
     assert (again.path / "trials.jsonl").read_bytes() == before
     with pytest.raises(bakeoff.InputError, match="this run is finished"):
         bakeoff.run("harness.yaml", resume=run.run_id, backend=FakeBackend())
+
+
+@pytest.mark.slow
+def test_a_run_that_stops_early_is_finished_and_its_report_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    run = bakeoff.run("harness.yaml", trials=3, stop_early=True, max_concurrency=4, backend=FakeBackend())
+    manifest = run.manifest()
+    assert manifest.state == "finished"
+    assert manifest.stop_early is not None
+    assert manifest.stop_early.looks[-1].futile, "on the fake backend both answer alike"
+    assert sum(1 for _ in run.trials()) == manifest.trials_due < manifest.trials_planned
+    assert "It stopped at look 2 of 3" in (run.path / "report.md").read_text()

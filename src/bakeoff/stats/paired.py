@@ -299,7 +299,7 @@ def _tested(first: str, second: str, paired: _Paired, levels: Levels) -> Compari
         low, high = (None, None) if trials is None else _around(mean, g, levels.interval)
         return replace(known, se=0.0, low=low, high=high, p_value=p, p_adjusted=p, method="no-spread")
     df = difference_df(differences, clusters)
-    t = t_quantile(1 - levels.interval / 2, df)
+    t = -t_quantile(levels.interval / 2, df)
     differing = [total for total in sums.values() if abs(total) > ZERO]
     if len(differing) >= FEW_CLUSTERS:
         low, high, p = mean - t * se, mean + t * se, t_two_sided(mean / se, df)
@@ -332,7 +332,7 @@ def _around(mean: float, clusters: int, error: float) -> tuple[float, float]:
 
     At most a share u of all clusters does not (Wilson's bound on 0 of `clusters`), and those lie in [-1, 1].
     """
-    u = wilson(0.0, clusters, NormalDist().inv_cdf(1 - error / 2))[1]
+    u = wilson(0.0, clusters, -NormalDist().inv_cdf(error / 2))[1]
     return max(-1.0, (1 - u) * mean - u), min(1.0, (1 - u) * mean + u)
 
 

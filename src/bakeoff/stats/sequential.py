@@ -39,7 +39,7 @@ from bakeoff.stats.paired import Comparison, Levels, Pair, Sensitivity, compare,
 from bakeoff.stats.scores import Counting, Outcome
 
 MOST_LOOKS = 5
-# A pair whose chance of being distinguished in the end is lower is futile, and is asked from this share on.
+# A pair is futile if it would be distinguished in the end with a lower chance, from this share of the repetitions on.
 FUTILE_BELOW = 0.1
 FUTILE_FROM = 0.4
 # Half of the intervals of Simpson's rule on one side of 0; boundaries are right to 1e-6.
@@ -47,7 +47,7 @@ HALF_STEPS = 24
 # Levels at which `sequential_p` knows the boundaries, as quantiles: from 2 * 10^-11 to 0.6.
 KNOTS = tuple(1.03 + 0.12 * step for step in range(48))
 TINY = 1e-300
-Boundaries = tuple[float, ...]  # one a look
+PerLook = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Looks:
     dropped: Mapping[str, int] = field(default_factory=dict)  # candidate -> the look that dropped it, 1-based
 
     @property
-    def times(self) -> Boundaries:
+    def times(self) -> PerLook:
         """The share of the repetitions at each look."""
         return tuple(each / self.repetitions[-1] for each in self.repetitions)
 
@@ -94,7 +94,7 @@ def spent(time: float, alpha: float) -> float:
 
 
 @cache
-def critical_values(times: Boundaries, alpha: float) -> Boundaries:
+def critical_values(times: PerLook, alpha: float) -> PerLook:
     """The normal quantile that |z| must reach at each look, by recursive integration (Armitage et al. 1969).
 
     Args:
@@ -118,12 +118,12 @@ def critical_values(times: Boundaries, alpha: float) -> Boundaries:
     return tuple(found)
 
 
-def boundaries(times: Boundaries, alpha: float) -> Boundaries:
+def boundaries(times: PerLook, alpha: float) -> PerLook:
     """The two-sided p-value that a pair must stay below at each look; see `critical_values`."""
     return tuple(2 * _above(z) for z in critical_values(times, alpha))
 
 
-def sequential_p(p_value: float, look: int, times: Boundaries) -> float:
+def sequential_p(p_value: float, look: int, times: PerLook) -> float:
     """The smallest error `alpha` whose boundary this p-value reaches at this look: Liu & Anderson (2008).
 
     Args:
@@ -133,7 +133,7 @@ def sequential_p(p_value: float, look: int, times: Boundaries) -> float:
 
     Interpolated between known boundaries, right to three digits. Above 0.6 it is 1.
     """
-    z = -NormalDist().inv_cdf(max(p_value, TINY) / 2) if p_value < 1 else 0.0
+    z = _quantile(p_value)
     known = _known(times)[look - 1]
     at = bisect_left(known, z)
     if at == 0:
@@ -151,7 +151,7 @@ def conditional_power(p_value: float, time: float, critical: float) -> float:
         time: the share of the information at this look, below 1.
         critical: the normal quantile at the last look.
     """
-    z = -NormalDist().inv_cdf(max(p_value, TINY) / 2) if p_value < 1 else 0.0
+    z = _quantile(p_value)
     expected = z * math.sqrt(time) + z * (1 - time) / math.sqrt(time)
     return _above((critical - expected) / math.sqrt(1 - time))
 
@@ -166,7 +166,7 @@ def sensitivities_at(
     test, to be compared with `boundary`; `p_adjusted` is Holm's, of the sequential p-values.
 
     Args:
-        pairs: decided ones too.
+        pairs: those to show; the correction is for all of the run.
     """
     by_way = {way: _compared(outcomes, pairs, looks, way) for way in Counting}
     return tuple(
@@ -253,6 +253,11 @@ def _above(z: float) -> float:
     return 0.5 * math.erfc(z / math.sqrt(2))
 
 
+def _quantile(p_value: float) -> float:
+    """|z| at a two-sided p-value."""
+    return -NormalDist().inv_cdf(max(p_value, TINY) / 2)
+
+
 def _bound(masses: Sequence[tuple[float, float]], step: float, left: float) -> float:
     """The bound on |B| that the motion passes with probability `left` in its next step of this standard deviation."""
     low, high = 0.0, 40.0
@@ -281,7 +286,7 @@ def _density(at: float, masses: Sequence[tuple[float, float]], step: float) -> f
 
 
 @cache
-def _known(times: Boundaries) -> list[list[float]]:
+def _known(times: PerLook) -> list[list[float]]:
     """The critical values of each look at the levels of `KNOTS`."""
     found = [critical_values(times, 4 * _above(knot)) for knot in KNOTS]
     return [list(each) for each in zip(*found, strict=True)]

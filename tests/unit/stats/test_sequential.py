@@ -144,6 +144,17 @@ def test_a_significant_pair_is_not_dropped_while_its_numbers_are_in_doubt() -> N
     assert (doubted.dropped, doubted.futile) == ((), False)
 
 
+@pytest.mark.parametrize("examples", [["P"] * 30, ["P"] * 20 + ["F"] * 10, ["P"] * 3 + ["F"] * 27])
+def test_a_very_early_look_at_many_is_no_trouble(examples: list[str]) -> None:
+    both = [*outcomes("a", *examples), *outcomes("b", *["F"] * 30)]
+    [pair] = sequential.sensitivities_at(both, [("a", "b")], Looks(tuple(range(1, 21)), 45, 1))
+    found = pair.by[Counting.SCORE]
+    assert found.low is not None
+    assert found.high is not None
+    assert -1 <= found.low <= found.high <= 1
+    assert not found.distinguishable
+
+
 # --- the decision
 
 
