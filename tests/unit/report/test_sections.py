@@ -128,6 +128,21 @@ def test_a_model_that_is_beaten_does_not_stay_because_two_better_ones_are_alike(
     assert "supports no choice" not in report
 
 
+def test_where_examples_are_in_clusters_or_trials_are_missing_the_report_gives_two_figures(
+    tmp_path: Path,
+) -> None:
+    manifest = synthetic.manifest(examples=24, config={"infra": {"max_error_rate": 0.5}})
+    whole = synthetic.trials(examples=24)
+    report = markdown.render(collected(tmp_path / "whole", whole, manifest))
+    assert "In whole clusters" in report
+    assert "infrastructure errors left an example" not in report
+    manifest.dataset.clusters.clear()
+    lost = synthetic.trials(examples=24, infra_rate=0.1)
+    report = markdown.render(collected(tmp_path / "lost", lost, manifest)).replace("\\", "")
+    assert "In whole clusters" not in report
+    assert "infrastructure errors left an example with fewer trials" in report
+
+
 # --- re-attempts --------------------------------------------------------------------------------------
 
 
