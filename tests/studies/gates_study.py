@@ -11,6 +11,7 @@ whole clusters that turn (they are never solved again), or it is spread evenly.
 from __future__ import annotations
 
 import argparse
+import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -201,20 +202,35 @@ def infra_table(runs: int, _: Sequence[Design]) -> Iterator[str]:
         yield f"| {trials} | {' | '.join(cells)} |"
 
 
+def p_rises(before: Counts, after: Counts, repetitions: int) -> Floats:
+    """`stats.rise_of_share(...).p_rise` of many comparisons at once (rows), from failed trials by example.
+
+    Examples with the same number of failures on both sides are alike, so the characteristic function of the sum is a
+    product of powers, and its inverse Fourier transform is the distribution.
+    """
+    size = before.shape[1] * repetitions + 1
+    both, points = before + after, np.arange(repetitions + 1)
+    spectrum = np.zeros((len(before), size), dtype=complex)
+    for ones in range(2 * repetitions + 1):
+        ways = np.array(
+            [math.comb(repetitions, k) * math.comb(repetitions, ones - k) if k <= ones else 0 for k in points]
+        )
+        transformed = np.fft.fft(np.pad(ways / ways.sum(), (0, size - len(ways))))
+        spectrum += (both == ones).sum(1)[:, None] * np.log(transformed + 1e-300)
+    chances = np.fft.ifft(np.exp(spectrum)).real
+    return np.where(np.arange(size) >= after.sum(1)[:, None], chances, 0.0).sum(1)
+
+
 def any_alarm(design: Design, runs: int, nights: int, alpha: float, *, moving: bool) -> float:
     """The share of series of `nights` in which nothing changes and `max_drop: 0` fails at least once."""
-    rng, alarms = design.rng(f"nights {nights} {alpha} {moving}"), 0
-    for _ in range(runs):
-        truth = chances(rng, design)
-        base = drawn(rng, truth, design.repetitions)
-        for _ in range(nights):
-            head = drawn(rng, truth, design.repetitions)
-            rise = stats.rise_of_share(base, head)
-            if rise is not None and rise.p_rise < alpha:
-                alarms += 1
-                break
-            base = head if moving else base
-    return alarms / runs
+    rng, alarmed = design.rng(f"nights {nights} {alpha} {moving}"), np.zeros(runs, dtype=bool)
+    truth = np.stack([chances(rng, design).ravel() for _ in range(runs)])
+    base = rng.binomial(design.repetitions, 1 - truth)
+    for _ in range(nights):
+        head = rng.binomial(design.repetitions, 1 - truth)
+        alarmed |= p_rises(base, head, design.repetitions) < alpha
+        base = head if moving else base
+    return float(alarmed.mean())
 
 
 def night_table(runs: int, designs: Sequence[Design]) -> Iterator[str]:

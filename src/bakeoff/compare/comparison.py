@@ -97,7 +97,8 @@ class RunComparison:
             return "no gate was checked"
         if unknown := [gate for gate in self.gates if gate.status == "unknown"]:
             verb = "is" if len(unknown) == 1 else "are"
-            return f"{len(unknown)} of {figures.count(len(self.gates), 'gate')} {verb} unknown: {unknown[0].gate}"
+            names = figures.some(list(dict.fromkeys(gate.gate for gate in unknown)))
+            return f"{len(unknown)} of {figures.count(len(self.gates), 'gate')} {verb} unknown: {names}"
         return f"{figures.count(len(self.gates), 'gate')} passed"
 
 

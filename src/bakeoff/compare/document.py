@@ -50,6 +50,10 @@ def _gates(data: RunComparison) -> Iterator[Block]:
     if not data.gates:
         return
     yield Heading("Gates")
+    yield Paragraph(
+        "About these very examples; max-infra about all trials of HEAD. Passed: the margin is shown to hold. Failed: a "
+        "rise is shown, and exceeds the margin. Unknown: neither."
+    )
     rows = [
         (
             Strong(gate.status.upper()) if gate.status != "passed" else "passed",

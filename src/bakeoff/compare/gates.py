@@ -195,7 +195,7 @@ def _because(
         return f", and this sample is too small to tell any {noun} from noise."
     most = f"the {noun} is at most {asked.amount(max(0.0, rise.high))} (95 %)"
     if status == "passed":
-        return f"; {most}, and {allowed} is allowed.{once}"
+        return f"; {most}, within the {allowed} allowed.{once}"
     noise = "is more than noise" if p < alpha else "may be noise"
     return (
         f", which {noise} ({figures.p_words(p)}); {most}, so it is not shown to be within the {allowed} allowed."
@@ -214,7 +214,7 @@ def _remedy(asked: _Rising, rise: stats.Rise, margin: float) -> str:
     if not margin:
         return f"{shows}."
     times = math.ceil((rise.answerable / margin) ** 2)
-    return f"{shows}, and {times:,} times as many repetitions {asked.amount(margin)}."
+    return f"{shows}; {times:,} times as many repetitions can answer {asked.amount(margin)}."
 
 
 def _infra(bound: float, changes: Sequence[Change], head: Side, alpha: float) -> list[GateResult]:
@@ -243,15 +243,11 @@ def _infra_rate(
     if p < alpha:
         status: Status = "failed"
         least = f"the rate is at least {figures.percent(share.low)} (95 %)"
-        said += f"; {least}, and {allowed} is allowed ({figures.p_words(p)})."
+        said += f"; {least}, more than the {allowed} allowed ({figures.p_words(p)})."
     else:
         status = "passed" if share.high <= bound + ROUNDING else "unknown"
-        said += f"; the rate is at most {figures.percent(share.high)} (95 %), "
-        said += (
-            f"and {allowed} is allowed."
-            if status == "passed"
-            else f"so it is not shown to be within {allowed}."
-        )
+        shown = "" if status == "passed" else "so it is not shown to be "
+        said += f"; the rate is at most {figures.percent(share.high)} (95 %), {shown}within the {allowed} allowed."
     return GateResult(gate, change.name, status, said, TRIALS, bound, share.share, share.low, share.high, p)
 
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist, fmean
 from typing import Literal
 
@@ -210,15 +211,18 @@ def _exact(sides: _Sides) -> tuple[float, float]:
 
     chances, seen = np.ones(1), 0
     for b, a in sides:
-        ones, n, m = round(math.fsum([*b, *a])), len(b), len(a)
-        least, most = max(0, ones - n), min(m, ones)
-        seen += round(math.fsum(a)) - least
-        ways = [
-            math.comb(m, k) * math.comb(n, ones - k) / math.comb(n + m, ones) for k in range(least, most + 1)
-        ]
-        if least < most:
+        ones, n, m = round(math.fsum(b) + math.fsum(a)), len(b), len(a)
+        seen += round(math.fsum(a)) - max(0, ones - n)
+        if len(ways := _hypergeometric(n, m, ones)) > 1:
             chances = np.convolve(chances, ways)
     return min(1.0, float(chances[seen:].sum())), min(1.0, float(chances[: seen + 1].sum()))
+
+
+@lru_cache(maxsize=1024)
+def _hypergeometric(n: int, m: int, ones: int) -> list[float]:
+    """The probabilities of each possible number of 1s among m, when n + m have `ones`."""
+    possible = range(max(0, ones - n), min(m, ones) + 1)
+    return [math.comb(m, k) * math.comb(n, ones - k) / math.comb(n + m, ones) for k in possible]
 
 
 def _log_orders(n: int, m: int) -> float:

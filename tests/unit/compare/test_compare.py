@@ -119,11 +119,11 @@ def test_a_gate_passes_only_where_the_sample_excludes_its_margin(tmp_path: Path,
     assert (
         f"the drop is at most {100 * (gate.high or 0):.1f} points (95 %), so it is not shown" in gate.because
     )
-    assert "times as many repetitions 2.0 points" in gate.because
+    assert "times as many repetitions can answer 2.0 points" in gate.because
     assert "1 of 1 gate is unknown: max-drop 2.0 %" in got.sentence
     got = compared(good, noisy, Gates(max_drop=0.15))
     assert (got.exit_code, got.gates[0].status) == (0, "passed")
-    assert "(95 %), and 15.0 points is allowed" in got.gates[0].because
+    assert "(95 %), within the 15.0 points allowed" in got.gates[0].because
 
 
 def test_a_drop_that_is_shown_but_within_the_margin_is_no_failure(tmp_path: Path, good: RunDirectory) -> None:
@@ -292,7 +292,7 @@ def test_the_gate_on_infra_errors_knows_noise(tmp_path: Path, good: RunDirectory
     asked, allowed = Gates(max_infra=0.01), {"allow_inconclusive": True}
     [gate] = compared(good, one, asked, **allowed).gates
     assert (gate.status, gate.value) == ("unknown", pytest.approx(1 / 60)), "one error of 60 shows nothing"
-    assert "so it is not shown to be within 1.0 %" in gate.because
+    assert "so it is not shown to be within the 1.0 % allowed" in gate.because
     five = run(tmp_path, "3", rows(*["PI"] * 5, *["PP"] * 25))
     assert compared(good, five, asked, **allowed).gates[0].status == "failed"
 

@@ -5,6 +5,7 @@ import math
 import random
 from statistics import fmean
 
+import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
@@ -209,8 +210,16 @@ def test_a_sample_answers_what_it_is_said_to() -> None:
         assert 0.7 < found.passed / found.runs < 0.9
 
 
+def test_the_study_has_the_p_of_many_comparisons_at_once() -> None:
+    rng = np.random.default_rng(1)
+    before, after = rng.integers(0, 4, (5, 30)), rng.integers(0, 4, (5, 30))
+    for b, a, p in zip(before, after, study.p_rises(before, after, 3), strict=True):
+        sides = [{str(n): [1.0] * k + [0.0] * (3 - k) for n, k in enumerate(each)} for each in (b, a)]
+        assert p == pytest.approx(rise(*sides).p_rise, abs=1e-9)
+
+
 def test_thirty_nights_together_alarm_as_rarely_as_one() -> None:
-    assert study.any_alarm(study.Design(13, 3, 2), 60, 30, 0.05 / 30, moving=True) < 0.1
+    assert study.any_alarm(study.Design(13, 3, 2), 300, 30, 0.05 / 30, moving=True) < 0.1
 
 
 def test_an_increase_as_large_as_the_margin_hardly_ever_passes() -> None:
