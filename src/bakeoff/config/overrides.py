@@ -8,7 +8,7 @@ from typing import Any
 from bakeoff.config.checks import SMALLEST_CPUS, SMALLEST_MEMORY, sweep_contradictions
 from bakeoff.config.fitting import fit, nearest
 from bakeoff.config.located import CommandLine
-from bakeoff.config.schema import Config, Resources, StopEarly, Sweep
+from bakeoff.config.schema import Candidate, Config, Resources, StopEarly, Sweep
 from bakeoff.config.sizes import SizeError, parse_size
 
 
@@ -56,18 +56,24 @@ def apply(overrides: Overrides, config: Config) -> Config:
     if overrides.seed is not None:
         changes["seed"] = overrides.seed
     if overrides.candidates:
-        names = [candidate.name for candidate in config.candidates]
-        for name in overrides.candidates:
-            if name not in names:
-                problem = f"there is no candidate {name!r}"
-                hint = f"Candidates in {config.file}: {', '.join(names)}."
-                if meant := nearest(name, names):
-                    hint = f"Did you mean {meant}? {hint}"
-                raise CommandLine().error(("candidate",), problem, hint)
-        changes["candidates"] = [one for one in config.candidates if one.name in overrides.candidates]
+        changes["candidates"] = _only(overrides.candidates, config)
     config = reserve_below_ceiling(config.model_copy(update=changes), only_defaults=False)
-    swept = None if overrides.sweep is None else _sweep(config, overrides.sweep)
-    return config.model_copy(update={"sweep": swept})
+    if overrides.sweep is None:
+        return config.model_copy(update={"sweep": None})
+    # Every profile needs all its repetitions
+    return config.model_copy(update={"sweep": _sweep(config, overrides.sweep), "stop_early": None})
+
+
+def _only(wanted: tuple[str, ...], config: Config) -> list[Candidate]:
+    """The candidates of these names."""
+    names = [candidate.name for candidate in config.candidates]
+    for name in wanted:
+        if name not in names:
+            hint = f"Candidates in {config.file}: {', '.join(names)}."
+            if meant := nearest(name, names):
+                hint = f"Did you mean {meant}? {hint}"
+            raise CommandLine().error(("candidate",), f"there is no candidate {name!r}", hint)
+    return [one for one in config.candidates if one.name in wanted]
 
 
 def _sweep(config: Config, given: dict[str, Any]) -> Sweep:

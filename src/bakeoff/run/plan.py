@@ -60,9 +60,6 @@ def check_looks(config: Config, *, by_option: bool) -> None:
     if len(config.candidates) < 2:
         hint = "Run two candidates or more, or run with `--no-stop-early`: one alone cannot win or lose."
         raise place.error(("stop_early",), "needs two candidates or more", hint)
-    if len(profiles(config)) > 1:
-        hint = "Run one profile, or run with `--no-stop-early`: every profile needs all its repetitions."
-        raise place.error(("stop_early",), "cannot be combined with several profiles", hint)
 
 
 def _trial(seed: int, candidate: str, profile: str, example_id: str, repetition: int) -> TrialSpec:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from bakeoff import backends
 from bakeoff.backends.base import Backend
@@ -25,6 +26,7 @@ def run(
     seed: int | None = None,
     max_concurrency: int | None = None,
     stop_early: bool | None = None,
+    sweep: Mapping[str, Any] | None = None,
     out: str | Path = "runs",
     resume: str | None = None,
     record: str | Path | None = None,
@@ -48,6 +50,8 @@ def run(
         seed: of the order and of everything random.
         max_concurrency: trials at once, at most.
         stop_early: look at the results between repetitions, and stop when they decide; None: as harness.yaml says.
+        sweep: run a sweep, as `bakeoff sweep` does, with these keys of `sweep:` in place of harness.yaml's: `{}`, or
+            `{"levels": [1, 2, "uncapped"], "scale": ["memory"]}`. It never stops early.
         out: where the run directory goes.
         resume: continue a run that was stopped: its id, its path, or `latest`.
         record: record every model call in this directory.
@@ -73,6 +77,7 @@ def run(
         seed=seed,
         max_concurrency=max_concurrency,
         stop_early=stop_early,
+        sweep=None if sweep is None else dict(sweep),
     )
     stopped = RunDirectory.resolve(resume, out) if resume else None
     if stopped is not None and story.lacks_report(stopped):

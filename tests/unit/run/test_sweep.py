@@ -88,6 +88,12 @@ def test_a_sweep_is_a_sweep_only_when_asked_for(harness: Path) -> None:
     assert [each.name for each in plan.profiles(swept(harness, levels=["1", "4"]))] == ["1x", "4x"]
 
 
+def test_a_sweep_never_stops_early_whatever_the_file_says(harness: Path) -> None:
+    written(harness, stop_early=True, trials=3)
+    assert loading.load(harness).stop_early is not None
+    assert swept(harness, levels=[1, 2]).stop_early is None
+
+
 def test_the_profiles_of_one_task_and_repetition_run_next_to_each_other_in_an_order_that_varies(
     harness: Path,
 ) -> None:
