@@ -54,6 +54,8 @@ def power(
     if budget is not None and not 0 < budget < math.inf:
         raise InputError(f"{budget} is no amount of dollars", key="--budget", hint="Write 20 for $20.")
     side = compare.read(RunDirectory.resolve(run, out), "RUN")
+    if (swept := side.manifest.config.sweep) is not None:
+        margin, max_infra = margin or swept.margin, max_infra or swept.max_infra
     pairs = compare.parse_pairs(side, side, candidate or _pairs(side), same_run=False)
     outcomes = stats.count_deaths(
         [
@@ -127,10 +129,24 @@ def _gates(side: Side, found: list[Power]) -> tuple[float | None, list[str]]:
 
 
 def _pairs(side: Side) -> list[str]:
-    names = list(side.trials)
-    return [
-        f"{first}:{second}" for first, second in [*combinations(names, 2), *((name, name) for name in names)]
+    """Candidates with each other, and each with its rerun. In a sweep, each with itself in the smallest box, too.
+
+    Candidates are compared under one profile: a candidate in a large box is not another in a small one.
+    """
+    from bakeoff.record.trial import experiment_name
+
+    manifest, names = side.manifest, list(side.trials)
+    pairs = [
+        (first, second)
+        for first, second in combinations(names, 2)
+        if manifest.profile(first).name == manifest.profile(second).name
     ]
+    if len(manifest.profiles) == 1:
+        pairs += [(name, name) for name in names]
+    for candidate in manifest.candidates:
+        smallest, *larger = [experiment_name(candidate.name, profile.name) for profile in manifest.profiles]
+        pairs += [(smallest, each) for each in larger if smallest in side.trials and each in side.trials]
+    return [f"{first}:{second}" for first, second in pairs]
 
 
 def _print(side: Side, found: list[Power], effect: float) -> None:

@@ -156,19 +156,22 @@ def plan(outcomes: Sequence[Outcome], first: str, second: str, effect: float, al
 
 def margin(outcomes: Sequence[Outcome], first: str, second: str, within: float) -> Margin:
     """What it takes to show that `second` is no worse than `first` by more than `within`, or equal to within it."""
-    ground = _ground(outcomes, first, second, within)
-    found = Margin(first, second, within, why=ground.known.why)
-    if ground.spread is None or ground.one is None:
-        return replace(
-            found, why=found.why or "each example ran once, so the variation of a rerun is unknown"
-        )
-    se = math.sqrt(ground.one / ground.known.repetitions)
+    judged, _ = _judged(outcomes, first, second)
+    found = Margin(first, second, within)
+    sides = [list(own.values()) for own in judged]
+    if not sides[0]:
+        return replace(found, why="no example has a verdict of both")
+    part = _sum(_within(sides[0]), _within(sides[1]))
+    if part is None:
+        return replace(found, why="each example ran once, so the variation of a rerun is unknown")
+    repetitions = fmean(len(values) for side in sides for values in side)
+    one, se = part * repetitions, math.sqrt(part)
     return replace(
         found,
         no_worse=margin_power(within, se, both=False),
         equivalent=margin_power(within, se, both=True),
-        no_worse_repetitions=margin_repetitions(within, ground.one, both=False),
-        equivalent_repetitions=margin_repetitions(within, ground.one, both=True),
+        no_worse_repetitions=margin_repetitions(within, one, both=False),
+        equivalent_repetitions=margin_repetitions(within, one, both=True),
     )
 
 
@@ -263,20 +266,15 @@ def bought(
 
 
 def _ground(outcomes: Sequence[Outcome], first: str, second: str, effect: float) -> _Ground:
-    judged: dict[str, dict[str, list[float]]] = {first: defaultdict(list), second: defaultdict(list)}
-    cluster_of = {}
-    for o in outcomes:
-        if o.candidate in judged and (value := o.counted(Counting.SCORE)) is not None:
-            judged[o.candidate][o.example_id].append(value)
-            cluster_of[o.example_id] = o.cluster
-    shared = sorted(judged[first].keys() & judged[second].keys())
+    judged, cluster_of = _judged(outcomes, first, second)
+    shared = list(judged[0])
     n, g = len(shared), len({cluster_of[e] for e in shared})
-    repetitions = fmean(len(judged[name][e]) for name in (first, second) for e in shared) if shared else 0.0
+    repetitions = fmean(len(values) for own in judged for values in own.values()) if shared else 0.0
     known = Power(first, second, effect, n, g, repetitions)
     if g < FEW_CLUSTERS:
         why = f"fewer than {FEW_CLUSTERS} clusters of examples have a verdict"
         return _Ground(replace(known, why=why), None, None, None)
-    sides = [[judged[name][e] for e in shared] for name in (first, second)]
+    sides = [list(own.values()) for own in judged]
     within = _sum(_within(sides[0]), _within(sides[1]))
     clusters = [cluster_of[e] for e in shared]
     if first != second:
@@ -292,6 +290,20 @@ def _ground(outcomes: Sequence[Outcome], first: str, second: str, effect: float)
     part = spread.se**2 if first == second else min(within, spread.se**2)
     endless = replace(spread, se=math.sqrt(max(0.0, spread.se**2 - part)))
     return _Ground(known, spread, part * repetitions, endless)
+
+
+def _judged(
+    outcomes: Sequence[Outcome], first: str, second: str
+) -> tuple[list[dict[str, list[float]]], dict[str, str]]:
+    """Both candidates' values by example, of the examples that both have, in one order; and the examples' clusters."""
+    judged: dict[str, dict[str, list[float]]] = {first: defaultdict(list), second: defaultdict(list)}
+    cluster_of = {}
+    for o in outcomes:
+        if o.candidate in judged and (value := o.counted(Counting.SCORE)) is not None:
+            judged[o.candidate][o.example_id].append(value)
+            cluster_of[o.example_id] = o.cluster
+    shared = sorted(judged[first].keys() & judged[second].keys())
+    return [{e: judged[name][e] for e in shared} for name in (first, second)], cluster_of
 
 
 def _sum(first: float | None, second: float | None) -> float | None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from bakeoff import compare
+from bakeoff.cli.power import _pairs
 from bakeoff.record.manifest import Manifest
 from bakeoff.record.store import RunDirectory
 from bakeoff.record.trial import DEFAULT_PROFILE, Profile, trial_id
@@ -163,3 +165,16 @@ def test_an_interrupted_sweep_is_reported(tmp_path: Path) -> None:
     assert data.inconclusive
     assert markdown.render(data)
     assert html.render(data, plots.draw(data))
+
+
+def test_power_compares_candidates_under_one_profile_and_each_box_with_the_smallest(tmp_path: Path) -> None:
+    directory = run(tmp_path, ("steady", "hasty"), tasks=6, repetitions=1).run_dir
+    assert _pairs(compare.read(RunDirectory.open(Path(directory)), "RUN")) == [
+        "steady@1x:hasty@1x",
+        "steady@2x:hasty@2x",
+        "steady@uncapped:hasty@uncapped",
+        "steady@1x:steady@2x",
+        "steady@1x:steady@uncapped",
+        "hasty@1x:hasty@2x",
+        "hasty@1x:hasty@uncapped",
+    ]
