@@ -263,6 +263,8 @@ def _sweep(data: ReportData) -> str | None:
     if data.sweep is None:
         return None
     levels = [level for study in data.sweep.studies.values() for level in study.levels]
+    if not any(level.trials for level in levels):
+        return None
     shown = (
         ("infrastructure errors", LIMIT, [level.infra for level in levels]),
         ("as deployed", ACCENT, [level.as_deployed for level in levels]),
