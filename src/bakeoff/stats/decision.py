@@ -214,8 +214,8 @@ def _selected(pair: Sensitivity) -> str:
         for way in (Counting.SCORE, Counting.WORST_CASE, Counting.BEST_CASE)
     )
     return (
-        f"{pair.first} minus {pair.second} is {left_out:+.1f} points without infrastructure errors, but no verdict "
-        f"that these could have had brings it outside {worst:+.1f} to {best:+.1f}. So the examples that are left out "
+        f"{pair.first} minus {pair.second} is {left_out:+.1f} points without infrastructure errors, but between "
+        f"{worst:+.1f} and {best:+.1f} whatever verdicts these had had. So the examples that are left out "
         "differ from the others: read the other three scores."
     )
 
