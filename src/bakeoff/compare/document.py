@@ -105,12 +105,14 @@ def _rise(change: Change) -> tuple[Phrase, ...]:
 
 
 def _scores(data: RunComparison) -> Iterator[Block]:
+    grouped = any(change.tested.grouped for change in data.changes)
     yield Heading("On requests like these")
     yield Paragraph(
         "The same change, where the examples are a sample of the requests that matter: HEAD minus BASE on the examples "
         "that both ran, paired by example. p is the chance of a change at least this large if nothing had changed, "
         "corrected for the number of candidates (Holm); the interval is not. The smallest detectable change is what "
-        "this sample would show in four runs of five."
+        "this sample would show in four runs of five, if single examples change"
+        f"{', and if whole clusters do' if grouped else ''}."
     )
     yield Table(
         (
@@ -121,6 +123,7 @@ def _scores(data: RunComparison) -> Iterator[Block]:
             "#95 % interval",
             "#p",
             "#Smallest detectable",
+            *(["#In whole clusters"] if grouped else []),
             "#Examples",
         ),
         [
@@ -134,6 +137,7 @@ def _scores(data: RunComparison) -> Iterator[Block]:
                 figures.interval(test.low, test.high),
                 figures.p_value(test.p_adjusted),
                 figures.points(test.minimum_detectable_effect).lstrip("+"),
+                *([figures.points(test.detectable_in_clusters).lstrip("+")] if grouped else []),
                 str(test.examples),
             )
             for change in data.changes
