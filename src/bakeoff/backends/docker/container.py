@@ -286,9 +286,11 @@ class Container:
         self._discard(self._id)
 
     def _raw(self) -> Any:
-        if self._socket is None:
+        # docker-py gives its SocketIO, which `close` in another thread takes the socket from
+        raw = getattr(self._socket, "_sock", None)
+        if raw is None:
             raise OSError("the container's streams are closed")
-        return self._socket._sock  # docker-py gives its SocketIO
+        return raw
 
 
 def _failed(step: Step, kind: Kind, error: Exception, container_id: str | None = None) -> SandboxError:
