@@ -136,6 +136,7 @@ def test_there_are_forty_questions_of_six_kinds():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_reference_is_what_the_tools_say_where_there_is_room_and_it_is_used():
     wrong = {
         candidate: {e.metadata["kind"] for e in EXAMPLES if not sweep()[candidate, "uncapped"][e.id].right}

@@ -127,6 +127,7 @@ def test_a_sample_that_is_too_small_recommends_nothing_and_says_how_much_would(t
     assert "resources:\n" not in markdown.render(data)
 
 
+@pytest.mark.slow
 def test_the_pictures_show_every_profile_and_its_ceiling(tmp_path: Path) -> None:
     data = run(tmp_path)
     page = html.render(data, plots.draw(data))

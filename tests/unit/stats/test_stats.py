@@ -180,6 +180,7 @@ def test_infra_error_intervals_are_statsmodels_wilson_at_korn_and_graubards_numb
     assert (got.low, got.high) == pytest.approx(want, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_clustered_paired_differences_are_statsmodels() -> None:
     rng = random.Random(9)
     first, second = (["".join(rng.choice(s) for _ in range(2)) for _ in range(60)] for s in ("PPPF", "PF"))
