@@ -68,7 +68,7 @@ class ResourceLimits(Record):
 class Profile(Record):
     """A named set of limits for a trial's sandbox: its ceilings, and the floor that admission reserves for it.
 
-    A ceiling that is None is asked for of nobody: that resource is uncapped.
+    A ceiling of None means that the resource is uncapped.
     """
 
     name: str = DEFAULT_PROFILE

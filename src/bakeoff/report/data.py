@@ -397,6 +397,7 @@ def collect(run: RunDirectory) -> ReportData:
             again.get(scores.candidate),
             manifest,
             [o for o in outcomes if o.candidate == scores.candidate],
+            repetitions,
         )
         for scores in decision.scores
     ]
@@ -483,6 +484,7 @@ def _candidate(
     again: stats.Excess | None,
     manifest: Manifest,
     outcomes: Sequence[stats.Outcome],
+    repetitions: int,
 ) -> CandidateReport:
     row = manifest.candidate(scores.candidate)
     sums = measures.sums
@@ -507,7 +509,7 @@ def _candidate(
         uncounted=sums["uncounted"],
         reattempted=sums["reattempted"],
         reattempted_more=again,
-        **_passes(outcomes, scores.candidate, manifest.config.trials),
+        **_passes(outcomes, scores.candidate, repetitions),
         **spreads,
     )
 

@@ -166,7 +166,7 @@ class _Paired:
 
     differences: list[float]
     clusters: list[str]  # one an example
-    trials: float | None = None  # of one candidate, behind these; None: no rates, so unbounded
+    trials: float = 0.0  # of one candidate, behind these
     falling: tuple[float, float] = (1.0, 1.0)  # `falling` of the better one
 
 
@@ -241,19 +241,6 @@ def sensitivities(outcomes: Sequence[Outcome], pairs: Sequence[Pair]) -> tuple[S
     )
 
 
-def compare_measures(
-    first: str,
-    second: str,
-    of_first: Mapping[str, float],
-    of_second: Mapping[str, float],
-    cluster_of: Mapping[str, str],
-) -> Comparison:
-    """`first` minus `second` of something measured (seconds, dollars), paired by example, as in `compare`."""
-    common = sorted(of_first.keys() & of_second.keys())
-    differences = [of_first[e] - of_second[e] for e in common]
-    return _tested(first, second, _Paired(differences, [cluster_of[e] for e in common]), Levels())
-
-
 def _compared(
     outcomes: Sequence[Outcome], pairs: Sequence[Pair], counting: Counting, levels: Levels
 ) -> list[Comparison]:
@@ -296,7 +283,7 @@ def _tested(first: str, second: str, paired: _Paired, levels: Levels) -> Compari
     )
     if se < ZERO:
         p = 1.0 if abs(mean) < ZERO else 2.0 ** (1 - g)
-        low, high = (None, None) if trials is None else _around(mean, g, levels.interval)
+        low, high = _around(mean, g, levels.interval)
         return replace(known, se=0.0, low=low, high=high, p_value=p, p_adjusted=p, method="no-spread")
     df = difference_df(differences, clusters)
     t = -t_quantile(levels.interval / 2, df)
@@ -308,11 +295,10 @@ def _tested(first: str, second: str, paired: _Paired, levels: Levels) -> Compari
         low, high, p = mean - t * cautious, mean + t * cautious, sign_flip_p(differing)
         if p >= levels.interval:  # an interval without 0 would contradict the exact test
             low, high = min(low, 0.0), max(high, 0.0)
-    bound = math.inf if trials is None else 1.0
     return replace(
         known,
-        low=max(-bound, low),
-        high=min(bound, high),
+        low=max(-1.0, low),
+        high=min(1.0, high),
         p_value=p,
         p_adjusted=p,
         method="paired-t" if len(differing) >= FEW_CLUSTERS else "sign-flip",
@@ -320,8 +306,8 @@ def _tested(first: str, second: str, paired: _Paired, levels: Levels) -> Compari
 
 
 def _detectable(paired: _Paired, alpha: float) -> tuple[float | None, float | None]:
-    """The two detectable differences of `Comparison`; None for what is no rate."""
-    spread = None if paired.trials is None else _spread(paired)
+    """The two detectable differences of `Comparison`; None: there are too few clusters."""
+    spread = _spread(paired)
     if spread is None:
         return None, None
     return detectable(spread, alpha)
@@ -343,13 +329,13 @@ def _sums(differences: Sequence[float], clusters: Sequence[str]) -> dict[str, fl
     return sums
 
 
-def _cautious(se: float, n: int, g: int, trials: float | None) -> float:
+def _cautious(se: float, n: int, g: int, trials: float) -> float:
     """The standard error if few clusters differ, since those underestimate the spread.
 
     Bonett & Price (2012) add a discordant pair each way. This adds one trial's worth, in units of a cluster's
     difference.
     """
-    extra = 0.0 if trials is None else (n / g) ** 2 * g / trials
+    extra = (n / g) ** 2 * g / trials
     return math.sqrt(se**2 + g / (g - 1) * extra / n**2)
 
 

@@ -31,6 +31,12 @@ def test_a_run_that_stopped_early_is_conclusive_and_names_its_winner(stopped: Ru
     assert report.repetitions == 1, "pass@k is over what every candidate ran"
 
 
+def test_pass_at_k_is_over_the_repetitions_that_every_candidate_ran(tmp_path: Path) -> None:
+    report = data.collect(synthetic.early_run(tmp_path, ("steady", "close"), (0.9, 0.7)))
+    assert report.repetitions == 3
+    assert None not in [each for row in report.candidates for each in (row.pass_at_k, row.pass_hat_k)]
+
+
 def test_the_report_says_when_why_and_what_was_saved(stopped: RunDirectory) -> None:
     text = markdown.render(data.collect(stopped))
     plan = stopped.manifest().stop_early

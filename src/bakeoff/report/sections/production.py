@@ -57,6 +57,11 @@ def blocks(data: ReportData) -> Iterator[Block]:
         "A score holds for the resources that it was measured with. Requested is what harness.yaml asks for; "
         "effective is what Docker and the kernel said when asked back; observed is the most that any trial "
         "used; production is what harness.yaml says of yours."
+        + (
+            f" This is a sweep: requested is its smallest profile, {data.sweep.profiles[0].name}."
+            if data.sweep
+            else ""
+        )
     )
     yield Table(
         ("Limit", "#Production", "#Requested", "#Effective", "#Observed, at most"), _side_by_side(data)
